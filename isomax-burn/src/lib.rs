@@ -1,0 +1,2 @@
+//! isomax-burn
+pub mod metrics;

@@ -1,0 +1,40 @@
+//! Detection and calibration metrics on plain `&[f32]`: no tensors, exact, in `f64`, `O(n log n)`.
+//!
+//! Scores follow one rule everywhere in this crate: **high means in-distribution**.
+//!
+//! | type | what it answers |
+//! |---|---|
+//! | [`OodMetrics`] | the field's standard detection metrics of one pair of score sets |
+//! | [`PaperMetrics`] | the same pair with the conventions of the code published with the papers |
+//! | [`RocCurve`], [`PrCurve`] | any other operating point, and the curves for a plot |
+//! | [`CalibrationMetrics`] | accuracy, ECE, MCE, NLL and reliability bins of a classifier |
+//!
+//! # Conventions
+//!
+//! "TNR at 95 % TPR" has no single meaning: which class is positive, and which cut counts when none
+//! gives exactly 95 %, differ from code to code and move the number by points. Hence the names:
+//! a [`RocCurve`] knows its [`Positive`] class, and a [`Cut`] says how the operating point is chosen.
+//!
+//! | source | positive | cut | ties |
+//! |---|---|---|---|
+//! | [`OodMetrics::tnr_at_95_tpr`] | in-distribution | first cut with TPR ≥ 0.95 | accepted together |
+//! | [`OodMetrics::fpr_at_95_tpr`] (OpenOOD v1.5) | OOD | first cut with TPR ≥ 0.95 | accepted together |
+//! | [`PaperMetrics::tnr`] | in-distribution | the TPR nearest 0.95, walking single samples | OOD loses every tie |
+//!
+//! # Infinite scores
+//!
+//! `+∞` and `−∞` are ordinary scores above and below every finite one, and equal to themselves.
+//! NaN has no place in an order: it is an error, as are empty score sets.
+
+mod calibration;
+mod curve;
+mod error;
+mod ood;
+mod paper;
+mod sorted;
+
+pub use calibration::{CalibrationMetrics, ReliabilityBin};
+pub use curve::{Cut, Positive, PrCurve, PrPoint, RocCurve, RocPoint};
+pub use error::{MetricError, ScoreSet};
+pub use ood::OodMetrics;
+pub use paper::PaperMetrics;

@@ -33,6 +33,7 @@ mod ood;
 mod paper;
 mod sorted;
 
+pub(crate) use calibration::LabelledLogits;
 pub use calibration::{CalibrationMetrics, ReliabilityBin};
 pub use curve::{Cut, Positive, PrCurve, PrPoint, RocCurve, RocPoint};
 pub use error::{MetricError, ScoreSet};

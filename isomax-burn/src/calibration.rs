@@ -1,0 +1,118 @@
+//! Temperature scaling: one number, fitted on validation logits, that makes confidences honest
+//! (Guo et al., 2017, [arXiv:1706.04599](https://arxiv.org/abs/1706.04599)).
+
+use burn::tensor::{Int, Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{CalibrationMetrics, LabelledLogits, MetricError};
+
+/// What a temperature is to minimize.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TemperatureObjective {
+    /// Expected calibration error over 15 bins, as the DisMax paper does.
+    Ece,
+    /// Negative log-likelihood, smooth and with a single minimum.
+    Nll,
+}
+
+/// A fitted temperature and what it did to its objective.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TemperatureFit {
+    /// The temperature to divide unscaled logits by.
+    pub temperature: f32,
+    /// The objective at the temperature that the logits came with.
+    pub before: f64,
+    /// The objective at the fitted temperature, never above `before`.
+    pub after: f64,
+}
+
+/// Temperatures are searched in this range, which spans outputs 100 times too timid and too bold.
+const RANGE: (f64, f64) = (0.01, 100.0);
+/// Points of the search over the range, evenly spaced in the logarithm.
+const COARSE_STEPS: usize = 120;
+/// Points of each refinement between the neighbours of the best point so far.
+const FINE_STEPS: usize = 16;
+/// Refinements: each narrows the bracket eightfold, down to a relative width below 1e-6.
+const REFINEMENTS: usize = 6;
+/// An improvement below this is rounding noise and leaves the temperature as it was.
+const LEAST_IMPROVEMENT: f64 = 1e-9;
+
+impl TemperatureFit {
+    /// Fits a temperature on validation samples.
+    ///
+    /// # Arguments
+    ///
+    /// - `logits`: row after row, as a head gave them at temperature `current`
+    /// - `labels`: class indices
+    /// - `current`: the temperature that the logits were divided by, 1 if by none
+    ///
+    /// # Errors
+    ///
+    /// [`MetricError`] if there are no samples, a logit is not finite, a label names no class, or
+    /// `current` is not positive and finite.
+    pub fn new(
+        logits: &[f32],
+        labels: &[usize],
+        num_classes: usize,
+        current: f32,
+        objective: TemperatureObjective,
+    ) -> Result<Self, MetricError> {
+        if !(current > 0.0 && current.is_finite()) {
+            let value = f64::from(current);
+            return Err(MetricError::OutOfRange { name: "temperature", range: "(0, ∞)", value });
+        }
+        let samples = LabelledLogits::new(logits, labels, num_classes)?;
+        let loss = |temperature: f64| -> Result<f64, MetricError> {
+            // The candidates are temperatures of unscaled logits, so that a second fit, which is
+            // given scaled ones, compares the same candidates and ends where the first did.
+            let relative = f64::from(temperature as f32) / f64::from(current);
+            let metrics = samples.calibration(relative, CalibrationMetrics::DEFAULT_BINS)?;
+            Ok(match objective {
+                TemperatureObjective::Ece => metrics.ece,
+                TemperatureObjective::Nll => metrics.nll,
+            })
+        };
+        let before = loss(f64::from(current))?;
+        let (temperature, after) = minimize(loss)?;
+        Ok(if after < before - LEAST_IMPROVEMENT {
+            Self { temperature: temperature as f32, before, after }
+        } else {
+            Self { temperature: current, before, after: before }
+        })
+    }
+
+    /// As [`new`](Self::new), from `[num_samples, num_classes]` logits and `[num_samples]` targets.
+    pub(crate) fn of_tensors<B: Backend>(
+        logits: Tensor<B, 2>,
+        targets: Tensor<B, 1, Int>,
+        current: f32,
+        objective: TemperatureObjective,
+    ) -> Result<Self, MetricError> {
+        let [_, num_classes] = logits.dims();
+        let logits: Vec<f32> = logits.into_data().iter().collect();
+        let labels: Vec<usize> = targets.into_data().iter::<i64>().map(|l| l as usize).collect();
+        Self::new(&logits, &labels, num_classes, current, objective)
+    }
+}
+
+/// The best temperature in [`RANGE`] and its loss: a search over the whole range, since the
+/// calibration error has many local minima, refined around the best point.
+fn minimize(loss: impl Fn(f64) -> Result<f64, MetricError>) -> Result<(f64, f64), MetricError> {
+    let (mut low, mut high) = (RANGE.0.ln(), RANGE.1.ln());
+    let mut best = (1.0, f64::INFINITY);
+    for round in 0..=REFINEMENTS {
+        let steps = if round == 0 { COARSE_STEPS } else { FINE_STEPS };
+        let width = (high - low) / steps as f64;
+        for step in 0..=steps {
+            let temperature = (low + width * step as f64).exp();
+            let value = loss(temperature)?;
+            if value < best.1 {
+                best = (temperature, value);
+            }
+        }
+        let centre = f64::ln(best.0);
+        (low, high) = (centre - width, centre + width);
+    }
+    Ok(best)
+}

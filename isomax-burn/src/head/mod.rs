@@ -1,0 +1,200 @@
+//! Heads: the last layer of a classifier, from feature vectors to logits.
+//!
+//! A head takes the place of [`nn::Linear`](burn::nn::Linear). The distance heads make the logits
+//! out of distances to one learned prototype for each class, so that a feature vector far from
+//! every prototype gives low logits for every class: that is what detection reads.
+
+use burn::config::Config;
+use burn::module::{Content, Module, Param};
+use burn::tensor::{Int, Tensor, backend::Backend};
+
+use crate::calibration::{TemperatureFit, TemperatureObjective};
+use crate::metrics::MetricError;
+
+mod dismax;
+mod distance;
+mod isomax;
+mod isomax_plus;
+mod kind;
+mod softmax;
+mod temperature;
+
+pub use dismax::{DisMaxHead, DisMaxHeadConfig};
+pub use isomax::{IsoMaxHead, IsoMaxHeadConfig};
+pub use isomax_plus::{IsoMaxPlusHead, IsoMaxPlusHeadConfig};
+pub use kind::HeadKind;
+pub use softmax::{SoftMaxHead, SoftMaxHeadConfig};
+
+/// Configuration of a [`Head`] of any kind.
+#[derive(Config, Debug, PartialEq)]
+pub struct HeadConfig {
+    /// Which head.
+    pub kind: HeadKind,
+    /// Width of the feature vectors.
+    pub num_features: usize,
+    /// Number of known classes.
+    pub num_classes: usize,
+}
+
+impl HeadConfig {
+    /// Initializes the head.
+    ///
+    /// ```
+    /// use burn::backend::Flex;
+    /// use burn::tensor::{Distribution, Tensor};
+    /// use isomax_burn::{HeadConfig, HeadKind};
+    ///
+    /// let device = Default::default();
+    /// let head = HeadConfig::new(HeadKind::IsoMaxPlus, 64, 10).init::<Flex>(&device);
+    /// let features = Tensor::random([32, 64], Distribution::Default, &device);
+    /// assert_eq!(head.forward(features).dims(), [32, 10]);
+    /// ```
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Head<B> {
+        let (features, classes) = (self.num_features, self.num_classes);
+        match self.kind {
+            HeadKind::SoftMax => {
+                Head::SoftMax(SoftMaxHeadConfig::new(features, classes).init(device))
+            }
+            HeadKind::IsoMax => Head::IsoMax(IsoMaxHeadConfig::new(features, classes).init(device)),
+            HeadKind::IsoMaxPlus => {
+                Head::IsoMaxPlus(IsoMaxPlusHeadConfig::new(features, classes).init(device))
+            }
+            HeadKind::DisMax => Head::DisMax(DisMaxHeadConfig::new(features, classes).init(device)),
+        }
+    }
+}
+
+/// A head of any kind, chosen when the program runs.
+#[derive(Module, Debug)]
+pub enum Head<B: Backend> {
+    /// The baseline.
+    SoftMax(SoftMaxHead<B>),
+    /// IsoMax.
+    IsoMax(IsoMaxHead<B>),
+    /// IsoMax+.
+    IsoMaxPlus(IsoMaxPlusHead<B>),
+    /// DisMax.
+    DisMax(DisMaxHead<B>),
+}
+
+impl<B: Backend> Head<B> {
+    /// Computes the logits.
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[batch_size, num_features]`
+    /// - output: `[batch_size, num_classes]`
+    ///
+    /// # Panics
+    ///
+    /// If the features have another width than the head was made for.
+    pub fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self {
+            Self::SoftMax(head) => head.forward(features),
+            Self::IsoMax(head) => head.forward(features),
+            Self::IsoMaxPlus(head) => head.forward(features),
+            Self::DisMax(head) => head.forward(features),
+        }
+    }
+
+    /// Which head this is.
+    pub fn kind(&self) -> HeadKind {
+        match self {
+            Self::SoftMax(_) => HeadKind::SoftMax,
+            Self::IsoMax(_) => HeadKind::IsoMax,
+            Self::IsoMaxPlus(_) => HeadKind::IsoMaxPlus,
+            Self::DisMax(_) => HeadKind::DisMax,
+        }
+    }
+
+    /// Number of known classes.
+    pub fn num_classes(&self) -> usize {
+        self.class_rows().dims()[0]
+    }
+
+    /// Width of the feature vectors.
+    pub fn num_features(&self) -> usize {
+        self.class_rows().dims()[1]
+    }
+
+    /// The temperature that the logits are divided by: 1 until calibrated.
+    pub fn temperature(&self) -> f32 {
+        temperature::value(match self {
+            Self::SoftMax(head) => &head.temperature,
+            Self::IsoMax(head) => &head.temperature,
+            Self::IsoMaxPlus(head) => &head.temperature,
+            Self::DisMax(head) => &head.temperature,
+        })
+    }
+
+    /// The same head with another temperature.
+    ///
+    /// # Panics
+    ///
+    /// If `value` is not a positive finite number.
+    pub fn with_temperature(mut self, value: f32) -> Self {
+        let slot = match &mut self {
+            Self::SoftMax(head) => &mut head.temperature,
+            Self::IsoMax(head) => &mut head.temperature,
+            Self::IsoMaxPlus(head) => &mut head.temperature,
+            Self::DisMax(head) => &mut head.temperature,
+        };
+        *slot = temperature::replace(slot.clone(), value);
+        self
+    }
+
+    /// Fits the temperature on validation logits and stores it in the head.
+    ///
+    /// Calibrating twice changes nothing, and the objective never gets worse. Use held-out
+    /// training data: fitted on the test split, the calibration error it reports means nothing.
+    ///
+    /// # Arguments
+    ///
+    /// - `logits`: what this head gives for the validation samples, `[num_samples, num_classes]`
+    /// - `targets`: their class indices, `[num_samples]`
+    /// - `objective`: what to minimize
+    ///
+    /// # Errors
+    ///
+    /// [`MetricError`] if there are no samples, a logit is not finite, or a label names no class.
+    pub fn calibrate(
+        self,
+        logits: Tensor<B, 2>,
+        targets: Tensor<B, 1, Int>,
+        objective: TemperatureObjective,
+    ) -> Result<(Self, TemperatureFit), MetricError> {
+        let fit = TemperatureFit::of_tensors(logits, targets, self.temperature(), objective)?;
+        Ok((self.with_temperature(fit.temperature), fit))
+    }
+
+    fn class_rows(&self) -> Tensor<B, 2> {
+        match self {
+            Self::SoftMax(head) => head.weights.val(),
+            Self::IsoMax(head) => head.prototypes.val(),
+            Self::IsoMaxPlus(head) => head.prototypes.val(),
+            Self::DisMax(head) => head.prototypes.val(),
+        }
+    }
+}
+
+fn check_features<B: Backend>(features: &Tensor<B, 2>, class_rows: &Param<Tensor<B, 2>>) {
+    let (given, [classes, expected]) = (features.dims(), class_rows.val().dims());
+    assert!(
+        given[1] == expected,
+        "Features of shape {given:?} do not fit a head of shape {:?} (classes, features)",
+        [classes, expected],
+    );
+}
+
+fn display<B: Backend>(
+    content: Content,
+    class_rows: &Param<Tensor<B, 2>>,
+    temperature: &Param<Tensor<B, 1>>,
+) -> Option<Content> {
+    let [num_classes, num_features] = class_rows.val().dims();
+    content
+        .add("num_features", &num_features)
+        .add("num_classes", &num_classes)
+        .add("temperature", &f64::from(temperature::value(temperature)))
+        .optional()
+}

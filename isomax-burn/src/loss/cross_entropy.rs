@@ -1,0 +1,99 @@
+//! The one softmax cross-entropy behind every loss, and the checks of its input.
+
+use burn::tensor::{Int, Tensor, backend::Backend};
+
+/// Log-probabilities of `softmax(scale · logits)`, kept as the two parts they are the difference
+/// of, so that a loss which needs one class of each row does not compute them all.
+pub(super) struct LogSoftMax<B: Backend> {
+    scaled: Tensor<B, 2>,
+    log_partition: Tensor<B, 2>,
+}
+
+impl<B: Backend> LogSoftMax<B> {
+    /// Finite for any finite logits whose scaled gaps fit the float type: taking the logarithm of
+    /// a softmax instead underflows in `f32` from a scaled gap of 89 on.
+    pub(super) fn new(logits: Tensor<B, 2>, scale: f64) -> Self {
+        let largest = logits.clone().detach().max_dim(1);
+        let scaled = (logits - largest) * scale;
+        let log_partition = scaled.clone().exp().sum_dim(1).log();
+        Self { scaled, log_partition }
+    }
+
+    /// Log-probabilities of one class of each row, `[batch_size]`.
+    pub(super) fn of(&self, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+        let picked = self.scaled.clone().gather(1, targets.unsqueeze_dim(1));
+        (picked - self.log_partition.clone()).squeeze_dim(1)
+    }
+}
+
+/// Mean cross-entropy of `softmax(scale · logits)`, `[1]`.
+///
+/// # Panics
+///
+/// See [`check_shapes`] and [`Labels::new`].
+pub(super) fn cross_entropy<B: Backend>(
+    logits: Tensor<B, 2>,
+    targets: Tensor<B, 1, Int>,
+    scale: f64,
+) -> Tensor<B, 1> {
+    check_shapes(&logits, &targets);
+    let [_, num_classes] = logits.dims();
+    let labels = Labels::new(targets, num_classes);
+    let log_probabilities = LogSoftMax::new(logits, scale).of(labels.indices.clone());
+    labels.poison(log_probabilities).mean().neg()
+}
+
+/// # Panics
+///
+/// If there is not one target for each row of logits, or no row at all.
+pub(super) fn check_shapes<B: Backend>(logits: &Tensor<B, 2>, targets: &Tensor<B, 1, Int>) {
+    let (rows, labels) = (logits.dims(), targets.dims());
+    assert!(
+        rows[0] == labels[0] && rows[0] > 0,
+        "Logits of shape {rows:?} need one target for each row, and at least one row; \
+         the targets have shape {labels:?}"
+    );
+}
+
+/// Class indices that are safe to gather with, and where the given ones were not.
+pub(super) struct Labels<B: Backend> {
+    pub(super) indices: Tensor<B, 1, Int>,
+    out_of_range: Tensor<B, 1, burn::tensor::Bool>,
+}
+
+impl<B: Backend> Labels<B> {
+    /// # Panics
+    ///
+    /// If a target is out of range and the device computes in host memory. On other devices
+    /// looking would stall the queue at every step; there the loss becomes NaN instead.
+    pub(super) fn new(targets: Tensor<B, 1, Int>, num_classes: usize) -> Self {
+        if in_host_memory::<B>(&targets.device()) {
+            check_range(&targets, num_classes);
+        }
+        let out_of_range = targets
+            .clone()
+            .lower_elem(0)
+            .bool_or(targets.clone().greater_equal_elem(num_classes as i64));
+        Self { indices: targets.clamp(0, num_classes as i64 - 1), out_of_range }
+    }
+
+    /// Makes the values of rows with an impossible label NaN, so that no loss hides them.
+    pub(super) fn poison(&self, values: Tensor<B, 1>) -> Tensor<B, 1> {
+        values.mask_fill(self.out_of_range.clone(), f32::NAN)
+    }
+}
+
+fn check_range<B: Backend>(targets: &Tensor<B, 1, Int>, num_classes: usize) {
+    for (row, label) in targets.to_data().iter::<i64>().enumerate() {
+        assert!(
+            (0..num_classes as i64).contains(&label),
+            "Target {label} of row {row} is out of range for {num_classes} classes"
+        );
+    }
+}
+
+/// Whether reading a tensor of this device back costs nothing.
+fn in_host_memory<B: Backend>(device: &B::Device) -> bool {
+    let name = B::name(device);
+    ["flex", "ndarray", "libtorch<cpu>"].iter().any(|host| name.contains(host))
+}

@@ -1,0 +1,121 @@
+//! Fractional probability regularisation (FPR), the add-on of DisMax for images
+//! ([arXiv:2205.05874](https://arxiv.org/abs/2205.05874)).
+//!
+//! Half of each batch is left alone. In the other half every image is put together from four
+//! quadrants of four images, and its target is a quarter for each of their labels: images that
+//! belong to no class in full are to get outputs that say so.
+//!
+//! ```
+//! use burn::backend::{Autodiff, Flex};
+//! use burn::tensor::{Distribution, Int, Tensor};
+//! use isomax_burn::{DisMaxLossConfig, fpr};
+//! type B = Autodiff<Flex>;
+//!
+//! let device = Default::default();
+//! let images = Tensor::<B, 4>::random([8, 3, 32, 32], Distribution::Default, &device);
+//! let targets = Tensor::<B, 1, Int>::from_ints([0, 1, 2, 3, 4, 5, 6, 7], &device);
+//! let (images, targets) = fpr::shuffle(images, targets);
+//! let images = fpr::mix_second_half(images);
+//! # let model = |images: Tensor<B, 4>| images.mean_dim(1).reshape([8, 1024]).slice([0..8, 0..10]);
+//! let loss = DisMaxLossConfig::new().init().forward_fpr(model(images), targets);
+//! # assert!(loss.into_scalar().is_finite());
+//! ```
+//!
+//! Inputs that are not images have no quadrants: train them with
+//! [`DisMaxLoss::forward`](crate::DisMaxLoss::forward).
+
+use burn::tensor::{BasicOps, Distribution, Int, Tensor, backend::Backend};
+
+/// How many images, and so labels, a mixed image is made of.
+pub(super) const MIXED_LABELS: usize = 4;
+
+/// How many places before its own the image stands whose quadrant comes in: top left, top right,
+/// bottom left, bottom right.
+const PLACES_BEFORE: [usize; MIXED_LABELS] = [0, 2, 1, 3];
+
+/// Where the second half of a batch begins; in an odd batch it is the longer one.
+///
+/// # Panics
+///
+/// If the batch has fewer than 2 samples.
+pub(super) fn split(batch_size: usize) -> usize {
+    assert!(batch_size >= 2, "FPR needs a batch of at least 2 samples, got {batch_size}");
+    batch_size / 2
+}
+
+/// Puts images and targets into a new random order, the same for both, so that the halves are
+/// other ones at every step. Draws from the backend's random number generator.
+///
+/// # Shapes
+///
+/// - images: `[batch_size, channels, height, width]`
+/// - targets: `[batch_size]`
+/// - output: as given
+pub fn shuffle<B: Backend>(
+    images: Tensor<B, 4>,
+    targets: Tensor<B, 1, Int>,
+) -> (Tensor<B, 4>, Tensor<B, 1, Int>) {
+    let [batch_size] = targets.dims();
+    let keys = Tensor::<B, 1>::random([batch_size], Distribution::Default, &images.device());
+    let order = keys.argsort(0);
+    (images.select(0, order.clone()), targets.select(0, order))
+}
+
+/// Replaces three quadrants of every image in the second half of the batch: the top right one by
+/// that of the image 2 places before it in that half, the bottom left one 1 place, the bottom
+/// right one 3 places (circular). Of an odd height or width the first part is the smaller one.
+///
+/// # Shapes
+///
+/// - images: `[batch_size, channels, height, width]`
+/// - output: as given
+///
+/// # Panics
+///
+/// If the batch has fewer than 2 images, or the images fewer than 2 rows or columns.
+pub fn mix_second_half<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch_size, channels, height, width] = images.dims();
+    let half = split(batch_size);
+    assert!(
+        height >= 2 && width >= 2,
+        "FPR cuts images into quadrants: they need 2 rows and 2 columns, got {height} × {width}"
+    );
+    let (first, second) = (images.clone().slice([0..half]), images.slice([half..batch_size]));
+    let rows = [0..height / 2, height / 2..height];
+    let columns = [0..width / 2, width / 2..width];
+    let quadrant = |index: usize| {
+        let (rows, columns) = (rows[index / 2].clone(), columns[index % 2].clone());
+        let part = second.clone().slice([0..batch_size - half, 0..channels, rows, columns]);
+        earlier(part, PLACES_BEFORE[index])
+    };
+    let top = Tensor::cat(vec![quadrant(0), quadrant(1)], 3);
+    let bottom = Tensor::cat(vec![quadrant(2), quadrant(3)], 3);
+    Tensor::cat(vec![first, Tensor::cat(vec![top, bottom], 2)], 0)
+}
+
+/// The four labels of every sample of a mixed half, in the order of the quadrants.
+pub(super) fn mixed_targets<B: Backend>(
+    targets: Tensor<B, 1, Int>,
+) -> [Tensor<B, 1, Int>; MIXED_LABELS] {
+    PLACES_BEFORE.map(|places| earlier(targets.clone(), places))
+}
+
+/// For each of the four labels, its share of the target: a quarter for every label equal to it.
+pub(super) fn label_shares<B: Backend>(
+    labels: [Tensor<B, 1, Int>; MIXED_LABELS],
+) -> [Tensor<B, 1>; MIXED_LABELS] {
+    labels.clone().map(|label| {
+        let equal = |other: Tensor<B, 1, Int>| label.clone().equal(other).float();
+        let count = labels.clone().map(equal).into_iter().reduce(|a, b| a + b);
+        count.expect("a mixed sample has labels") / MIXED_LABELS as f64
+    })
+}
+
+/// Row `i` becomes the row `places` before it, circularly.
+fn earlier<B: Backend, const D: usize, K: BasicOps<B>>(
+    rows: Tensor<B, D, K>,
+    places: usize,
+) -> Tensor<B, D, K> {
+    // A positive shift of Burn's `roll` moves rows towards the front.
+    rows.roll(&[-(places as i64)], &[0])
+}

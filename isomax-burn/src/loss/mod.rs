@@ -1,0 +1,111 @@
+//! Losses: what turns logits and labels into the number that training minimizes.
+//!
+//! A loss takes the place of [`CrossEntropyLoss`](burn::nn::loss::CrossEntropyLoss). All of them
+//! are the cross-entropy of scaled logits; the entropic scale is what lets the distance heads be
+//! trained to small losses while their outputs keep a high entropy.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Int, Tensor, backend::Backend};
+
+use crate::HeadKind;
+
+mod cross_entropy;
+mod dismax;
+pub mod fpr;
+mod isomax;
+mod softmax;
+
+pub use dismax::{DisMaxLoss, DisMaxLossConfig};
+pub use isomax::{IsoMaxLoss, IsoMaxLossConfig};
+pub use softmax::{SoftMaxLoss, SoftMaxLossConfig};
+
+/// The entropic scale of all published experiments.
+pub const DEFAULT_ENTROPIC_SCALE: f64 = 10.0;
+
+/// Configuration of a [`Loss`] for a head of any kind.
+#[derive(Config, Debug, PartialEq)]
+pub struct LossConfig {
+    /// The head that is trained.
+    pub kind: HeadKind,
+    /// The entropic scale `Eₛ`, a positive number; SoftMax has none.
+    #[config(default = "DEFAULT_ENTROPIC_SCALE")]
+    pub entropic_scale: f64,
+}
+
+impl LossConfig {
+    /// Initializes the loss that belongs to the head.
+    ///
+    /// # Panics
+    ///
+    /// If the entropic scale is not a positive finite number.
+    pub fn init(&self) -> Loss {
+        let entropic_scale = self.entropic_scale;
+        match self.kind {
+            HeadKind::SoftMax => Loss::SoftMax(SoftMaxLossConfig::new().init()),
+            HeadKind::IsoMax | HeadKind::IsoMaxPlus => {
+                Loss::IsoMax(IsoMaxLossConfig { entropic_scale }.init())
+            }
+            HeadKind::DisMax => Loss::DisMax(DisMaxLossConfig { entropic_scale }.init()),
+        }
+    }
+}
+
+/// The loss of a head of any kind, chosen when the program runs.
+#[derive(Module, Clone, Debug)]
+pub enum Loss {
+    /// For the baseline.
+    SoftMax(SoftMaxLoss),
+    /// For IsoMax and IsoMax+.
+    IsoMax(IsoMaxLoss),
+    /// For DisMax.
+    DisMax(DisMaxLoss),
+}
+
+impl Loss {
+    /// Computes the mean training loss of the batch.
+    ///
+    /// # Shapes
+    ///
+    /// - logits: `[batch_size, num_classes]`, raw
+    /// - targets: `[batch_size]`, class indices
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit each other, or a target is out of range on a device that computes
+    /// in host memory (on other devices the loss is NaN then).
+    pub fn forward<B: Backend>(
+        &self,
+        logits: Tensor<B, 2>,
+        targets: Tensor<B, 1, Int>,
+    ) -> Tensor<B, 1> {
+        match self {
+            Self::SoftMax(loss) => loss.forward(logits, targets),
+            Self::IsoMax(loss) => loss.forward(logits, targets),
+            Self::DisMax(loss) => loss.forward(logits, targets),
+        }
+    }
+
+    /// Computes the mean validation loss, as the published experiments do: DisMax leaves its
+    /// entropic scale out, IsoMax and IsoMax+ keep it. Shapes and panics as
+    /// [`forward`](Self::forward).
+    pub fn forward_valid<B: Backend>(
+        &self,
+        logits: Tensor<B, 2>,
+        targets: Tensor<B, 1, Int>,
+    ) -> Tensor<B, 1> {
+        match self {
+            Self::DisMax(loss) => loss.forward_valid(logits, targets),
+            Self::SoftMax(_) | Self::IsoMax(_) => self.forward(logits, targets),
+        }
+    }
+}
+
+fn check_entropic_scale(scale: f64) -> f64 {
+    assert!(
+        scale > 0.0 && scale.is_finite(),
+        "An entropic scale must be a positive finite number, got {scale}"
+    );
+    scale
+}

@@ -1,0 +1,53 @@
+use burn::config::Config;
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::tensor::{Int, Tensor, backend::Backend};
+
+use super::cross_entropy::cross_entropy;
+
+/// Configuration of a [`SoftMaxLoss`].
+#[derive(Config, Debug, PartialEq)]
+pub struct SoftMaxLossConfig {}
+
+impl SoftMaxLossConfig {
+    /// Initializes the loss.
+    pub fn init(&self) -> SoftMaxLoss {
+        SoftMaxLoss {}
+    }
+}
+
+/// The baseline's loss: the mean cross-entropy of `softmax(logits)`.
+#[derive(Module, Clone, Debug)]
+#[module(custom_display)]
+pub struct SoftMaxLoss {}
+
+impl SoftMaxLoss {
+    /// Computes the mean loss of the batch.
+    ///
+    /// # Shapes
+    ///
+    /// - logits: `[batch_size, num_classes]`
+    /// - targets: `[batch_size]`, class indices
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit each other, or a target is out of range on a device that computes
+    /// in host memory (on other devices the loss is NaN then).
+    pub fn forward<B: Backend>(
+        &self,
+        logits: Tensor<B, 2>,
+        targets: Tensor<B, 1, Int>,
+    ) -> Tensor<B, 1> {
+        cross_entropy(logits, targets, 1.0)
+    }
+}
+
+impl ModuleDisplay for SoftMaxLoss {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        content.optional()
+    }
+}

@@ -1,0 +1,153 @@
+use core::fmt;
+use core::str::FromStr;
+
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+use crate::HeadKind;
+use crate::names::{UnknownName, parse};
+
+/// How a row of raw logits becomes one detection score: **high means in-distribution**.
+///
+/// Scores read logits without the entropic scale. All but MDS depend on the temperature, so a
+/// threshold belongs to the temperature it was fitted at.
+///
+/// | score | formula | range |
+/// |---|---|---|
+/// | `MPS` | `max p` | `[1/C, 1]` |
+/// | `ES` | `Σ p ln p` | `[-ln C, 0]` |
+/// | `MDS` | `max l` | `(-∞, 0]` for distance heads |
+/// | `MMLS` | `max l + mean l` | as the logits |
+/// | `MMLES` | `MMLS + ES` | as the logits |
+/// | `MMLEPS` | `MMLES + MPS` | as the logits |
+/// | `Energy` | `ln Σ exp l` | as the logits |
+#[allow(clippy::upper_case_acronyms)] // the names that the papers print
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Score {
+    /// Maximum probability score: the largest softmax probability
+    /// ([arXiv:1610.02136](https://arxiv.org/abs/1610.02136)).
+    MPS,
+    /// Entropic score: the negative entropy of the softmax, in nats
+    /// ([arXiv:1908.05569](https://arxiv.org/abs/1908.05569)).
+    ES,
+    /// Minimum distance score: the largest logit, which for distance heads is the negative
+    /// distance to the nearest prototype ([arXiv:2105.14399](https://arxiv.org/abs/2105.14399)).
+    MDS,
+    /// Max-mean logit score ([arXiv:2205.05874](https://arxiv.org/abs/2205.05874)).
+    MMLS,
+    /// Max-mean logit entropy score ([arXiv:2205.05874](https://arxiv.org/abs/2205.05874)).
+    MMLES,
+    /// Max-mean logit entropy probability score
+    /// ([arXiv:2205.05874](https://arxiv.org/abs/2205.05874)).
+    MMLEPS,
+    /// Negative free energy at temperature 1
+    /// ([arXiv:2010.03759](https://arxiv.org/abs/2010.03759)).
+    Energy,
+}
+
+impl Score {
+    /// All scores.
+    pub const ALL: [Self; 7] =
+        [Self::MPS, Self::ES, Self::MDS, Self::MMLS, Self::MMLES, Self::MMLEPS, Self::Energy];
+
+    /// The score that the papers use with a head. IsoMax has ES: its minimum distance does not
+    /// separate, since its prototypes and features may have any length.
+    pub const fn default_for(kind: HeadKind) -> Self {
+        match kind {
+            HeadKind::SoftMax | HeadKind::IsoMax => Self::ES,
+            HeadKind::IsoMaxPlus => Self::MDS,
+            HeadKind::DisMax => Self::MMLES,
+        }
+    }
+
+    /// The name in text and in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MPS => "MPS",
+            Self::ES => "ES",
+            Self::MDS => "MDS",
+            Self::MMLS => "MMLS",
+            Self::MMLES => "MMLES",
+            Self::MMLEPS => "MMLEPS",
+            Self::Energy => "Energy",
+        }
+    }
+
+    /// Computes the scores; no finite logits give NaN.
+    ///
+    /// # Shapes
+    ///
+    /// - logits: `[batch_size, num_classes]`, raw
+    /// - output: `[batch_size]`
+    pub fn compute<B: Backend>(self, logits: Tensor<B, 2>) -> Tensor<B, 1> {
+        let scores = match self {
+            Self::MPS => SoftMax::of(logits).largest_probability(),
+            Self::ES => SoftMax::of(logits).negative_entropy(),
+            Self::MDS => logits.max_dim(1),
+            Self::MMLS => max_mean(logits),
+            Self::MMLES => max_mean(logits.clone()) + SoftMax::of(logits).negative_entropy(),
+            Self::MMLEPS => {
+                let softmax = SoftMax::of(logits.clone());
+                max_mean(logits) + softmax.negative_entropy() + softmax.largest_probability()
+            }
+            Self::Energy => {
+                let largest = logits.clone().max_dim(1);
+                largest + SoftMax::of(logits).partition.log()
+            }
+        };
+        scores.squeeze_dim(1)
+    }
+}
+
+fn max_mean<B: Backend>(logits: Tensor<B, 2>) -> Tensor<B, 2> {
+    logits.clone().max_dim(1) + logits.mean_dim(1)
+}
+
+/// A softmax in parts, relative to the largest logit of each row.
+struct SoftMax<B: Backend> {
+    /// Logits minus the largest one.
+    shifted: Tensor<B, 2>,
+    /// Their exponentials.
+    weights: Tensor<B, 2>,
+    /// The sum of the exponentials, at least 1.
+    partition: Tensor<B, 2>,
+}
+
+/// A gap whose exponential is zero in every float type, and whose product with zero is zero.
+const WIDEST_GAP: f64 = -1e4;
+
+impl<B: Backend> SoftMax<B> {
+    fn of(logits: Tensor<B, 2>) -> Self {
+        let shifted = (logits.clone() - logits.max_dim(1)).clamp_min(WIDEST_GAP);
+        let weights = shifted.clone().exp();
+        let partition = weights.clone().sum_dim(1);
+        Self { shifted, weights, partition }
+    }
+
+    /// `max p`: the largest weight is 1.
+    fn largest_probability(&self) -> Tensor<B, 2> {
+        self.partition.clone().recip()
+    }
+
+    /// `Σ p ln p`, without the logarithm of a probability that may be zero.
+    fn negative_entropy(&self) -> Tensor<B, 2> {
+        let mean_shift =
+            (self.weights.clone() * self.shifted.clone()).sum_dim(1) / self.partition.clone();
+        mean_shift - self.partition.clone().log()
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Score {
+    type Err = UnknownName;
+
+    /// Reads a name in any case.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        parse("score", name, Self::ALL.map(|score| (score.name(), score)), [])
+    }
+}

@@ -1,0 +1,28 @@
+//! One generic body for every test of tensor code, run on every backend.
+
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used)]
+
+/// Runs generic test functions on every backend: flex, ndarray, and wgpu if asked for.
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod flex {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Flex>>(); })+
+        }
+        mod ndarray {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::NdArray>>(); })+
+        }
+        #[cfg(feature = "test-wgpu")]
+        mod wgpu {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Wgpu>>(); })+
+        }
+    };
+}
+
+mod fpr;
+mod golden_heads;
+mod heads;
+mod losses;
+mod metrics_golden;
+mod scores;
+mod support;

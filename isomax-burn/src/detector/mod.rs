@@ -1,0 +1,349 @@
+//! A detector: everything that a deployed classifier needs in order to say "I do not know this".
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use burn::config::Config;
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{MetricError, ScoreSet};
+use crate::{HeadKind, Score};
+
+mod error;
+mod quantiles;
+
+pub use error::DetectorError;
+use quantiles::Quantiles;
+
+/// What to fit a [`Detector`] for.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Distribution, Tensor};
+/// use isomax_burn::{DetectorConfig, HeadConfig, HeadKind};
+///
+/// let device = Default::default();
+/// let head = HeadConfig::new(HeadKind::IsoMaxPlus, 64, 10).init::<Flex>(&device);
+/// let known = Tensor::random([500, 64], Distribution::Default, &device);
+/// let detector = DetectorConfig::new(head.kind())
+///     .with_target_tpr(0.9)
+///     .fit(head.forward(known.clone()), head.temperature())?;
+///
+/// let decisions = detector.decide(head.forward(known), head.temperature())?;
+/// assert_eq!(decisions.iter().filter(|d| d.in_distribution).count(), 450);
+/// # Ok::<(), isomax_burn::DetectorError>(())
+/// ```
+#[derive(Config, Debug, PartialEq)]
+pub struct DetectorConfig {
+    /// The head that gives the logits.
+    pub head: HeadKind,
+    /// The score, by default [`Score::default_for`] the head.
+    pub score: Option<Score>,
+    /// Share of in-distribution samples to accept, in `(0, 1]`.
+    #[config(default = 0.95)]
+    pub target_tpr: f64,
+}
+
+impl DetectorConfig {
+    /// Fits the threshold on in-distribution validation samples. It needs no OOD samples.
+    ///
+    /// The threshold is the largest score that accepts at least the target share of the given
+    /// samples; with distinct scores it accepts less than one sample more.
+    ///
+    /// # Arguments
+    ///
+    /// - `logits`: what the head gives for held-out in-distribution samples,
+    ///   `[num_samples, num_classes]`
+    /// - `temperature`: the temperature of that head
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::Metric`] without samples or with a NaN score,
+    /// [`DetectorError::InvalidField`] for infinite scores and for a target or temperature out of
+    /// range.
+    pub fn fit<B: Backend>(
+        &self,
+        logits: Tensor<B, 2>,
+        temperature: f32,
+    ) -> Result<Detector, DetectorError> {
+        let [num_samples, num_classes] = logits.dims();
+        let score = self.score.unwrap_or(Score::default_for(self.head));
+        if num_samples == 0 {
+            return Err(MetricError::EmptyScores(ScoreSet::In).into());
+        }
+        let mut scores = scores_of(score, logits)?;
+        scores.sort_unstable_by(f32::total_cmp);
+        // A product such as 0.55 · 100 may lie a rounding error above the whole number it means.
+        let accepted = (self.target_tpr * num_samples as f64 - 1e-9).ceil() as usize;
+        let threshold = scores[num_samples - accepted.clamp(1, num_samples)];
+        let detector = Detector {
+            head: self.head,
+            score,
+            temperature,
+            num_classes,
+            target_tpr: self.target_tpr,
+            threshold,
+            num_samples,
+            quantiles: Quantiles::of(&scores),
+        };
+        detector.checked()
+    }
+}
+
+/// A score, the temperature it belongs to, a threshold, and the distribution of in-distribution
+/// scores: fitted once on validation samples, saved beside the weights, applied to every input.
+///
+/// Stored as JSON with a format version; reading checks that the values fit each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct Detector {
+    head: HeadKind,
+    score: Score,
+    temperature: f32,
+    num_classes: usize,
+    target_tpr: f64,
+    threshold: f32,
+    num_samples: usize,
+    quantiles: Quantiles,
+}
+
+/// What a detector says of one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The class with the largest logit, meant for samples that are in distribution.
+    pub class: usize,
+    /// The detection score, high = in-distribution.
+    pub score: f32,
+    /// Share of in-distribution validation samples that score no higher, in `[0, 1]`: like a
+    /// p-value, small for samples unlike the known ones.
+    pub quantile: f64,
+    /// Whether the score reaches the threshold.
+    pub in_distribution: bool,
+}
+
+impl Detector {
+    /// The version of the stored format.
+    pub const FORMAT_VERSION: u32 = 1;
+
+    /// Decides on a batch.
+    ///
+    /// # Arguments
+    ///
+    /// - `logits`: raw logits of the head, `[batch_size, num_classes]`
+    /// - `temperature`: the temperature of the head that gave them,
+    ///   [`Head::temperature`](crate::Head::temperature)
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::TemperatureMismatch`], [`DetectorError::ClassCountMismatch`], and
+    /// [`DetectorError::Metric`] if a score is NaN.
+    pub fn decide<B: Backend>(
+        &self,
+        logits: Tensor<B, 2>,
+        temperature: f32,
+    ) -> Result<Vec<Decision>, DetectorError> {
+        let [batch_size, num_classes] = logits.dims();
+        if temperature != self.temperature {
+            let expected = self.temperature;
+            return Err(DetectorError::TemperatureMismatch { expected, got: temperature });
+        }
+        if num_classes != self.num_classes {
+            let expected = self.num_classes;
+            return Err(DetectorError::ClassCountMismatch { expected, got: num_classes });
+        }
+        if batch_size == 0 {
+            return Ok(Vec::new());
+        }
+        let classes = logits.clone().argmax(1).into_data();
+        let scores = scores_of(self.score, logits)?;
+        Ok((classes.iter::<i64>().zip(scores))
+            .map(|(class, score)| Decision {
+                class: class as usize,
+                score,
+                quantile: self.quantiles.rank(score),
+                in_distribution: score >= self.threshold,
+            })
+            .collect())
+    }
+
+    /// The head that gives the logits.
+    pub fn head(&self) -> HeadKind {
+        self.head
+    }
+
+    /// The score that is compared with the threshold.
+    pub fn score(&self) -> Score {
+        self.score
+    }
+
+    /// The temperature that the logits must have.
+    pub fn temperature(&self) -> f32 {
+        self.temperature
+    }
+
+    /// The number of classes that the logits must have.
+    pub fn num_classes(&self) -> usize {
+        self.num_classes
+    }
+
+    /// The share of in-distribution samples that the threshold was fitted to accept.
+    pub fn target_tpr(&self) -> f64 {
+        self.target_tpr
+    }
+
+    /// The lowest score that counts as in-distribution.
+    pub fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    /// The number of validation samples that the detector was fitted on.
+    pub fn num_samples(&self) -> usize {
+        self.num_samples
+    }
+
+    /// Writes the detector as JSON. The file appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DetectorError> {
+        let path = path.as_ref();
+        self.write(path).map_err(|source| DetectorError::Io { path: path.to_owned(), source })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    /// Reads a detector that was written by [`save`](Self::save).
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::Io`], [`DetectorError::UnsupportedVersion`], and
+    /// [`DetectorError::Malformed`] for anything that is not a whole and consistent detector.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, DetectorError> {
+        let path = path.as_ref();
+        let malformed = |source| DetectorError::Malformed { path: path.to_owned(), source };
+        let text = fs::read_to_string(path)
+            .map_err(|source| DetectorError::Io { path: path.to_owned(), source })?;
+        // The version is read by itself: other fields of a foreign version may look like anything.
+        let Header { version, .. } = serde_json::from_str(&text).map_err(malformed)?;
+        if version != u64::from(Self::FORMAT_VERSION) {
+            return Err(DetectorError::UnsupportedVersion {
+                path: path.to_owned(),
+                expected: Self::FORMAT_VERSION,
+                found: version,
+            });
+        }
+        serde_json::from_str(&text).map_err(malformed)
+    }
+
+    fn checked(self) -> Result<Self, DetectorError> {
+        let require = |valid: bool, what, expected: &str, got: &dyn ToString| {
+            let (expected, got) = (expected.to_owned(), got.to_string());
+            if valid { Ok(()) } else { Err(DetectorError::InvalidField { what, expected, got }) }
+        };
+        let temperature_is_valid = self.temperature > 0.0 && self.temperature.is_finite();
+        let tpr_is_valid = self.target_tpr > 0.0 && self.target_tpr <= 1.0;
+        require(temperature_is_valid, "temperature", "a positive number", &self.temperature)?;
+        require(tpr_is_valid, "target TPR", "a number in (0, 1]", &self.target_tpr)?;
+        require(self.num_classes > 0, "number of classes", "at least 1", &self.num_classes)?;
+        require(self.num_samples > 0, "number of samples", "at least 1", &self.num_samples)?;
+        require(self.threshold.is_finite(), "threshold", "a finite number", &self.threshold)?;
+        let unordered = "infinite, out of order or none";
+        require(self.quantiles.is_valid(), "quantiles", "ascending finite numbers", &unordered)?;
+        Ok(self)
+    }
+}
+
+fn scores_of<B: Backend>(score: Score, logits: Tensor<B, 2>) -> Result<Vec<f32>, MetricError> {
+    let scores: Vec<f32> = score.compute(logits).into_data().iter().collect();
+    match scores.iter().position(|score| score.is_nan()) {
+        Some(index) => Err(MetricError::NanScore { set: ScoreSet::In, index }),
+        None => Ok(scores),
+    }
+}
+
+/// Marks a file as a detector.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Format {
+    #[serde(rename = "isomax-detector")]
+    Detector,
+}
+
+/// The part of the stored form that every version shares.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "format")]
+    _format: Format,
+    version: u64,
+}
+
+/// The stored form.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: Format,
+    version: u32,
+    head: HeadKind,
+    score: Score,
+    temperature: f32,
+    num_classes: usize,
+    target_tpr: f64,
+    threshold: f32,
+    num_samples: usize,
+    quantiles: Quantiles,
+}
+
+impl From<Detector> for Stored {
+    fn from(detector: Detector) -> Self {
+        Self {
+            format: Format::Detector,
+            version: Detector::FORMAT_VERSION,
+            head: detector.head,
+            score: detector.score,
+            temperature: detector.temperature,
+            num_classes: detector.num_classes,
+            target_tpr: detector.target_tpr,
+            threshold: detector.threshold,
+            num_samples: detector.num_samples,
+            quantiles: detector.quantiles,
+        }
+    }
+}
+
+impl TryFrom<Stored> for Detector {
+    type Error = DetectorError;
+
+    fn try_from(stored: Stored) -> Result<Self, DetectorError> {
+        if stored.version != Self::FORMAT_VERSION {
+            return Err(DetectorError::InvalidField {
+                what: "detector format version",
+                expected: Self::FORMAT_VERSION.to_string(),
+                got: stored.version.to_string(),
+            });
+        }
+        let detector = Self {
+            head: stored.head,
+            score: stored.score,
+            temperature: stored.temperature,
+            num_classes: stored.num_classes,
+            target_tpr: stored.target_tpr,
+            threshold: stored.threshold,
+            num_samples: stored.num_samples,
+            quantiles: stored.quantiles,
+        };
+        detector.checked()
+    }
+}

@@ -35,11 +35,12 @@ const COARSE_STEPS: usize = 120;
 const FINE_STEPS: usize = 16;
 /// Refinements: each narrows the bracket eightfold, down to a relative width below 1e-6.
 const REFINEMENTS: usize = 6;
-/// An improvement below this is rounding noise and leaves the temperature as it was.
-const LEAST_IMPROVEMENT: f64 = 1e-9;
+/// A likelihood improved by less than this is rounding noise of `f32` logits.
+const LEAST_NLL_IMPROVEMENT: f64 = 1e-6;
 
 impl TemperatureFit {
-    /// Fits a temperature on validation samples.
+    /// Fits a temperature on validation samples. It stays as it is unless another one improves the
+    /// likelihood by 1e-6 nats, or the calibration error by as much as one sample can change.
     ///
     /// # Arguments
     ///
@@ -75,7 +76,13 @@ impl TemperatureFit {
         };
         let before = loss(f64::from(current))?;
         let (temperature, after) = minimize(loss)?;
-        Ok(if after < before - LEAST_IMPROVEMENT {
+        // Keeping the temperature unless something is gained makes a second fit change nothing.
+        let least_improvement = match objective {
+            // As much as one sample that rounding moves over the edge of a bin.
+            TemperatureObjective::Ece => 1.0 / labels.len() as f64,
+            TemperatureObjective::Nll => LEAST_NLL_IMPROVEMENT,
+        };
+        Ok(if after < before - least_improvement {
             Self { temperature: temperature as f32, before, after }
         } else {
             Self { temperature: current, before, after: before }

@@ -61,9 +61,8 @@ impl<B: Backend> DisMaxHead<B> {
         check_features(&features, &self.prototypes);
         let distances = distance::euclidean_of_unit_vectors(features, self.prototypes.val());
         let scale = self.distance_scale.val().abs() * core::f64::consts::FRAC_1_SQRT_2;
-        let distances = distances * scale.unsqueeze();
-        let logits = (distances.clone() + distances.mean_dim(1)).neg();
-        temperature::divide(logits, &self.temperature)
+        let with_mean = distances.clone() + distances.mean_dim(1);
+        temperature::negate_and_scale(with_mean, scale, &self.temperature)
     }
 }
 

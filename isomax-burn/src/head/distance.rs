@@ -65,7 +65,7 @@ impl<B: Backend> UnitRows<B> {
     fn new(rows: Tensor<B, 2>) -> Self {
         let squared_norms = squared_norms(rows.clone());
         let smallest = (SMALLEST_NORM * SMALLEST_NORM).max(smallest_positive(&rows));
-        let scale = squared_norms.clone().clamp_min(smallest).sqrt().recip();
+        let scale = squared_norms.clone().clamp_min(smallest).powf_scalar(-0.5);
         let squared_norms = (squared_norms * scale.clone().powi_scalar(2)).detach();
         Self { rows, scale, squared_norms }
     }

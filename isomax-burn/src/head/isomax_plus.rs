@@ -60,8 +60,8 @@ impl<B: Backend> IsoMaxPlusHead<B> {
     pub fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
         check_features(&features, &self.prototypes);
         let distances = distance::euclidean_of_unit_vectors(features, self.prototypes.val());
-        let logits = (distances * self.distance_scale.val().abs().unsqueeze()).neg();
-        temperature::divide(logits, &self.temperature)
+        let scale = self.distance_scale.val().abs();
+        temperature::negate_and_scale(distances, scale, &self.temperature)
     }
 }
 

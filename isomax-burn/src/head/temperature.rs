@@ -16,6 +16,15 @@ pub(super) fn divide<B: Backend>(
     logits / temperature.val().detach().unsqueeze()
 }
 
+/// `-scale · distances / T`, with all factors made one before the large tensor is touched.
+pub(super) fn negate_and_scale<B: Backend>(
+    distances: Tensor<B, 2>,
+    scale: Tensor<B, 1>,
+    temperature: &Param<Tensor<B, 1>>,
+) -> Tensor<B, 2> {
+    distances * (scale.neg() / temperature.val().detach()).unsqueeze()
+}
+
 pub(super) fn value<B: Backend>(temperature: &Param<Tensor<B, 1>>) -> f32 {
     temperature.val().into_scalar().elem()
 }

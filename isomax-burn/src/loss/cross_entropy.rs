@@ -1,6 +1,8 @@
 //! The one softmax cross-entropy behind every loss, and the checks of its input.
 
-use burn::tensor::{Int, Tensor, backend::Backend};
+use core::ops::Range;
+
+use burn::tensor::{Bool, Int, Tensor, backend::Backend};
 
 /// Log-probabilities of `softmax(scale · logits)`, kept as the two parts they are the difference
 /// of, so that a loss which needs one class of each row does not compute them all.
@@ -58,7 +60,7 @@ pub(super) fn check_shapes<B: Backend>(logits: &Tensor<B, 2>, targets: &Tensor<B
 /// Class indices that are safe to gather with, and where the given ones were not.
 pub(super) struct Labels<B: Backend> {
     pub(super) indices: Tensor<B, 1, Int>,
-    out_of_range: Tensor<B, 1, burn::tensor::Bool>,
+    out_of_range: Tensor<B, 1, Bool>,
 }
 
 impl<B: Backend> Labels<B> {
@@ -75,6 +77,13 @@ impl<B: Backend> Labels<B> {
             .lower_elem(0)
             .bool_or(targets.clone().greater_equal_elem(num_classes as i64));
         Self { indices: targets.clamp(0, num_classes as i64 - 1), out_of_range }
+    }
+
+    pub(super) fn slice(self, rows: Range<usize>) -> Self {
+        Self {
+            indices: self.indices.slice([rows.clone()]),
+            out_of_range: self.out_of_range.slice([rows]),
+        }
     }
 
     /// Makes the values of rows with an impossible label NaN, so that no loss hides them.

@@ -88,13 +88,14 @@ impl DisMaxLoss {
         check_shapes(&logits, &targets);
         let [batch_size, num_classes] = logits.dims();
         let half = split(batch_size);
+        // All labels are looked at before any is used, so that a panic names the row in the batch.
+        let labels = Labels::new(targets.clone(), num_classes).slice(half..batch_size);
         let first = cross_entropy(
             logits.clone().slice([0..half]),
-            targets.clone().slice([0..half]),
+            targets.slice([0..half]),
             self.entropic_scale,
         );
 
-        let labels = Labels::new(targets.slice([half..batch_size]), num_classes);
         let log_probabilities =
             LogSoftMax::new(logits.slice([half..batch_size]), self.entropic_scale);
         let targets = mixed_targets(labels.indices.clone());

@@ -1,1 +1,95 @@
+//! FPR beyond the golden cases: small and odd batches and images, targets that sum to 1.
 
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{Distribution, Tensor, activation::log_softmax};
+use isomax_burn::{DisMaxLossConfig, fpr};
+use proptest::prelude::*;
+
+use crate::support::{assert_close, few_cases, ints, values};
+
+on_every_backend!(
+    any_size_from_two_up,
+    loss_is_a_divergence_from_targets_that_sum_to_one,
+    shuffle_keeps_pairs
+);
+
+fn any_size_from_two_up<B: AutodiffBackend>() {
+    for batch in 2..9 {
+        for (height, width) in [(2, 2), (3, 5), (8, 7)] {
+            let shape = [batch, 3, height, width];
+            let images = Tensor::<B, 4>::random(shape, Distribution::Default, &Default::default());
+            let mixed = fpr::mix_second_half(images.clone());
+            assert_eq!(mixed.dims(), shape);
+            let half = batch / 2;
+            let first = |images: Tensor<B, 4>| values(images.slice([0..half]));
+            assert_eq!(first(mixed.clone()), first(images.clone()));
+            // Every pixel of the mixed half stands at its place in some image of that half.
+            let mut pixels = [values(mixed), values(images)];
+            pixels.iter_mut().for_each(|pixels| pixels.sort_by(f32::total_cmp));
+            assert_eq!(pixels[0], pixels[1]);
+        }
+    }
+}
+
+/// The loss against one built from explicit targets of the mixed half.
+fn loss_is_a_divergence_from_targets_that_sum_to_one<B: AutodiffBackend>() {
+    let mut runner = proptest::test_runner::TestRunner::new(few_cases());
+    let case = (2_usize..9).prop_flat_map(|batch| {
+        (prop::collection::vec(-2.0_f32..2.0, batch * 3), prop::collection::vec(0_i64..3, batch))
+    });
+    runner
+        .run(&case, |(logits, labels)| {
+            let (batch, half) = (labels.len(), labels.len() / 2);
+            let logits = Tensor::<B, 1>::from_floats(logits.as_slice(), &Default::default())
+                .reshape([batch, 3]);
+            let log_p = values(log_softmax(logits.clone() * 10.0, 1));
+            let second = &labels[half..];
+            let mut expected = 0.0;
+            for (row, &label) in labels[..half].iter().enumerate() {
+                expected -= log_p[row * 3 + label as usize] / half as f32;
+            }
+            for row in 0..second.len() {
+                let mut target = [0.0_f32; 3];
+                for places in [0, 1, 2, 3] {
+                    let n = second.len();
+                    target[second[(row + 4 * n - places) % n] as usize] += 0.25;
+                }
+                assert_eq!(target.iter().sum::<f32>(), 1.0);
+                for (class, share) in target.into_iter().enumerate().filter(|(_, t)| *t > 0.0) {
+                    let log_q = log_p[(half + row) * 3 + class];
+                    expected += share * (share.ln() - log_q) / second.len() as f32;
+                }
+            }
+            let loss = DisMaxLossConfig::new().init().forward_fpr(logits, ints(&labels));
+            assert_close("loss", &values(loss), &[expected / 2.0], 1e-4);
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn shuffle_keeps_pairs<B: AutodiffBackend>() {
+    let labels: Vec<i64> = (0..32).collect();
+    let images = ints::<B>(&labels).float().reshape([32, 1, 1, 1]).repeat(&[1, 2, 2, 2]);
+    let (images, targets) = fpr::shuffle(images, ints(&labels));
+    let targets: Vec<i64> = targets.into_data().iter::<i64>().collect();
+    let pixels = values(images);
+    assert!(pixels.chunks(8).zip(&targets).all(|(image, &t)| image.iter().all(|&p| p == t as f32)));
+    assert_ne!(targets, labels, "32 labels stayed in order");
+    let mut sorted = targets;
+    sorted.sort_unstable();
+    assert_eq!(sorted, labels);
+}
+
+#[test]
+#[should_panic(expected = "FPR needs a batch of at least 2 samples, got 1")]
+fn a_single_sample_cannot_be_mixed() {
+    let images = Tensor::<burn::backend::Flex, 4>::zeros([1, 3, 4, 4], &Default::default());
+    fpr::mix_second_half(images);
+}
+
+#[test]
+#[should_panic(expected = "they need 2 rows and 2 columns, got 1 × 4")]
+fn a_single_row_has_no_quadrants() {
+    let images = Tensor::<burn::backend::Flex, 4>::zeros([4, 3, 1, 4], &Default::default());
+    fpr::mix_second_half(images);
+}

@@ -19,10 +19,15 @@ macro_rules! on_every_backend {
     };
 }
 
+mod detector;
 mod fpr;
 mod golden_heads;
 mod heads;
 mod losses;
 mod metrics_golden;
+mod metrics_properties;
 mod scores;
+mod statistics;
 mod support;
+#[cfg(feature = "train")]
+mod train;

@@ -22,6 +22,7 @@ use super::mean::WeightedMean;
 pub struct EpochRenderer<W = io::Stderr> {
     out: W,
     label: String,
+    every: usize,
     definitions: HashMap<MetricId, MetricDefinition>,
     train: SplitValues,
     valid: SplitValues,
@@ -52,6 +53,7 @@ impl<W: Write> EpochRenderer<W> {
         Self {
             out,
             label: String::new(),
+            every: 1,
             definitions: HashMap::new(),
             train: Vec::new(),
             valid: Vec::new(),
@@ -63,6 +65,12 @@ impl<W: Write> EpochRenderer<W> {
     /// Puts a text before every line, to tell several trainings apart.
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// Prints every so many epochs only, and the last one always.
+    pub fn every(mut self, epochs: usize) -> Self {
+        self.every = epochs.max(1);
         self
     }
 
@@ -89,9 +97,17 @@ impl<W: Write> EpochRenderer<W> {
         }
     }
 
-    /// Prints the line of the epoch, if there is one that has not been printed.
+    /// Ends the epoch, if there is one under way, and prints its line.
     fn finish(&mut self) {
         let Some((epoch, epochs)) = self.epoch.take() else { return };
+        if epoch % self.every == 0 || epoch == epochs {
+            self.print(epoch, epochs);
+        }
+        self.train.clear();
+        self.valid.clear();
+    }
+
+    fn print(&mut self, epoch: usize, epochs: usize) {
         let width = epochs.to_string().len();
         let mut line = String::new();
         if !self.label.is_empty() {
@@ -109,8 +125,6 @@ impl<W: Write> EpochRenderer<W> {
         }
         // A closed pipe is no reason to stop a training.
         let _ = writeln!(self.out, "{line}");
-        self.train.clear();
-        self.valid.clear();
     }
 
     fn describe(&self, (id, mean): &(MetricId, WeightedMean)) -> Option<String> {

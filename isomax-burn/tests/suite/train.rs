@@ -130,7 +130,10 @@ fn loader_delivers_everything_once_and_marks_the_end() {
             *rows.entry(name.into()).or_default() += batch.targets.dims()[0];
         }
         if last.is_empty() {
-            assert_eq!(batch.others().map(|(name, _)| name).collect::<Vec<_>>(), ["near", "far", "far"]);
+            assert_eq!(
+                batch.others().map(|(name, _)| name).collect::<Vec<_>>(),
+                ["near", "far", "far"]
+            );
         }
         last.push(batch.is_last());
         let progress = iterator.progress();

@@ -1,0 +1,37 @@
+//! The backend that the cargo features chose.
+//!
+//! Features add up, and `flex` is on by default, so of several backends the first of
+//! `tch`, `cuda`, `wgpu` (with `vulkan` and `metal`), `ndarray`, `flex` is used: `--features wgpu`
+//! is all it takes to move to a GPU.
+
+/// The selected backend, without gradients.
+#[cfg(feature = "tch")]
+pub type Inference = burn::backend::LibTorch;
+/// The selected backend, without gradients.
+#[cfg(all(feature = "cuda", not(feature = "tch")))]
+pub type Inference = burn::backend::Cuda;
+/// The selected backend, without gradients.
+#[cfg(all(feature = "wgpu", not(any(feature = "tch", feature = "cuda"))))]
+pub type Inference = burn::backend::Wgpu;
+/// The selected backend, without gradients.
+#[cfg(all(feature = "ndarray", not(any(feature = "tch", feature = "cuda", feature = "wgpu"))))]
+pub type Inference = burn::backend::NdArray;
+/// The selected backend, without gradients.
+#[cfg(not(any(feature = "tch", feature = "cuda", feature = "wgpu", feature = "ndarray")))]
+pub type Inference = burn::backend::Flex;
+
+/// The selected backend, with gradients.
+pub type Training = burn::backend::Autodiff<Inference>;
+
+/// The device of the selected backend.
+pub type Device = <Inference as burn::tensor::backend::BackendTypes>::Device;
+
+/// The default device: the first GPU of a GPU backend, the processor of the others, `tch` too.
+pub fn device() -> Device {
+    Device::default()
+}
+
+/// The name of the backend and device, for reports.
+pub fn name() -> String {
+    <Inference as burn::tensor::backend::Backend>::name(&device())
+}

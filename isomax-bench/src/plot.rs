@@ -1,0 +1,227 @@
+//! Plots as PNG files.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::register_font;
+
+/// Why a plot cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlotError {
+    /// There is nothing to draw, or a score is not finite.
+    #[error("panel '{panel}' of the plot has no finite scores to draw")]
+    NoScores {
+        /// The panel.
+        panel: String,
+    },
+    /// The picture cannot be drawn.
+    #[error("the plot cannot be drawn: {0}")]
+    Drawing(String),
+    /// The file cannot be written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// One histogram panel: the scores of one detector for several sets.
+#[derive(Debug, Clone)]
+pub struct Panel {
+    /// Stands above the panel.
+    pub title: String,
+    /// The sets by name; by custom the in-distribution one comes first.
+    pub sets: Vec<(String, Vec<f32>)>,
+}
+
+const BINS: usize = 50;
+const PANEL: (u32, u32) = (640, 320);
+/// Colours that colour-blind readers tell apart (Okabe and Ito).
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+];
+const FONT: &str = "sans-serif";
+
+/// Draws score histograms, one panel below the other, each set scaled to the share of its samples
+/// in each of 50 bins. The file appears whole or not at all.
+///
+/// # Errors
+///
+/// [`PlotError`].
+pub fn score_histograms(path: impl AsRef<Path>, panels: &[Panel]) -> Result<(), PlotError> {
+    let path = path.as_ref();
+    register_fonts();
+    let size = (PANEL.0, PANEL.1 * panels.len() as u32);
+    let mut pixels = vec![0; (size.0 * size.1 * 3) as usize];
+    {
+        let root = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
+        root.fill(&WHITE).map_err(drawing)?;
+        for (area, panel) in root.split_evenly((panels.len(), 1)).iter().zip(panels) {
+            draw_panel(area, panel)?;
+        }
+        root.present().map_err(drawing)?;
+    }
+    write_png(path, size, &pixels)
+}
+
+fn draw_panel(
+    area: &DrawingArea<BitMapBackend<'_>, Shift>,
+    panel: &Panel,
+) -> Result<(), PlotError> {
+    let range = score_range(panel)?;
+    let histograms: Vec<_> = panel.sets.iter().map(|(_, s)| histogram(s, &range)).collect();
+    let highest = histograms.iter().flatten().copied().fold(0.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, (FONT, 20))
+        .margin(10)
+        .x_label_area_size(36)
+        .y_label_area_size(52)
+        .build_cartesian_2d(range.clone(), 0.0..highest * 1.1)
+        .map_err(drawing)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(WHITE)
+        .x_desc("score (high = in-distribution)")
+        .y_desc("share of samples")
+        .label_style((FONT, 13))
+        .draw()
+        .map_err(drawing)?;
+    let width = (range.end - range.start) / BINS as f64;
+    for (index, ((name, _), shares)) in panel.sets.iter().zip(histograms).enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
+        let bars = shares.into_iter().enumerate().filter(|(_, share)| *share > 0.0);
+        let bar = |(bin, share): (usize, f64)| {
+            let left = range.start + width * bin as f64;
+            Rectangle::new([(left, 0.0), (left + width, share)], colour.mix(0.45).filled())
+        };
+        chart
+            .draw_series(bars.map(bar))
+            .map_err(drawing)?
+            .label(name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled()));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .label_font((FONT, 14))
+        .draw()
+        .map_err(drawing)
+}
+
+fn score_range(panel: &Panel) -> Result<Range<f64>, PlotError> {
+    let none = || PlotError::NoScores { panel: panel.title.clone() };
+    if panel.sets.iter().any(|(_, scores)| scores.is_empty()) {
+        return Err(none());
+    }
+    let scores = || panel.sets.iter().flat_map(|(_, scores)| scores);
+    if scores().any(|score| !score.is_finite()) {
+        return Err(none());
+    }
+    let (low, high) = scores().fold((f64::MAX, f64::MIN), |(low, high), &score| {
+        (low.min(score.into()), high.max(score.into()))
+    });
+    // Equal scores need a range as well.
+    let margin = if high > low { 0.0 } else { 0.5 };
+    (low <= high).then_some(low - margin..high + margin).ok_or_else(none)
+}
+
+fn histogram(scores: &[f32], range: &Range<f64>) -> Vec<f64> {
+    let mut shares = vec![0.0; BINS];
+    for &score in scores {
+        let along = (f64::from(score) - range.start) / (range.end - range.start);
+        shares[((along * BINS as f64) as usize).min(BINS - 1)] += 1.0 / scores.len() as f64;
+    }
+    shares
+}
+
+fn write_png(path: &Path, (width, height): (u32, u32), pixels: &[u8]) -> Result<(), PlotError> {
+    let io = |source| PlotError::Io { path: path.to_owned(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io)?;
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(pixels))
+        .map_err(|error| io(error.into()))?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+/// Fonts come with the program, so that plots need nothing from the system.
+fn register_fonts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let font = epaint_default_fonts::UBUNTU_LIGHT;
+        // It fails only for bytes that are no font.
+        let _ = register_font(FONT, FontStyle::Normal, font);
+    });
+}
+
+fn drawing(error: impl std::error::Error) -> PlotError {
+    PlotError::Drawing(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panel(scores: &[f32]) -> Panel {
+        Panel { title: "test".into(), sets: vec![("known".into(), scores.to_vec())] }
+    }
+
+    #[test]
+    fn shares_sum_to_one_and_the_largest_score_has_a_bin() {
+        let shares = histogram(&[0.0, 0.5, 1.0, 1.0], &(0.0..1.0));
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_eq!((shares[0], shares[BINS - 1]), (0.25, 0.5));
+    }
+
+    #[test]
+    fn a_plot_is_a_picture_with_ink_and_text() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("plot.png");
+        score_histograms(&path, &[panel(&[1.0, 2.0, 2.5]), panel(&[7.0])])?;
+        let file = std::io::BufReader::new(std::fs::File::open(&path)?);
+        let mut reader = png::Decoder::new(file).read_info()?;
+        let mut pixels = vec![0; reader.output_buffer_size().ok_or("size")?];
+        let info = reader.next_frame(&mut pixels)?;
+        assert_eq!((info.width, info.height), (640, 640));
+        let ink = |x: Range<usize>, y: Range<usize>| {
+            let rows = y.flat_map(|y| x.clone().map(move |x| (y * 640 + x) * 3));
+            rows.filter(|&at| pixels[at..at + 3] != [255, 255, 255]).count()
+        };
+        assert!(ink(0..640, 0..40) > 50, "no title");
+        assert!(ink(80..620, 60..280) > 1000, "no bars");
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_leaves_no_file() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("plot.png");
+        for scores in [&[][..], &[f32::NAN], &[1.0, f32::INFINITY]] {
+            let error = score_histograms(&path, &[panel(scores)]).err().ok_or("drawn")?;
+            assert!(matches!(error, PlotError::NoScores { .. }));
+        }
+        let nowhere = folder.path().join("missing").join("plot.png");
+        let error = score_histograms(nowhere, &[panel(&[1.0])]).err().ok_or("drawn")?;
+        assert!(matches!(error, PlotError::Io { .. }));
+        assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
+        Ok(())
+    }
+}

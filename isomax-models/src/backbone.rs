@@ -1,0 +1,73 @@
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Tensor, backend::Backend};
+use isomax_burn::Head;
+
+/// A network that turns inputs into feature vectors and ends in a [`Head`]: all that training and
+/// evaluation need to know of a model. Networks of your own join by implementing two methods.
+///
+/// ```
+/// use burn::prelude::*;
+/// use isomax_burn::{Head, HeadConfig, HeadKind};
+/// use isomax_models::Backbone;
+///
+/// /// A network for inputs that are no images.
+/// #[derive(Module, Debug)]
+/// struct Mlp<B: Backend> {
+///     hidden: nn::Linear<B>,
+///     head: Head<B>,
+/// }
+///
+/// impl<B: Backend> Backbone<B> for Mlp<B> {
+///     type Input = Tensor<B, 2>;
+///
+///     fn forward_features(&self, inputs: Tensor<B, 2>) -> Tensor<B, 2> {
+///         burn::tensor::activation::relu(self.hidden.forward(inputs))
+///     }
+///
+///     fn head(&self) -> &Head<B> {
+///         &self.head
+///     }
+/// }
+///
+/// # type B = burn::backend::Flex;
+/// # let device = Default::default();
+/// let mlp = Mlp::<B> {
+///     hidden: nn::LinearConfig::new(20, 64).init(&device),
+///     head: HeadConfig::new(HeadKind::DisMax, 64, 10).init(&device),
+/// };
+/// assert_eq!(mlp.forward(Tensor::zeros([4, 20], &device)).dims(), [4, 10]);
+/// ```
+pub trait Backbone<B: Backend> {
+    /// A batch of inputs.
+    type Input;
+
+    /// Computes the feature vectors, `[batch_size, num_features]`.
+    fn forward_features(&self, inputs: Self::Input) -> Tensor<B, 2>;
+
+    /// The last layer.
+    fn head(&self) -> &Head<B>;
+
+    /// Computes the raw logits, `[batch_size, num_classes]`.
+    fn forward(&self, inputs: Self::Input) -> Tensor<B, 2> {
+        self.head().forward(self.forward_features(inputs))
+    }
+}
+
+/// Number of values that training changes, as papers count them: without the running statistics of
+/// batch normalisation and without temperatures, which [`Module::num_params`] includes.
+pub fn num_trainable_params<B: Backend, M: Module<B>>(module: &M) -> usize {
+    #[derive(Default)]
+    struct Count(usize);
+
+    impl<B: Backend> ModuleVisitor<B> for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            if param.require_grad {
+                self.0 += param.lazy_shape().num_elements();
+            }
+        }
+    }
+
+    let mut count = Count::default();
+    module.visit(&mut count);
+    count.0
+}

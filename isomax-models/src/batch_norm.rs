@@ -1,0 +1,174 @@
+use burn::config::Config;
+use burn::module::{
+    Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param, RunningState,
+};
+use burn::tensor::{Tensor, backend::Backend};
+
+/// Configuration of a [`BatchNorm`].
+#[derive(Config, Debug, PartialEq)]
+pub struct BatchNormConfig {
+    /// Number of channels.
+    pub num_features: usize,
+    /// Added to variances, so that no division is by zero.
+    #[config(default = 1e-5)]
+    pub epsilon: f64,
+    /// Share of the current batch in the running statistics, as PyTorch counts it.
+    #[config(default = 0.1)]
+    pub momentum: f64,
+}
+
+impl BatchNormConfig {
+    /// Initializes the layer: weight 1, bias 0, running mean 0, running variance 1.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> BatchNorm<B> {
+        let shape = [self.num_features];
+        BatchNorm {
+            weight: Initializer::Ones.init(shape, device),
+            bias: Initializer::Zeros.init(shape, device),
+            running_mean: RunningState::new(Tensor::zeros(shape, device)),
+            running_var: RunningState::new(Tensor::ones(shape, device)),
+            epsilon: self.epsilon,
+            momentum: self.momentum,
+        }
+    }
+}
+
+/// Batch normalisation over images with PyTorch's statistics
+/// ([arXiv:1502.03167](https://arxiv.org/abs/1502.03167)).
+///
+/// Against [`burn::nn::BatchNorm`]: the running variance is the unbiased one, the fields are named
+/// after PyTorch's state dict, and all work on pixels is done on rows of a matrix, one for each
+/// image and channel, which the processor backends do many times faster than broadcasting over
+/// four dimensions. Normalizes with batch statistics on backends with gradients, with the running
+/// ones on others.
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct BatchNorm<B: Backend> {
+    /// Scale of each channel, `[channels]`.
+    pub weight: Param<Tensor<B, 1>>,
+    /// Offset of each channel, `[channels]`.
+    pub bias: Param<Tensor<B, 1>>,
+    /// Running mean of each channel, `[channels]`.
+    pub running_mean: RunningState<Tensor<B, 1>>,
+    /// Running unbiased variance of each channel, `[channels]`.
+    pub running_var: RunningState<Tensor<B, 1>>,
+    /// Added to variances.
+    pub epsilon: f64,
+    /// Share of the current batch in the running statistics.
+    pub momentum: f64,
+}
+
+impl<B: Backend> BatchNorm<B> {
+    /// Normalizes a batch.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch_size, channels, height, width]`
+    /// - output: as given
+    ///
+    /// # Panics
+    ///
+    /// If the images have another number of channels than the layer, or if there is a single value
+    /// for each channel to form batch statistics of.
+    pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        let shape @ [_, channels, ..] = images.dims();
+        let [expected] = self.weight.val().dims();
+        assert!(
+            channels == expected,
+            "Images of shape {shape:?} do not fit a batch normalisation of {expected} channels"
+        );
+        if B::ad_enabled(&images.device()) {
+            self.normalize_with_batch(images)
+        } else {
+            self.normalize_with_running(images)
+        }
+    }
+
+    fn normalize_with_running(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        let variance = self.running_var.value() + self.epsilon;
+        let scale = self.weight.val() / variance.sqrt();
+        let shift = self.bias.val() - self.running_mean.value() * scale.clone();
+        let rows = Rows::new(images);
+        let (scale, shift) = (rows.spread(scale.unsqueeze()), rows.spread(shift.unsqueeze()));
+        rows.map(|values| values * scale + shift)
+    }
+
+    /// Values are taken relative to the batch mean `k`, a constant: the variance
+    /// `E[(x - k)²] - E[x - k]²` is then free of cancellation, and exact for its gradient, since a
+    /// variance is the same for any `k`.
+    fn normalize_with_batch(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        let rows = Rows::new(images);
+        let count = rows.values_per_channel();
+        assert!(count > 1, "Batch statistics need more than one value for each channel");
+        let mean = rows.channel_means(rows.values.clone().detach());
+        let spread_mean = rows.spread(mean.clone());
+        let centred = rows.values.clone() - spread_mean;
+
+        let offset = rows.channel_means(centred.clone());
+        let squares = rows.channel_means(centred.clone() * centred.clone());
+        let variance = squares - offset.clone() * offset.clone();
+        let scale = self.weight.val().unsqueeze() / (variance.clone() + self.epsilon).sqrt();
+        let shift = self.bias.val().unsqueeze() - offset.clone() * scale.clone();
+
+        let unbiased = variance.detach() * (count as f64 / (count - 1) as f64);
+        self.update(&self.running_mean, mean + offset.detach());
+        self.update(&self.running_var, unbiased);
+
+        let (scale, shift) = (rows.spread(scale), rows.spread(shift));
+        rows.map(|_| centred * scale + shift)
+    }
+
+    fn update(&self, running: &RunningState<Tensor<B, 1>>, batch: Tensor<B, 2>) {
+        let old = running.value_sync() * (1.0 - self.momentum);
+        running.update((old + batch.squeeze_dim::<1>(0) * self.momentum).detach());
+    }
+}
+
+/// Images as a matrix with one row for each image and channel.
+struct Rows<B: Backend> {
+    values: Tensor<B, 2>,
+    shape: [usize; 4],
+}
+
+impl<B: Backend> Rows<B> {
+    fn new(images: Tensor<B, 4>) -> Self {
+        let shape @ [batch_size, channels, height, width] = images.dims();
+        Self { values: images.reshape([batch_size * channels, height * width]), shape }
+    }
+
+    fn values_per_channel(&self) -> usize {
+        let [batch_size, _, height, width] = self.shape;
+        batch_size * height * width
+    }
+
+    /// Means over images and pixels, `[1, channels]`.
+    fn channel_means(&self, values: Tensor<B, 2>) -> Tensor<B, 2> {
+        let [batch_size, channels, ..] = self.shape;
+        let sums = values.sum_dim(1).reshape([batch_size, channels]).sum_dim(0);
+        sums / self.values_per_channel() as f64
+    }
+
+    /// One value for each channel, `[1, channels]`, as one for each row.
+    fn spread(&self, values: Tensor<B, 2>) -> Tensor<B, 2> {
+        let [batch_size, channels, ..] = self.shape;
+        values.expand([batch_size, channels]).reshape([batch_size * channels, 1])
+    }
+
+    fn map(self, values: impl FnOnce(Tensor<B, 2>) -> Tensor<B, 2>) -> Tensor<B, 4> {
+        values(self.values).reshape(self.shape)
+    }
+}
+
+impl<B: Backend> ModuleDisplay for BatchNorm<B> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let [num_features] = self.weight.shape().dims();
+        content
+            .add("num_features", &num_features)
+            .add("epsilon", &self.epsilon)
+            .add("momentum", &self.momentum)
+            .optional()
+    }
+}

@@ -1,0 +1,136 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::tensor::activation::relu;
+use burn::tensor::{Tensor, backend::Backend, s};
+use isomax_burn::{Head, HeadConfig, HeadKind};
+
+use crate::init::conv3x3;
+use crate::pool::global_average;
+use crate::{Backbone, BatchNorm, BatchNormConfig};
+
+/// Channels of the three stages.
+const CHANNELS: [usize; 3] = [16, 32, 64];
+
+/// Configuration of a [`CifarResNet`].
+#[derive(Config, Debug, PartialEq)]
+pub struct CifarResNetConfig {
+    /// Number of layers: `6 n + 2`, such as 20, 32, 44, 56 or 110.
+    pub depth: usize,
+    /// Number of known classes.
+    pub num_classes: usize,
+    /// The last layer.
+    #[config(default = "HeadKind::SoftMax")]
+    pub head: HeadKind,
+}
+
+impl CifarResNetConfig {
+    /// Initializes the network.
+    ///
+    /// # Panics
+    ///
+    /// If the depth is not `6 n + 2` with `n ≥ 1`.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> CifarResNet<B> {
+        let depth = self.depth;
+        assert!(
+            depth >= 8 && depth % 6 == 2,
+            "The depth of a CIFAR ResNet must be 6 n + 2 with n ≥ 1, got {depth}"
+        );
+        let blocks = (depth - 2) / 6;
+        let stage = |channels_in, channels_out, stride| -> Vec<_> {
+            let first = BasicBlock::new([channels_in, channels_out], stride, device);
+            let others = (1..blocks).map(|_| BasicBlock::new([channels_out; 2], 1, device));
+            std::iter::once(first).chain(others).collect()
+        };
+        CifarResNet {
+            conv1: conv3x3([3, CHANNELS[0]], 1, device),
+            bn1: BatchNormConfig::new(CHANNELS[0]).init(device),
+            layer1: stage(CHANNELS[0], CHANNELS[0], 1),
+            layer2: stage(CHANNELS[0], CHANNELS[1], 2),
+            layer3: stage(CHANNELS[1], CHANNELS[2], 2),
+            classifier: HeadConfig::new(self.head, CHANNELS[2], self.num_classes).init(device),
+        }
+    }
+}
+
+/// The residual network for 32 × 32 images of He et al.
+/// ([arXiv:1512.03385](https://arxiv.org/abs/1512.03385), section 4.2), with shortcuts that have no
+/// parameters (option A).
+#[derive(Module, Debug)]
+pub struct CifarResNet<B: Backend> {
+    /// From 3 to 16 channels.
+    pub conv1: Conv2d<B>,
+    /// Its normalisation.
+    pub bn1: BatchNorm<B>,
+    /// 16 channels at full size.
+    pub layer1: Vec<BasicBlock<B>>,
+    /// 32 channels at half size.
+    pub layer2: Vec<BasicBlock<B>>,
+    /// 64 channels at a quarter of the size.
+    pub layer3: Vec<BasicBlock<B>>,
+    /// The last layer.
+    pub classifier: Head<B>,
+}
+
+impl<B: Backend> Backbone<B> for CifarResNet<B> {
+    /// Images, `[batch_size, 3, height, width]`; 32 × 32 as published.
+    type Input = Tensor<B, 4>;
+
+    /// Feature vectors, `[batch_size, 64]`.
+    fn forward_features(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        let maps = relu(self.bn1.forward(self.conv1.forward(images)));
+        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);
+        global_average(blocks.fold(maps, |maps, block| block.forward(maps)))
+    }
+
+    fn head(&self) -> &Head<B> {
+        &self.classifier
+    }
+}
+
+/// Two convolutions and a shortcut around them.
+#[derive(Module, Debug)]
+pub struct BasicBlock<B: Backend> {
+    /// First convolution, which halves the size if the block does.
+    pub conv1: Conv2d<B>,
+    /// Its normalisation.
+    pub bn1: BatchNorm<B>,
+    /// Second convolution.
+    pub conv2: Conv2d<B>,
+    /// Its normalisation.
+    pub bn2: BatchNorm<B>,
+}
+
+impl<B: Backend> BasicBlock<B> {
+    fn new(channels: [usize; 2], stride: usize, device: &B::Device) -> Self {
+        let norm = || BatchNormConfig::new(channels[1]).init(device);
+        Self {
+            conv1: conv3x3(channels, stride, device),
+            bn1: norm(),
+            conv2: conv3x3([channels[1]; 2], 1, device),
+            bn2: norm(),
+        }
+    }
+
+    /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
+    /// height and width if the channels double.
+    pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
+        let inner = relu(self.bn1.forward(self.conv1.forward(maps.clone())));
+        let inner = self.bn2.forward(self.conv2.forward(inner));
+        let [_, channels, ..] = inner.dims();
+        relu(inner + shortcut(maps, channels))
+    }
+}
+
+/// Option A: every second row and column, and channels of zeros on both sides.
+fn shortcut<B: Backend>(maps: Tensor<B, 4>, channels: usize) -> Tensor<B, 4> {
+    let [batch_size, given, ..] = maps.dims();
+    if channels == given {
+        return maps;
+    }
+    let halved = maps.slice(s![.., .., ..;2, ..;2]);
+    let [_, _, height, width] = halved.dims();
+    let padding = (channels - given) / 2;
+    let zeros = Tensor::zeros([batch_size, padding, height, width], &halved.device());
+    Tensor::cat(vec![zeros.clone(), halved, zeros], 1)
+}

@@ -42,7 +42,8 @@ pub struct Panel {
 }
 
 const BINS: usize = 50;
-const PANEL: (u32, u32) = (640, 320);
+const PANEL: (u32, u32) = (760, 300);
+const LEGEND_WIDTH: u32 = 140;
 /// Colours that colour-blind readers tell apart (Okabe and Ito).
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
@@ -80,9 +81,10 @@ fn draw_panel(
     panel: &Panel,
 ) -> Result<(), PlotError> {
     let range = score_range(panel)?;
+    let (area, legend) = area.split_horizontally(PANEL.0 - LEGEND_WIDTH);
     let histograms: Vec<_> = panel.sets.iter().map(|(_, s)| histogram(s, &range)).collect();
     let highest = histograms.iter().flatten().copied().fold(0.0, f64::max);
-    let mut chart = ChartBuilder::on(area)
+    let mut chart = ChartBuilder::on(&area)
         .caption(&panel.title, (FONT, 20))
         .margin(10)
         .x_label_area_size(36)
@@ -99,26 +101,34 @@ fn draw_panel(
         .draw()
         .map_err(drawing)?;
     let width = (range.end - range.start) / BINS as f64;
-    for (index, ((name, _), shares)) in panel.sets.iter().zip(histograms).enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+    for (index, shares) in histograms.into_iter().enumerate() {
         let bars = shares.into_iter().enumerate().filter(|(_, share)| *share > 0.0);
         let bar = |(bin, share): (usize, f64)| {
             let left = range.start + width * bin as f64;
-            Rectangle::new([(left, 0.0), (left + width, share)], colour.mix(0.45).filled())
+            let colour = colour(index).mix(0.45).filled();
+            Rectangle::new([(left, 0.0), (left + width, share)], colour)
         };
-        chart
-            .draw_series(bars.map(bar))
-            .map_err(drawing)?
-            .label(name)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled()));
+        chart.draw_series(bars.map(bar)).map_err(drawing)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .label_font((FONT, 14))
-        .draw()
-        .map_err(drawing)
+    draw_legend(&legend, panel)
+}
+
+/// Beside the bars, which may stand anywhere in the panel.
+fn draw_legend(
+    area: &DrawingArea<BitMapBackend<'_>, Shift>,
+    panel: &Panel,
+) -> Result<(), PlotError> {
+    for (index, (name, _)) in panel.sets.iter().enumerate() {
+        let y = 50 + 22 * index as i32;
+        let key = Rectangle::new([(0, y), (14, y + 12)], colour(index).filled());
+        area.draw(&key).map_err(drawing)?;
+        area.draw(&Text::new(name.as_str(), (20, y), (FONT, 14))).map_err(drawing)?;
+    }
+    Ok(())
+}
+
+fn colour(index: usize) -> RGBColor {
+    COLOURS[index % COLOURS.len()]
 }
 
 fn score_range(panel: &Panel) -> Result<Range<f64>, PlotError> {
@@ -200,13 +210,14 @@ mod tests {
         let mut reader = png::Decoder::new(file).read_info()?;
         let mut pixels = vec![0; reader.output_buffer_size().ok_or("size")?];
         let info = reader.next_frame(&mut pixels)?;
-        assert_eq!((info.width, info.height), (640, 640));
+        assert_eq!((info.width, info.height), (760, 600));
         let ink = |x: Range<usize>, y: Range<usize>| {
-            let rows = y.flat_map(|y| x.clone().map(move |x| (y * 640 + x) * 3));
+            let rows = y.flat_map(|y| x.clone().map(move |x| (y * 760 + x) * 3));
             rows.filter(|&at| pixels[at..at + 3] != [255, 255, 255]).count()
         };
-        assert!(ink(0..640, 0..40) > 50, "no title");
-        assert!(ink(80..620, 60..280) > 1000, "no bars");
+        assert!(ink(0..620, 0..40) > 50, "no title");
+        assert!(ink(80..600, 60..240) > 1000, "no bars");
+        assert!(ink(620..760, 40..80) > 50, "no legend");
         Ok(())
     }
 

@@ -53,21 +53,36 @@ pub trait Backbone<B: Backend> {
     }
 }
 
+/// Fields that training does not change by gradients: running statistics and temperatures.
+const NOT_TRAINED: [&str; 3] = ["running_mean", "running_var", "temperature"];
+
 /// Number of values that training changes, as papers count them: without the running statistics of
 /// batch normalisation and without temperatures, which [`Module::num_params`] includes.
 pub fn num_trainable_params<B: Backend, M: Module<B>>(module: &M) -> usize {
     #[derive(Default)]
-    struct Count(usize);
+    struct Count {
+        field: Vec<String>,
+        params: usize,
+    }
 
     impl<B: Backend> ModuleVisitor<B> for Count {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            if param.require_grad {
-                self.0 += param.lazy_shape().num_elements();
+            let is_trained = self.field.last().is_none_or(|f| !NOT_TRAINED.contains(&f.as_str()));
+            if is_trained {
+                self.params += param.lazy_shape().num_elements();
             }
+        }
+
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.field.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.field.pop();
         }
     }
 
     let mut count = Count::default();
     module.visit(&mut count);
-    count.0
+    count.params
 }

@@ -81,8 +81,8 @@ impl<B: Backend> Labels<B> {
 
     pub(super) fn slice(self, rows: Range<usize>) -> Self {
         Self {
-            indices: self.indices.slice([rows.clone()]),
-            out_of_range: self.out_of_range.slice([rows]),
+            indices: self.indices.slice(rows.clone()),
+            out_of_range: self.out_of_range.slice(rows),
         }
     }
 

@@ -91,13 +91,13 @@ impl DisMaxLoss {
         // All labels are looked at before any is used, so that a panic names the row in the batch.
         let labels = Labels::new(targets.clone(), num_classes).slice(half..batch_size);
         let first = cross_entropy(
-            logits.clone().slice([0..half]),
-            targets.slice([0..half]),
+            logits.clone().slice(0..half),
+            targets.slice(0..half),
             self.entropic_scale,
         );
 
         let log_probabilities =
-            LogSoftMax::new(logits.slice([half..batch_size]), self.entropic_scale);
+            LogSoftMax::new(logits.slice(half..batch_size), self.entropic_scale);
         let targets = mixed_targets(labels.indices.clone());
         let shares = label_shares(targets.clone());
         // KL(t ‖ p) = Σ t ln t − Σ t ln p. Each of the four labels carries a quarter of t, also

@@ -80,7 +80,7 @@ pub fn mix_second_half<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
         height >= 2 && width >= 2,
         "FPR cuts images into quadrants: they need 2 rows and 2 columns, got {height} × {width}"
     );
-    let (first, second) = (images.clone().slice([0..half]), images.slice([half..batch_size]));
+    let (first, second) = (images.clone().slice(0..half), images.slice(half..batch_size));
     let rows = [0..height / 2, height / 2..height];
     let columns = [0..width / 2, width / 2..width];
     let quadrant = |index: usize| {

@@ -21,7 +21,7 @@ fn any_size_from_two_up<B: AutodiffBackend>() {
             let mixed = fpr::mix_second_half(images.clone());
             assert_eq!(mixed.dims(), shape);
             let half = batch / 2;
-            let first = |images: Tensor<B, 4>| values(images.slice([0..half]));
+            let first = |images: Tensor<B, 4>| values(images.slice(0..half));
             assert_eq!(first(mixed.clone()), first(images.clone()));
             // Every pixel of the mixed half stands at its place in some image of that half.
             let mut pixels = [values(mixed), values(images)];

@@ -20,7 +20,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::optim::{SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig};
 use burn::prelude::*;
-use burn::record::CompactRecorder;
+use burn::record::DefaultRecorder;
 use burn::tensor::activation::relu;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::metric::{AccuracyMetric, LossMetric};
@@ -282,7 +282,7 @@ fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
         .with_target_tpr(0.95)
         .fit(logits(&net, &data.known.valid), net.head.temperature())?
         .save(&file)?;
-    let recorder = CompactRecorder::new();
+    let recorder = DefaultRecorder::new();
     net.save_file(&weights, &recorder)?;
 
     let detector = Detector::load(&file)?;

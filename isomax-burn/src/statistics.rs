@@ -3,6 +3,8 @@
 use burn::tensor::{Int, Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
+use crate::loss::check_target;
+
 /// Mean and spread of a stream of numbers (Welford's algorithm, in `f64`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
@@ -109,7 +111,7 @@ impl LogitStatistics {
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit each other or the number of classes.
+    /// If the shapes do not fit each other or the number of classes, or a target is out of range.
     pub fn update<B: Backend>(&mut self, logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) {
         let (shape, labels, num_classes) = (logits.dims(), targets.dims(), self.classes.len());
         assert!(
@@ -122,7 +124,8 @@ impl LogitStatistics {
 
         let (logits, targets) = (logits.into_data(), targets.into_data());
         let mut logits = logits.iter::<f64>();
-        for target in targets.iter::<i64>() {
+        for (row, target) in targets.iter::<i64>().enumerate() {
+            check_target(row, target, num_classes);
             for (class, (statistics, logit)) in self.classes.iter_mut().zip(&mut logits).enumerate()
             {
                 let of_target = class as i64 == target;

@@ -78,7 +78,9 @@ impl DetectorConfig {
         // A product such as 0.55 · 100 may lie a rounding error above the whole number it means.
         let accepted = (self.target_tpr * num_samples as f64 - 1e-9).ceil() as usize;
         let threshold = scores[num_samples - accepted.clamp(1, num_samples)];
-        let detector = Detector {
+        let stored = Stored {
+            format: Format::Detector,
+            version: Detector::FORMAT_VERSION,
             head: self.head,
             score,
             temperature,
@@ -88,7 +90,7 @@ impl DetectorConfig {
             num_samples,
             quantiles: Quantiles::of(&scores),
         };
-        detector.checked()
+        stored.try_into()
     }
 }
 
@@ -98,16 +100,7 @@ impl DetectorConfig {
 /// Stored as JSON with a format version; reading checks that the values fit each other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
-pub struct Detector {
-    head: HeadKind,
-    score: Score,
-    temperature: f32,
-    num_classes: usize,
-    target_tpr: f64,
-    threshold: f32,
-    num_samples: usize,
-    quantiles: Quantiles,
-}
+pub struct Detector(Stored);
 
 /// What a detector says of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -145,62 +138,62 @@ impl Detector {
         temperature: f32,
     ) -> Result<Vec<Decision>, DetectorError> {
         let [batch_size, num_classes] = logits.dims();
-        if temperature != self.temperature {
-            let expected = self.temperature;
+        if temperature != self.0.temperature {
+            let expected = self.0.temperature;
             return Err(DetectorError::TemperatureMismatch { expected, got: temperature });
         }
-        if num_classes != self.num_classes {
-            let expected = self.num_classes;
+        if num_classes != self.0.num_classes {
+            let expected = self.0.num_classes;
             return Err(DetectorError::ClassCountMismatch { expected, got: num_classes });
         }
         if batch_size == 0 {
             return Ok(Vec::new());
         }
         let classes = logits.clone().argmax(1).into_data();
-        let scores = scores_of(self.score, logits)?;
+        let scores = scores_of(self.0.score, logits)?;
         Ok((classes.iter::<i64>().zip(scores))
             .map(|(class, score)| Decision {
                 class: class as usize,
                 score,
-                quantile: self.quantiles.rank(score),
-                in_distribution: score >= self.threshold,
+                quantile: self.0.quantiles.rank(score),
+                in_distribution: score >= self.0.threshold,
             })
             .collect())
     }
 
     /// The head that gives the logits.
     pub fn head(&self) -> HeadKind {
-        self.head
+        self.0.head
     }
 
     /// The score that is compared with the threshold.
     pub fn score(&self) -> Score {
-        self.score
+        self.0.score
     }
 
     /// The temperature that the logits must have.
     pub fn temperature(&self) -> f32 {
-        self.temperature
+        self.0.temperature
     }
 
     /// The number of classes that the logits must have.
     pub fn num_classes(&self) -> usize {
-        self.num_classes
+        self.0.num_classes
     }
 
     /// The share of in-distribution samples that the threshold was fitted to accept.
     pub fn target_tpr(&self) -> f64 {
-        self.target_tpr
+        self.0.target_tpr
     }
 
     /// The lowest score that counts as in-distribution.
     pub fn threshold(&self) -> f32 {
-        self.threshold
+        self.0.threshold
     }
 
     /// The number of validation samples that the detector was fitted on.
     pub fn num_samples(&self) -> usize {
-        self.num_samples
+        self.0.num_samples
     }
 
     /// Writes the detector as JSON. The file appears whole or not at all.
@@ -248,23 +241,6 @@ impl Detector {
         }
         serde_json::from_str(&text).map_err(malformed)
     }
-
-    fn checked(self) -> Result<Self, DetectorError> {
-        let require = |valid: bool, what, expected: &str, got: &dyn ToString| {
-            let (expected, got) = (expected.to_owned(), got.to_string());
-            if valid { Ok(()) } else { Err(DetectorError::InvalidField { what, expected, got }) }
-        };
-        let temperature_is_valid = self.temperature > 0.0 && self.temperature.is_finite();
-        let tpr_is_valid = self.target_tpr > 0.0 && self.target_tpr <= 1.0;
-        require(temperature_is_valid, "temperature", "a positive number", &self.temperature)?;
-        require(tpr_is_valid, "target TPR", "a number in (0, 1]", &self.target_tpr)?;
-        require(self.num_classes > 0, "number of classes", "at least 1", &self.num_classes)?;
-        require(self.num_samples > 0, "number of samples", "at least 1", &self.num_samples)?;
-        require(self.threshold.is_finite(), "threshold", "a finite number", &self.threshold)?;
-        let unordered = "infinite, out of order or none";
-        require(self.quantiles.is_valid(), "quantiles", "ascending finite numbers", &unordered)?;
-        Ok(self)
-    }
 }
 
 fn scores_of<B: Backend>(score: Score, logits: Tensor<B, 2>) -> Result<Vec<f32>, MetricError> {
@@ -276,7 +252,7 @@ fn scores_of<B: Backend>(score: Score, logits: Tensor<B, 2>) -> Result<Vec<f32>,
 }
 
 /// Marks a file as a detector.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Format {
     #[serde(rename = "isomax-detector")]
     Detector,
@@ -291,7 +267,7 @@ struct Header {
 }
 
 /// The stored form.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
     format: Format,
@@ -307,43 +283,32 @@ struct Stored {
 }
 
 impl From<Detector> for Stored {
-    fn from(detector: Detector) -> Self {
-        Self {
-            format: Format::Detector,
-            version: Detector::FORMAT_VERSION,
-            head: detector.head,
-            score: detector.score,
-            temperature: detector.temperature,
-            num_classes: detector.num_classes,
-            target_tpr: detector.target_tpr,
-            threshold: detector.threshold,
-            num_samples: detector.num_samples,
-            quantiles: detector.quantiles,
-        }
+    fn from(Detector(stored): Detector) -> Self {
+        stored
     }
 }
 
 impl TryFrom<Stored> for Detector {
     type Error = DetectorError;
 
+    /// The one place where a detector comes into being: its values fit each other.
     fn try_from(stored: Stored) -> Result<Self, DetectorError> {
-        if stored.version != Self::FORMAT_VERSION {
-            return Err(DetectorError::InvalidField {
-                what: "detector format version",
-                expected: Self::FORMAT_VERSION.to_string(),
-                got: stored.version.to_string(),
-            });
-        }
-        let detector = Self {
-            head: stored.head,
-            score: stored.score,
-            temperature: stored.temperature,
-            num_classes: stored.num_classes,
-            target_tpr: stored.target_tpr,
-            threshold: stored.threshold,
-            num_samples: stored.num_samples,
-            quantiles: stored.quantiles,
+        let require = |valid: bool, what, expected: &str, got: &dyn ToString| {
+            let (expected, got) = (expected.to_owned(), got.to_string());
+            if valid { Ok(()) } else { Err(DetectorError::InvalidField { what, expected, got }) }
         };
-        detector.checked()
+        let version_is_known = stored.version == Self::FORMAT_VERSION;
+        let temperature_is_valid = stored.temperature > 0.0 && stored.temperature.is_finite();
+        let tpr_is_valid = stored.target_tpr > 0.0 && stored.target_tpr <= 1.0;
+        let version = Self::FORMAT_VERSION.to_string();
+        require(version_is_known, "detector format version", &version, &stored.version)?;
+        require(temperature_is_valid, "temperature", "a positive number", &stored.temperature)?;
+        require(tpr_is_valid, "target TPR", "a number in (0, 1]", &stored.target_tpr)?;
+        require(stored.num_classes > 0, "number of classes", "at least 1", &stored.num_classes)?;
+        require(stored.num_samples > 0, "number of samples", "at least 1", &stored.num_samples)?;
+        require(stored.threshold.is_finite(), "threshold", "a finite number", &stored.threshold)?;
+        let unordered = "infinite, out of order or none";
+        require(stored.quantiles.is_valid(), "quantiles", "ascending finite numbers", &unordered)?;
+        Ok(Self(stored))
     }
 }

@@ -1,8 +1,8 @@
 use burn::config::Config;
-use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
+use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, distance, temperature};
+use super::{check_features, distance, show_head, temperature};
 
 /// Configuration of a [`DisMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -66,12 +66,4 @@ impl<B: Backend> DisMaxHead<B> {
     }
 }
 
-impl<B: Backend> ModuleDisplay for DisMaxHead<B> {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new().with_new_line_after_attribute(false).optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        super::display(content, &self.prototypes, &self.temperature)
-    }
-}
+show_head!(DisMaxHead, prototypes);

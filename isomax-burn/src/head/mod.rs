@@ -5,7 +5,7 @@
 //! every prototype gives low logits for every class: that is what detection reads.
 
 use burn::config::Config;
-use burn::module::{Content, Module, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, backend::Backend};
 
 use crate::calibration::{TemperatureFit, TemperatureObjective};
@@ -133,13 +133,15 @@ impl<B: Backend> Head<B> {
     ///
     /// If `value` is not a positive finite number.
     pub fn with_temperature(mut self, value: f32) -> Self {
-        let slot = match &mut self {
-            Self::SoftMax(head) => &mut head.temperature,
-            Self::IsoMax(head) => &mut head.temperature,
-            Self::IsoMaxPlus(head) => &mut head.temperature,
-            Self::DisMax(head) => &mut head.temperature,
-        };
-        *slot = temperature::replace(slot.clone(), value);
+        temperature::set(
+            match &mut self {
+                Self::SoftMax(head) => &mut head.temperature,
+                Self::IsoMax(head) => &mut head.temperature,
+                Self::IsoMaxPlus(head) => &mut head.temperature,
+                Self::DisMax(head) => &mut head.temperature,
+            },
+            value,
+        );
         self
     }
 
@@ -186,15 +188,26 @@ fn check_features<B: Backend>(features: &Tensor<B, 2>, class_rows: &Param<Tensor
     );
 }
 
-fn display<B: Backend>(
-    content: Content,
-    class_rows: &Param<Tensor<B, 2>>,
-    temperature: &Param<Tensor<B, 1>>,
-) -> Option<Content> {
-    let [num_classes, num_features] = class_rows.val().dims();
-    content
-        .add("num_features", &num_features)
-        .add("num_classes", &num_classes)
-        .add("temperature", &f64::from(temperature::value(temperature)))
-        .optional()
+/// Shows a head as one line with its sizes and temperature, as Burn shows its layers.
+macro_rules! show_head {
+    ($head:ident, $class_rows:ident) => {
+        impl<B: burn::tensor::backend::Backend> burn::module::ModuleDisplay for $head<B> {
+            fn custom_settings(&self) -> Option<burn::module::DisplaySettings> {
+                burn::module::DisplaySettings::new().with_new_line_after_attribute(false).optional()
+            }
+
+            fn custom_content(
+                &self,
+                content: burn::module::Content,
+            ) -> Option<burn::module::Content> {
+                let [num_classes, num_features] = self.$class_rows.val().dims();
+                content
+                    .add("num_features", &num_features)
+                    .add("num_classes", &num_classes)
+                    .add("temperature", &f64::from(super::temperature::value(&self.temperature)))
+                    .optional()
+            }
+        }
+    };
 }
+use show_head;

@@ -1,8 +1,8 @@
 use burn::config::Config;
-use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
+use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, temperature};
+use super::{check_features, show_head, temperature};
 
 /// Configuration of a [`SoftMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -58,12 +58,4 @@ impl<B: Backend> SoftMaxHead<B> {
     }
 }
 
-impl<B: Backend> ModuleDisplay for SoftMaxHead<B> {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new().with_new_line_after_attribute(false).optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        super::display(content, &self.weights, &self.temperature)
-    }
-}
+show_head!(SoftMaxHead, weights);

@@ -70,7 +70,11 @@ impl<B: Backend> Labels<B> {
     /// looking would stall the queue at every step; there the loss becomes NaN instead.
     pub(super) fn new(targets: Tensor<B, 1, Int>, num_classes: usize) -> Self {
         if in_host_memory::<B>(&targets.device()) {
-            check_range(&targets, num_classes);
+            let labels = targets.to_data();
+            labels
+                .iter()
+                .enumerate()
+                .for_each(|(row, label)| check_target(row, label, num_classes));
         }
         let out_of_range = targets
             .clone()
@@ -92,13 +96,14 @@ impl<B: Backend> Labels<B> {
     }
 }
 
-fn check_range<B: Backend>(targets: &Tensor<B, 1, Int>, num_classes: usize) {
-    for (row, label) in targets.to_data().iter::<i64>().enumerate() {
-        assert!(
-            (0..num_classes as i64).contains(&label),
-            "Target {label} of row {row} is out of range for {num_classes} classes"
-        );
-    }
+/// # Panics
+///
+/// If the label in this row of the batch names no class.
+pub(crate) fn check_target(row: usize, label: i64, num_classes: usize) {
+    assert!(
+        (0..num_classes as i64).contains(&label),
+        "Target {label} of row {row} is out of range for {num_classes} classes"
+    );
 }
 
 /// Whether reading a tensor of this device back costs nothing.

@@ -16,6 +16,7 @@ pub mod fpr;
 mod isomax;
 mod softmax;
 
+pub(crate) use cross_entropy::check_target;
 pub use dismax::{DisMaxLoss, DisMaxLossConfig};
 pub use isomax::{IsoMaxLoss, IsoMaxLossConfig};
 pub use softmax::{SoftMaxLoss, SoftMaxLossConfig};

@@ -15,6 +15,9 @@ pub enum OodSetError {
     /// The set has no samples, so that it has no metrics.
     #[error("the OOD set '{0}' is empty")]
     Empty(String),
+    /// The name cannot be part of a file name, which the logs of its metrics need.
+    #[error("'{0}' cannot name an OOD set: expected letters, digits, spaces, '-', '_', '+' or '.'")]
+    InvalidName(String),
     /// A set of this name was added before.
     #[error("there are two OOD sets named '{0}'")]
     DuplicateName(String),
@@ -46,12 +49,16 @@ impl<B: Backend, O: Send + 'static> OodDataLoader<B, O> {
     ///
     /// # Errors
     ///
-    /// [`OodSetError`] if the set is empty or the name is taken.
+    /// [`OodSetError`] if the set is empty, or the name is taken or cannot be part of a file name.
     pub fn with_set(
         mut self,
         name: &str,
         loader: Arc<dyn DataLoader<B, O>>,
     ) -> Result<Self, OodSetError> {
+        let is_allowed = |c: char| c.is_alphanumeric() || " -_+.".contains(c);
+        if name.trim().is_empty() || !name.chars().all(is_allowed) {
+            return Err(OodSetError::InvalidName(name.to_owned()));
+        }
         if loader.num_items() == 0 {
             return Err(OodSetError::Empty(name.to_owned()));
         }

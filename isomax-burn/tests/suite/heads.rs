@@ -6,6 +6,7 @@ use burn::record::{
 };
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
+use burn_store::{ModuleSnapshot, SafetensorsStore};
 use isomax_burn::{Head, HeadConfig, HeadKind, LossConfig};
 use proptest::prelude::*;
 
@@ -154,6 +155,12 @@ fn temperature_survives_records_and_backends<B: AutodiffBackend>() {
         assert_eq!(reload(named.load(bytes, &device)).temperature(), 1.7);
         let bytes = binary.record(warm.clone().into_record(), ()).unwrap();
         assert_eq!(reload(binary.load(bytes, &device)).temperature(), 1.7);
+        let mut tensors = SafetensorsStore::from_bytes(None);
+        warm.save_into(&mut tensors).unwrap();
+        let mut tensors = SafetensorsStore::from_bytes(Some(tensors.get_bytes().unwrap()));
+        let mut loaded = fresh();
+        loaded.load_from(&mut tensors).unwrap();
+        assert_eq!(loaded.temperature(), 1.7);
         assert_eq!(warm.clone().valid().temperature(), 1.7);
         assert_eq!(warm.clone().to_device(&device).temperature(), 1.7);
         assert_eq!(warm.fork(&device).temperature(), 1.7);

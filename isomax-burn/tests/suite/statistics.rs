@@ -68,3 +68,9 @@ fn batches_add_up<B: AutodiffBackend>() {
 fn other_numbers_of_classes_are_refused() {
     LogitStatistics::new(3).update(matrix::<burn::backend::Flex>(&[vec![1.0, 2.0]]), ints(&[0]));
 }
+
+#[test]
+#[should_panic(expected = "Target 2 of row 0 is out of range for 2 classes")]
+fn targets_out_of_range_are_refused() {
+    LogitStatistics::new(2).update(matrix::<burn::backend::Flex>(&[vec![1.0, 2.0]]), ints(&[2]));
+}

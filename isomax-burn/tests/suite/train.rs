@@ -157,6 +157,10 @@ fn sets_need_samples_and_names_of_their_own() {
     let one = || OodDataLoader::<Flex, _>::new(loader(&known(4), 2));
     let empty = one().with_set("void", loader(&[], 2)).err().unwrap();
     assert_eq!(empty, OodSetError::Empty("void".into()));
+    for name in ["", " ", "svhn/test", "a\\b", "line\nbreak"] {
+        let error = one().with_set(name, loader(&known(2), 2)).err().unwrap();
+        assert_eq!(error, OodSetError::InvalidName(name.into()));
+    }
     let twice = mixed::<Flex>().with_set("far", loader(&known(2), 2)).err().unwrap();
     assert_eq!(twice.to_string(), "there are two OOD sets named 'far'");
 }

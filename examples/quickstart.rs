@@ -81,9 +81,13 @@ impl<B: Backend> Net<B> {
         self.head.forward(maps.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2))
     }
 
-    fn classify(&self, batch: DigitBatch<B>) -> ClassificationOutput<B> {
+    fn classify(
+        &self,
+        batch: DigitBatch<B>,
+        loss: impl FnOnce(Tensor<B, 2>, Tensor<B, 1, Int>) -> Tensor<B, 1>,
+    ) -> ClassificationOutput<B> {
         let logits = self.forward(batch.images);
-        let loss = self.loss.forward(logits.clone(), batch.targets.clone());
+        let loss = loss(logits.clone(), batch.targets.clone());
         ClassificationOutput::new(loss, logits, batch.targets)
     }
 }
@@ -93,7 +97,7 @@ impl<B: AutodiffBackend> TrainStep for Net<B> {
     type Output = ClassificationOutput<B>;
 
     fn step(&self, batch: DigitBatch<B>) -> TrainOutput<ClassificationOutput<B>> {
-        let output = self.classify(batch);
+        let output = self.classify(batch, |logits, targets| self.loss.forward(logits, targets));
         TrainOutput::new(self, output.loss.backward(), output)
     }
 }
@@ -104,7 +108,12 @@ impl<B: Backend> InferenceStep for Net<B> {
     type Output = OodOutput<B>;
 
     fn step(&self, batch: OodBatch<DigitBatch<B>>) -> OodOutput<B> {
-        batch.evaluate(|known| self.classify(known), |other| self.forward(other.images))
+        batch.evaluate(
+            |known| {
+                self.classify(known, |logits, targets| self.loss.forward_valid(logits, targets))
+            },
+            |other| self.forward(other.images),
+        )
     }
 }
 
@@ -319,7 +328,7 @@ fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
     }
     println!(
         "\nFrom the left, two of each: known test digits, unseen digits, shuffled pixels, noise.\n\
-         q is the share of known validation images with a lower score."
+         q is the share of known validation images that score no higher."
     );
     Ok(())
 }

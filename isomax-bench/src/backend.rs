@@ -4,6 +4,15 @@
 //! `tch`, `cuda`, `wgpu` (with `vulkan` and `metal`), `ndarray`, `flex` is used: `--features wgpu`
 //! is all it takes to move to a GPU.
 
+#[cfg(not(any(
+    feature = "tch",
+    feature = "cuda",
+    feature = "wgpu",
+    feature = "ndarray",
+    feature = "flex"
+)))]
+compile_error!("choose a backend: --features flex, ndarray, wgpu, vulkan, metal, cuda or tch");
+
 /// The selected backend, without gradients.
 #[cfg(feature = "tch")]
 pub type Inference = burn::backend::LibTorch;

@@ -1,13 +1,6 @@
 //! Data, evaluation and reports for out-of-distribution experiments: the room between the models
 //! and the examples. The binary `isomax-bench` gives the same to a shell.
 
-#[cfg(any(
-    feature = "flex",
-    feature = "ndarray",
-    feature = "wgpu",
-    feature = "cuda",
-    feature = "tch"
-))]
 pub mod backend;
 pub mod data;
 pub mod plot;

@@ -1,5 +1,6 @@
 //! `isomax-bench`: out-of-distribution experiments from the shell.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,11 +45,8 @@ struct Report {
 
 fn main() -> ExitCode {
     let Command::Metrics(args) = Cli::parse().command;
-    match metrics(&args) {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
+    match metrics(&args).and_then(|text| Ok(writeln!(io::stdout(), "{text}")?)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -1,10 +1,12 @@
 //! Plots as PNG files.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use isomax_burn::atomic_file;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -158,18 +160,16 @@ fn histogram(scores: &[f32], range: &Range<f64>) -> Vec<f64> {
 }
 
 fn write_png(path: &Path, (width, height): (u32, u32), pixels: &[u8]) -> Result<(), PlotError> {
-    let io = |source| PlotError::Io { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io)?;
-    let mut encoder = png::Encoder::new(&mut file, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder
-        .write_header()
-        .and_then(|mut writer| writer.write_image_data(pixels))
-        .map_err(|error| io(error.into()))?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    let write = |file: &mut File| {
+        let mut encoder = png::Encoder::new(BufWriter::new(file), width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(pixels)?;
+        Ok(writer.finish()?)
+    };
+    atomic_file::write(path, write)
+        .map_err(|source| PlotError::Io { path: path.to_owned(), source })
 }
 
 /// Fonts come with the program, so that plots need nothing from the system.

@@ -34,8 +34,7 @@ pub enum ScoreFileError {
     },
 }
 
-/// Reads a score file. Blank lines are passed over; `nan` and `inf` are read as numbers, for the
-/// metrics to judge.
+/// Reads a score file. Blank lines are passed over; `inf` is a number, NaN is not.
 ///
 /// # Errors
 ///
@@ -48,7 +47,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<f32>, ScoreFileError> {
         let line = line.map_err(io)?;
         let text = line.trim();
         if !text.is_empty() {
-            scores.push(text.parse().map_err(|_| ScoreFileError::NotANumber {
+            let score = text.parse().ok().filter(|score: &f32| !score.is_nan());
+            scores.push(score.ok_or_else(|| ScoreFileError::NotANumber {
                 path: path.to_owned(),
                 line: index + 1,
                 found: text.chars().take(40).collect(),

@@ -41,7 +41,7 @@ fn unusable_files_are_named_on_standard_error() {
     for (inside, outside, complaint) in [
         ("0.9\nhigh\n", "0.1\n", "in.txt:2: expected one score a line, found 'high'"),
         ("0.9\n", "\n\n", "out.txt: expected one score a line, found none"),
-        ("0.9\n", "1\nnan\n", "out-of-distribution score 1 is NaN"),
+        ("0.9\n", "1\nnan\n", "out.txt:2: expected one score a line, found 'nan'"),
     ] {
         let output = metrics(folder.path(), inside, outside, &["--json"]);
         let errors = String::from_utf8(output.stderr).unwrap();

@@ -16,6 +16,39 @@ pub enum TemperatureObjective {
     Nll,
 }
 
+impl TemperatureObjective {
+    fn of(self, samples: &LabelledLogits<'_>, temperature: f64) -> Result<f64, MetricError> {
+        let metrics = samples.calibration(temperature, CalibrationMetrics::DEFAULT_BINS)?;
+        Ok(match self {
+            Self::Ece => metrics.ece,
+            Self::Nll => metrics.nll,
+        })
+    }
+
+    /// The worst value nearby. The calibration error jumps where a confidence crosses the edge of
+    /// a bin; a minimum right beside a jump would be gone with the next rounding error.
+    fn of_neighbourhood(
+        self,
+        samples: &LabelledLogits<'_>,
+        temperature: f64,
+    ) -> Result<f64, MetricError> {
+        let mut worst = self.of(samples, temperature)?;
+        if self == Self::Ece {
+            for factor in [1.0 - RESOLUTION, 1.0 + RESOLUTION] {
+                worst = worst.max(self.of(samples, temperature * factor)?);
+            }
+        }
+        Ok(worst)
+    }
+
+    fn least_improvement(self, samples: usize) -> f64 {
+        match self {
+            Self::Ece => 1.0 / samples as f64,
+            Self::Nll => LEAST_NLL_IMPROVEMENT,
+        }
+    }
+}
+
 /// A fitted temperature and what it did to its objective.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TemperatureFit {
@@ -30,11 +63,13 @@ pub struct TemperatureFit {
 /// Temperatures are searched in this range, which spans outputs 100 times too timid and too bold.
 const RANGE: (f64, f64) = (0.01, 100.0);
 /// Points of the search over the range, evenly spaced in the logarithm.
-const COARSE_STEPS: usize = 120;
+const COARSE_STEPS: usize = 80;
 /// Points of each refinement between the neighbours of the best point so far.
 const FINE_STEPS: usize = 16;
-/// Refinements: each narrows the bracket eightfold, down to a relative width below 1e-6.
-const REFINEMENTS: usize = 6;
+/// Refinements: each narrows the bracket eightfold, four of them to a relative width of 1e-4.
+const REFINEMENTS: usize = 4;
+/// Temperatures this near to each other, relatively, count as the same.
+const RESOLUTION: f64 = 1e-4;
 /// A likelihood improved by less than this is rounding noise of `f32` logits.
 const LEAST_NLL_IMPROVEMENT: f64 = 1e-6;
 
@@ -64,25 +99,17 @@ impl TemperatureFit {
             return Err(MetricError::OutOfRange { name: "temperature", range: "(0, ∞)", value });
         }
         let samples = LabelledLogits::new(logits, labels, num_classes)?;
-        let loss = |temperature: f64| -> Result<f64, MetricError> {
-            // The candidates are temperatures of unscaled logits, so that a second fit, which is
-            // given scaled ones, compares the same candidates and ends where the first did.
-            let relative = f64::from(temperature as f32) / f64::from(current);
-            let metrics = samples.calibration(relative, CalibrationMetrics::DEFAULT_BINS)?;
-            Ok(match objective {
-                TemperatureObjective::Ece => metrics.ece,
-                TemperatureObjective::Nll => metrics.nll,
-            })
-        };
-        let before = loss(f64::from(current))?;
-        let (temperature, after) = minimize(loss)?;
-        // Keeping the temperature unless something is gained makes a second fit change nothing.
-        let least_improvement = match objective {
-            // As much as one sample that rounding moves over the edge of a bin.
-            TemperatureObjective::Ece => 1.0 / labels.len() as f64,
-            TemperatureObjective::Nll => LEAST_NLL_IMPROVEMENT,
-        };
-        Ok(if after < before - least_improvement {
+        // Temperatures are those of unscaled logits, so that a second fit, which is given scaled
+        // ones, compares the same candidates and ends where the first did.
+        let relative = |temperature: f64| f64::from(temperature as f32) / f64::from(current);
+        let loss = |temperature| objective.of(&samples, relative(temperature));
+        let stable = |temperature| objective.of_neighbourhood(&samples, relative(temperature));
+
+        let own = f64::from(current);
+        let (temperature, best) = minimize(stable)?;
+        let (before, after) = (loss(own)?, loss(temperature)?);
+        let gain = stable(own)? - best;
+        Ok(if gain > objective.least_improvement(labels.len()) && after <= before {
             Self { temperature: temperature as f32, before, after }
         } else {
             Self { temperature: current, before, after: before }
@@ -90,7 +117,7 @@ impl TemperatureFit {
     }
 
     /// As [`new`](Self::new), from `[num_samples, num_classes]` logits and `[num_samples]` targets.
-    pub(crate) fn of_tensors<B: Backend>(
+    pub(crate) fn from_tensors<B: Backend>(
         logits: Tensor<B, 2>,
         targets: Tensor<B, 1, Int>,
         current: f32,

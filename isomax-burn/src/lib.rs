@@ -68,6 +68,8 @@
 //! Everything is generic over Burn's [`Backend`](burn::tensor::backend::Backend). The entropic scale
 //! exists in losses only: pass raw logits to scores, metrics and detectors.
 
+#[doc(hidden)] // for the other crates of this workspace
+pub mod atomic_file;
 pub mod calibration;
 pub mod detector;
 pub mod head;

@@ -9,8 +9,9 @@ use crate::names::{UnknownName, parse};
 
 /// How a row of raw logits becomes one detection score: **high means in-distribution**.
 ///
-/// Scores read logits without the entropic scale. All but MDS depend on the temperature, so a
-/// threshold belongs to the temperature it was fitted at.
+/// Scores read logits without the entropic scale. The order that MDS and MMLS put samples in does
+/// not change with the temperature, that of the others does; the scores themselves always change,
+/// so a threshold belongs to the temperature it was fitted at.
 ///
 /// | score | formula | range |
 /// |---|---|---|
@@ -99,8 +100,10 @@ impl Score {
     }
 }
 
+/// The mean is a sum of shares, since a sum of large logits may overflow on its way.
 fn max_mean<B: Backend>(logits: Tensor<B, 2>) -> Tensor<B, 2> {
-    logits.clone().max_dim(1) + logits.mean_dim(1)
+    let [_, num_classes] = logits.dims();
+    logits.clone().max_dim(1) + (logits / num_classes as f64).sum_dim(1)
 }
 
 /// A softmax in parts, relative to the largest logit of each row.

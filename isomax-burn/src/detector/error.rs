@@ -7,7 +7,7 @@ use crate::metrics::MetricError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetectorError {
-    /// The validation scores cannot be fitted, or a score to decide on is NaN.
+    /// There is nothing to fit, or a logit is not finite.
     #[error(transparent)]
     Metric(#[from] MetricError),
     /// The logits come from a head with another temperature, where the threshold means nothing.
@@ -45,6 +45,14 @@ pub enum DetectorError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// A file is too large to be a detector.
+    #[error("{}: expected a detector of at most {limit} bytes, the file is larger", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The largest size that is read, in bytes.
+        limit: u64,
     },
     /// A file is not a detector in JSON.
     #[error("{}: expected a detector in JSON: {source}", path.display())]

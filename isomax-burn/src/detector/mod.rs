@@ -1,7 +1,7 @@
 //! A detector: everything that a deployed classifier needs in order to say "I do not know this".
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 use burn::config::Config;
@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{MetricError, ScoreSet};
-use crate::{HeadKind, Score};
+use crate::{HeadKind, Score, atomic_file};
 
 mod error;
 mod quantiles;
@@ -60,9 +60,8 @@ impl DetectorConfig {
     ///
     /// # Errors
     ///
-    /// [`DetectorError::Metric`] without samples or with a NaN score,
-    /// [`DetectorError::InvalidField`] for infinite scores and for a target or temperature out of
-    /// range.
+    /// [`DetectorError::Metric`] without samples or if a logit is not finite,
+    /// [`DetectorError::InvalidField`] for a target or temperature out of range.
     pub fn fit<B: Backend>(
         &self,
         logits: Tensor<B, 2>,
@@ -73,7 +72,8 @@ impl DetectorConfig {
         if num_samples == 0 {
             return Err(MetricError::EmptyScores(ScoreSet::In).into());
         }
-        let mut scores = scores_of(score, logits)?;
+        check_finite(&logits)?;
+        let mut scores: Vec<f32> = score.compute(logits).into_data().iter().collect();
         scores.sort_unstable_by(f32::total_cmp);
         // A product such as 0.55 · 100 may lie a rounding error above the whole number it means.
         let accepted = (self.target_tpr * num_samples as f64 - 1e-9).ceil() as usize;
@@ -110,7 +110,8 @@ pub struct Decision {
     /// The detection score, high = in-distribution.
     pub score: f32,
     /// Share of in-distribution validation samples that score no higher, in `[0, 1]`: like a
-    /// p-value, small for samples unlike the known ones.
+    /// p-value, small for samples unlike the known ones. Exact for up to 1,001 validation samples,
+    /// interpolated between as many of them otherwise.
     pub quantile: f64,
     /// Whether the score reaches the threshold.
     pub in_distribution: bool,
@@ -130,15 +131,16 @@ impl Detector {
     ///
     /// # Errors
     ///
-    /// [`DetectorError::TemperatureMismatch`], [`DetectorError::ClassCountMismatch`], and
-    /// [`DetectorError::Metric`] if a score is NaN.
+    /// [`DetectorError::TemperatureMismatch`] if the temperatures differ by more than the rounding
+    /// of weights saved in half precision, [`DetectorError::ClassCountMismatch`], and
+    /// [`DetectorError::Metric`] if a logit is not finite.
     pub fn decide<B: Backend>(
         &self,
         logits: Tensor<B, 2>,
         temperature: f32,
     ) -> Result<Vec<Decision>, DetectorError> {
         let [batch_size, num_classes] = logits.dims();
-        if temperature != self.0.temperature {
+        if !((temperature / self.0.temperature - 1.0).abs() <= HALF_PRECISION) {
             let expected = self.0.temperature;
             return Err(DetectorError::TemperatureMismatch { expected, got: temperature });
         }
@@ -149,13 +151,14 @@ impl Detector {
         if batch_size == 0 {
             return Ok(Vec::new());
         }
+        check_finite(&logits)?;
         let classes = logits.clone().argmax(1).into_data();
-        let scores = scores_of(self.0.score, logits)?;
-        Ok((classes.iter::<i64>().zip(scores))
+        let scores = self.0.score.compute(logits).into_data();
+        Ok((classes.iter::<i64>().zip(scores.iter::<f32>()))
             .map(|(class, score)| Decision {
                 class: class as usize,
                 score,
-                quantile: self.0.quantiles.rank(score),
+                quantile: self.0.quantiles.rank(score, self.0.num_samples),
                 in_distribution: score >= self.0.threshold,
             })
             .collect())
@@ -203,35 +206,34 @@ impl Detector {
     /// [`DetectorError::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DetectorError> {
         let path = path.as_ref();
-        self.write(path).map_err(|source| DetectorError::Io { path: path.to_owned(), source })
-    }
-
-    fn write(&self, path: &Path) -> io::Result<()> {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+        let write = |file: &mut File| {
+            let mut file = BufWriter::new(file);
+            serde_json::to_writer_pretty(&mut file, self)?;
+            file.write_all(b"\n")?;
+            file.flush()
         };
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        atomic_file::write(path, write)
+            .map_err(|source| DetectorError::Io { path: path.to_owned(), source })
     }
 
     /// Reads a detector that was written by [`save`](Self::save).
     ///
     /// # Errors
     ///
-    /// [`DetectorError::Io`], [`DetectorError::UnsupportedVersion`], and
-    /// [`DetectorError::Malformed`] for anything that is not a whole and consistent detector.
+    /// [`DetectorError::Io`], [`DetectorError::TooLarge`], [`DetectorError::UnsupportedVersion`],
+    /// and [`DetectorError::Malformed`] for anything that is not a whole and consistent detector.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, DetectorError> {
         let path = path.as_ref();
         let malformed = |source| DetectorError::Malformed { path: path.to_owned(), source };
-        let text = fs::read_to_string(path)
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
             .map_err(|source| DetectorError::Io { path: path.to_owned(), source })?;
+        if bytes.len() as u64 > LARGEST_FILE {
+            return Err(DetectorError::TooLarge { path: path.to_owned(), limit: LARGEST_FILE });
+        }
         // The version is read by itself: other fields of a foreign version may look like anything.
-        let Header { version, .. } = serde_json::from_str(&text).map_err(malformed)?;
+        let Header { version, .. } = serde_json::from_slice(&bytes).map_err(malformed)?;
         if version != u64::from(Self::FORMAT_VERSION) {
             return Err(DetectorError::UnsupportedVersion {
                 path: path.to_owned(),
@@ -239,17 +241,28 @@ impl Detector {
                 found: version,
             });
         }
-        serde_json::from_str(&text).map_err(malformed)
+        serde_json::from_slice(&bytes).map_err(malformed)
     }
 }
 
-fn scores_of<B: Backend>(score: Score, logits: Tensor<B, 2>) -> Result<Vec<f32>, MetricError> {
-    let scores: Vec<f32> = score.compute(logits).into_data().iter().collect();
-    match scores.iter().position(|score| score.is_nan()) {
-        Some(index) => Err(MetricError::NanScore { set: ScoreSet::In, index }),
-        None => Ok(scores),
+/// Looks at logits on the host: what a GPU makes of NaN, in a maximum for one, is not defined.
+fn check_finite<B: Backend>(logits: &Tensor<B, 2>) -> Result<(), MetricError> {
+    let [_, num_classes] = logits.dims();
+    let data = logits.to_data();
+    match data.iter::<f32>().enumerate().find(|(_, logit)| !logit.is_finite()) {
+        None => Ok(()),
+        Some((at, value)) => {
+            let (index, class) = (at / num_classes, at % num_classes);
+            Err(MetricError::NonFiniteLogit { index, class, value })
+        }
     }
 }
+
+/// How far saving weights in half precision may move a temperature, relatively.
+const HALF_PRECISION: f32 = 1e-3;
+
+/// No detector is nearly as large; a larger file is something else.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// Marks a file as a detector.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -307,8 +320,12 @@ impl TryFrom<Stored> for Detector {
         require(stored.num_classes > 0, "number of classes", "at least 1", &stored.num_classes)?;
         require(stored.num_samples > 0, "number of samples", "at least 1", &stored.num_samples)?;
         require(stored.threshold.is_finite(), "threshold", "a finite number", &stored.threshold)?;
-        let unordered = "infinite, out of order or none";
-        require(stored.quantiles.is_valid(), "quantiles", "ascending finite numbers", &unordered)?;
+        let Stored { quantiles, threshold, num_samples, .. } = &stored;
+        let unordered = "infinite, out of order, or of another number";
+        let one_each = "ascending finite numbers, one for each sample up to 1001";
+        require(quantiles.are_of(*num_samples), "quantiles", one_each, &unordered)?;
+        let within = "within the quantiles";
+        require(quantiles.range().contains(threshold), "threshold", within, threshold)?;
         Ok(Self(stored))
     }
 }

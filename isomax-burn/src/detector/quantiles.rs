@@ -1,7 +1,9 @@
+use core::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
-/// The distribution of in-distribution scores, kept as at most [`MAX_KNOTS`](Self::MAX_KNOTS)
-/// evenly spaced order statistics: enough to tell a p-value to a thousandth.
+/// The distribution of in-distribution scores: all of them, or 1,001 evenly spaced order
+/// statistics of more, enough to tell a p-value to a thousandth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Quantiles {
@@ -9,32 +11,39 @@ pub(super) struct Quantiles {
     knots: Vec<f32>,
 }
 
-impl Quantiles {
-    pub(super) const MAX_KNOTS: usize = 1001;
+const MAX_KNOTS: usize = 1001;
 
+impl Quantiles {
     /// `ascending` holds at least one score.
     pub(super) fn of(ascending: &[f32]) -> Self {
-        let (last, knots) = (ascending.len() - 1, ascending.len().min(Self::MAX_KNOTS));
+        let (last, knots) = (ascending.len() - 1, ascending.len().min(MAX_KNOTS));
         let knot = |k: usize| ascending[last * k / (knots - 1).max(1)];
         Self { knots: (0..knots).map(knot).collect() }
     }
 
-    /// The share of in-distribution scores that lie at or below `score`, in `[0, 1]`, linear
-    /// between knots.
-    pub(super) fn rank(&self, score: f32) -> f64 {
+    /// The share of the scores that lie at or below `score`, in `[0, 1]`; `num_samples` is the
+    /// number of scores that these quantiles are of.
+    pub(super) fn rank(&self, score: f32, num_samples: usize) -> f64 {
         let below = self.knots.partition_point(|&knot| knot <= score);
-        if below == 0 {
-            return 0.0;
+        if below == 0 || self.knots.len() == num_samples {
+            return below as f64 / num_samples as f64;
         }
         let Some(&above) = self.knots.get(below) else { return 1.0 };
-        let floor = self.knots[below - 1];
-        let along = (f64::from(score) - f64::from(floor)) / (f64::from(above) - f64::from(floor));
-        (below as f64 - 1.0 + along) / (self.knots.len() as f64 - 1.0)
+        let floor = f64::from(self.knots[below - 1]);
+        let along = (f64::from(score) - floor) / (f64::from(above) - floor);
+        // A knot stands for the samples up to its own place in the order.
+        let spacing = (num_samples - 1) as f64 / (self.knots.len() - 1) as f64;
+        (spacing * (below as f64 - 1.0 + along) + 1.0) / num_samples as f64
     }
 
-    pub(super) fn is_valid(&self) -> bool {
-        !self.knots.is_empty()
+    pub(super) fn are_of(&self, num_samples: usize) -> bool {
+        self.knots.len() == num_samples.min(MAX_KNOTS)
             && self.knots.is_sorted()
             && self.knots.iter().all(|knot| knot.is_finite())
+    }
+
+    /// From the smallest to the largest score; there must be one.
+    pub(super) fn range(&self) -> RangeInclusive<f32> {
+        self.knots[0]..=self.knots[self.knots.len() - 1]
     }
 }

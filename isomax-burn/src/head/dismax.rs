@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, distance, show_head, temperature};
+use super::{check_features, common_to_heads, distance, temperature};
 
 /// Configuration of a [`DisMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -47,7 +47,8 @@ impl<B: Backend> DisMaxHead<B> {
     /// Computes the logits, which are never positive.
     ///
     /// The distance to the nearest prototype is exact to rounding; every other distance `d` has a
-    /// relative error of about `ε / d²`. Memory is `O(batch_size × (classes + features))`.
+    /// relative error of about `ε √num_features / d²`. Memory is
+    /// `O(batch_size × (classes + features))`.
     ///
     /// # Shapes
     ///
@@ -66,4 +67,4 @@ impl<B: Backend> DisMaxHead<B> {
     }
 }
 
-show_head!(DisMaxHead, prototypes);
+common_to_heads!(DisMaxHead, prototypes);

@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, distance, show_head, temperature};
+use super::{check_features, common_to_heads, distance, temperature};
 
 /// Configuration of an [`IsoMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -42,8 +42,9 @@ pub struct IsoMaxHead<B: Backend> {
 impl<B: Backend> IsoMaxHead<B> {
     /// Computes the logits, which are never positive.
     ///
-    /// The distance to the nearest prototype is exact to rounding; every other one has a relative
-    /// error of about `ε (‖x‖² + ‖p‖²) / 2d²`. Memory is `O(batch_size × (classes + features))`.
+    /// The distance to the nearest prototype is exact to rounding; every other distance `d` has a
+    /// relative error of about `ε √num_features (‖x‖² + ‖p‖²) / 2d²`. Memory is
+    /// `O(batch_size × (classes + features))`.
     ///
     /// # Shapes
     ///
@@ -60,4 +61,4 @@ impl<B: Backend> IsoMaxHead<B> {
     }
 }
 
-show_head!(IsoMaxHead, prototypes);
+common_to_heads!(IsoMaxHead, prototypes);

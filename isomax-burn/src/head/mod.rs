@@ -109,22 +109,32 @@ impl<B: Backend> Head<B> {
 
     /// Number of known classes.
     pub fn num_classes(&self) -> usize {
-        self.class_rows().dims()[0]
+        match self {
+            Self::SoftMax(head) => head.num_classes(),
+            Self::IsoMax(head) => head.num_classes(),
+            Self::IsoMaxPlus(head) => head.num_classes(),
+            Self::DisMax(head) => head.num_classes(),
+        }
     }
 
     /// Width of the feature vectors.
     pub fn num_features(&self) -> usize {
-        self.class_rows().dims()[1]
+        match self {
+            Self::SoftMax(head) => head.num_features(),
+            Self::IsoMax(head) => head.num_features(),
+            Self::IsoMaxPlus(head) => head.num_features(),
+            Self::DisMax(head) => head.num_features(),
+        }
     }
 
     /// The temperature that the logits are divided by: 1 until calibrated.
     pub fn temperature(&self) -> f32 {
-        temperature::value(match self {
-            Self::SoftMax(head) => &head.temperature,
-            Self::IsoMax(head) => &head.temperature,
-            Self::IsoMaxPlus(head) => &head.temperature,
-            Self::DisMax(head) => &head.temperature,
-        })
+        match self {
+            Self::SoftMax(head) => head.temperature(),
+            Self::IsoMax(head) => head.temperature(),
+            Self::IsoMaxPlus(head) => head.temperature(),
+            Self::DisMax(head) => head.temperature(),
+        }
     }
 
     /// The same head with another temperature.
@@ -132,17 +142,13 @@ impl<B: Backend> Head<B> {
     /// # Panics
     ///
     /// If `value` is not a positive finite number.
-    pub fn with_temperature(mut self, value: f32) -> Self {
-        temperature::set(
-            match &mut self {
-                Self::SoftMax(head) => &mut head.temperature,
-                Self::IsoMax(head) => &mut head.temperature,
-                Self::IsoMaxPlus(head) => &mut head.temperature,
-                Self::DisMax(head) => &mut head.temperature,
-            },
-            value,
-        );
-        self
+    pub fn with_temperature(self, value: f32) -> Self {
+        match self {
+            Self::SoftMax(head) => Self::SoftMax(head.with_temperature(value)),
+            Self::IsoMax(head) => Self::IsoMax(head.with_temperature(value)),
+            Self::IsoMaxPlus(head) => Self::IsoMaxPlus(head.with_temperature(value)),
+            Self::DisMax(head) => Self::DisMax(head.with_temperature(value)),
+        }
     }
 
     /// Fits the temperature on validation logits and stores it in the head.
@@ -165,17 +171,8 @@ impl<B: Backend> Head<B> {
         targets: Tensor<B, 1, Int>,
         objective: TemperatureObjective,
     ) -> Result<(Self, TemperatureFit), MetricError> {
-        let fit = TemperatureFit::of_tensors(logits, targets, self.temperature(), objective)?;
+        let fit = TemperatureFit::from_tensors(logits, targets, self.temperature(), objective)?;
         Ok((self.with_temperature(fit.temperature), fit))
-    }
-
-    fn class_rows(&self) -> Tensor<B, 2> {
-        match self {
-            Self::SoftMax(head) => head.weights.val(),
-            Self::IsoMax(head) => head.prototypes.val(),
-            Self::IsoMaxPlus(head) => head.prototypes.val(),
-            Self::DisMax(head) => head.prototypes.val(),
-        }
     }
 }
 
@@ -188,9 +185,37 @@ fn check_features<B: Backend>(features: &Tensor<B, 2>, class_rows: &Param<Tensor
     );
 }
 
-/// Shows a head as one line with its sizes and temperature, as Burn shows its layers.
-macro_rules! show_head {
+/// What all heads have in common: sizes, the temperature, and how they are shown.
+macro_rules! common_to_heads {
     ($head:ident, $class_rows:ident) => {
+        impl<B: burn::tensor::backend::Backend> $head<B> {
+            /// Number of known classes.
+            pub fn num_classes(&self) -> usize {
+                self.$class_rows.val().dims()[0]
+            }
+
+            /// Width of the feature vectors.
+            pub fn num_features(&self) -> usize {
+                self.$class_rows.val().dims()[1]
+            }
+
+            /// The temperature that the logits are divided by: 1 until calibrated.
+            pub fn temperature(&self) -> f32 {
+                super::temperature::value(&self.temperature)
+            }
+
+            /// The same head with another temperature. To fit one, see
+            /// [`TemperatureFit`](crate::TemperatureFit).
+            ///
+            /// # Panics
+            ///
+            /// If `value` is not a positive finite number.
+            pub fn with_temperature(mut self, value: f32) -> Self {
+                self.temperature = super::temperature::replace(self.temperature, value);
+                self
+            }
+        }
+
         impl<B: burn::tensor::backend::Backend> burn::module::ModuleDisplay for $head<B> {
             fn custom_settings(&self) -> Option<burn::module::DisplaySettings> {
                 burn::module::DisplaySettings::new().with_new_line_after_attribute(false).optional()
@@ -200,14 +225,13 @@ macro_rules! show_head {
                 &self,
                 content: burn::module::Content,
             ) -> Option<burn::module::Content> {
-                let [num_classes, num_features] = self.$class_rows.val().dims();
                 content
-                    .add("num_features", &num_features)
-                    .add("num_classes", &num_classes)
-                    .add("temperature", &f64::from(super::temperature::value(&self.temperature)))
+                    .add("num_features", &self.num_features())
+                    .add("num_classes", &self.num_classes())
+                    .add("temperature", &f64::from(self.temperature()))
                     .optional()
             }
         }
     };
 }
-use show_head;
+use common_to_heads;

@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, show_head, temperature};
+use super::{check_features, common_to_heads, temperature};
 
 /// Configuration of a [`SoftMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -58,4 +58,4 @@ impl<B: Backend> SoftMaxHead<B> {
     }
 }
 
-show_head!(SoftMaxHead, weights);
+common_to_heads!(SoftMaxHead, weights);

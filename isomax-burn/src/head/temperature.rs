@@ -29,13 +29,18 @@ pub(super) fn value<B: Backend>(temperature: &Param<Tensor<B, 1>>) -> f32 {
     temperature.val().into_scalar().elem()
 }
 
+/// The same parameter with another value.
+///
 /// # Panics
 ///
 /// If `value` is not a positive finite number.
-pub(super) fn set<B: Backend>(temperature: &mut Param<Tensor<B, 1>>, value: f32) {
+pub(super) fn replace<B: Backend>(
+    temperature: Param<Tensor<B, 1>>,
+    value: f32,
+) -> Param<Tensor<B, 1>> {
     assert!(
         value > 0.0 && value.is_finite(),
         "A temperature must be a positive finite number, got {value}"
     );
-    *temperature = temperature.clone().map(|tensor| Tensor::full_like(&tensor, value));
+    temperature.map(|tensor| Tensor::full_like(&tensor, value))
 }

@@ -12,19 +12,26 @@ pub(super) struct LogSoftMax<B: Backend> {
 }
 
 impl<B: Backend> LogSoftMax<B> {
-    /// Finite for any finite logits whose scaled gaps fit the float type: taking the logarithm of
-    /// a softmax instead underflows in `f32` from a scaled gap of 89 on.
+    /// Finite, with finite gradients, for any finite logits. Taking the logarithm of a softmax
+    /// instead underflows in `f32` from a scaled gap of 89 on; gaps so wide that their scaled sums
+    /// would overflow are cut to the square root of the largest number.
     pub(super) fn new(logits: Tensor<B, 2>, scale: f64) -> Self {
         let largest = logits.clone().detach().max_dim(1);
-        let scaled = (logits - largest) * scale;
+        let widest = logits.dtype().finfo().map_or(f64::from(f32::MAX), |info| info.max).sqrt();
+        let scaled = (logits - largest).clamp_min(-widest / scale) * scale;
         let log_partition = scaled.clone().exp().sum_dim(1).log();
         Self { scaled, log_partition }
     }
 
     /// Log-probabilities of one class of each row, `[batch_size]`.
-    pub(super) fn of(&self, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-        let picked = self.scaled.clone().gather(1, targets.unsqueeze_dim(1));
-        (picked - self.log_partition.clone()).squeeze_dim(1)
+    pub(super) fn of(self, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+        let picked = self.scaled.gather(1, targets.unsqueeze_dim(1));
+        (picked - self.log_partition).squeeze_dim(1)
+    }
+
+    /// Log-probabilities of all classes, `[batch_size, num_classes]`.
+    pub(super) fn of_all(self) -> Tensor<B, 2> {
+        self.scaled - self.log_partition
     }
 }
 

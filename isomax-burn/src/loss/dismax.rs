@@ -3,7 +3,7 @@ use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor, backend::Backend};
 
 use super::cross_entropy::{Labels, LogSoftMax, check_shapes, cross_entropy};
-use super::fpr::{MIXED_LABELS, label_shares, mixed_targets, split};
+use super::fpr::{mixed_targets, split};
 use super::{DEFAULT_ENTROPIC_SCALE, check_entropic_scale};
 
 /// Configuration of a [`DisMaxLoss`].
@@ -89,24 +89,20 @@ impl DisMaxLoss {
         let [batch_size, num_classes] = logits.dims();
         let half = split(batch_size);
         // All labels are looked at before any is used, so that a panic names the row in the batch.
-        let labels = Labels::new(targets.clone(), num_classes).slice(half..batch_size);
+        let labels = Labels::new(targets.clone(), num_classes);
         let first = cross_entropy(
             logits.clone().slice(0..half),
             targets.slice(0..half),
             self.entropic_scale,
         );
 
+        // KL(t ‖ p) = Σ t ln t − Σ t ln p; shares are 0 or at least a quarter, and 0 ln 0 = 0.
+        let shares = mixed_targets(labels.indices.clone(), num_classes);
         let log_probabilities =
-            LogSoftMax::new(logits.slice(half..batch_size), self.entropic_scale);
-        let targets = mixed_targets(labels.indices.clone());
-        let shares = label_shares(targets.clone());
-        // KL(t ‖ p) = Σ t ln t − Σ t ln p. Each of the four labels carries a quarter of t, also
-        // where labels repeat; ln t is the logarithm of the share of the label as a whole.
-        let divergence = (targets.into_iter().zip(shares))
-            .map(|(target, share)| share.log() - log_probabilities.of(target))
-            .reduce(|sum, term| sum + term)
-            .expect("a mixed sample has labels")
-            / MIXED_LABELS as f64;
+            LogSoftMax::new(logits.slice(half..batch_size), self.entropic_scale).of_all();
+        let log_ratios = shares.clone().clamp_min(0.25).log() - log_probabilities;
+        let divergence = (shares * log_ratios).sum_dim(1).squeeze_dim(1);
+        let labels = labels.slice(half..batch_size);
         (first + labels.poison(divergence).mean()) / 2.0
     }
 }

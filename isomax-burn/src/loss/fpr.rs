@@ -26,12 +26,9 @@
 
 use burn::tensor::{BasicOps, Distribution, Int, Tensor, backend::Backend};
 
-/// How many images, and so labels, a mixed image is made of.
-pub(super) const MIXED_LABELS: usize = 4;
-
 /// How many places before its own the image stands whose quadrant comes in: top left, top right,
 /// bottom left, bottom right.
-const PLACES_BEFORE: [usize; MIXED_LABELS] = [0, 2, 1, 3];
+const PLACES_BEFORE: [usize; 4] = [0, 2, 1, 3];
 
 /// Where the second half of a batch begins; in an odd batch it is the longer one.
 ///
@@ -93,22 +90,28 @@ pub fn mix_second_half<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
     Tensor::cat(vec![first, Tensor::cat(vec![top, bottom], 2)], 0)
 }
 
-/// The four labels of every sample of a mixed half, in the order of the quadrants.
-pub(super) fn mixed_targets<B: Backend>(
-    targets: Tensor<B, 1, Int>,
-) -> [Tensor<B, 1, Int>; MIXED_LABELS] {
-    PLACES_BEFORE.map(|places| earlier(targets.clone(), places))
-}
-
-/// For each of the four labels, its share of the target: a quarter for every label equal to it.
-pub(super) fn label_shares<B: Backend>(
-    labels: [Tensor<B, 1, Int>; MIXED_LABELS],
-) -> [Tensor<B, 1>; MIXED_LABELS] {
-    labels.clone().map(|label| {
-        let equal = |other: Tensor<B, 1, Int>| label.clone().equal(other).float();
-        let count = labels.clone().map(equal).into_iter().reduce(|a, b| a + b);
-        count.expect("a mixed sample has labels") / MIXED_LABELS as f64
-    })
+/// The targets of the mixed second half of a batch: a quarter for the label of each of the four
+/// images that a mixed one is made of; labels may repeat and add up, rows sum to 1.
+///
+/// # Shapes
+///
+/// - targets: `[batch_size]`, the class indices before mixing
+/// - output: `[batch_size - batch_size / 2, num_classes]`
+///
+/// # Panics
+///
+/// If the batch has fewer than 2 samples.
+pub fn mixed_targets<B: Backend>(targets: Tensor<B, 1, Int>, num_classes: usize) -> Tensor<B, 2> {
+    let [batch_size] = targets.dims();
+    let labels = targets.slice(split(batch_size)..batch_size);
+    let classes = Tensor::<B, 1, Int>::arange(0..num_classes as i64, &labels.device());
+    let classes = classes.unsqueeze::<2>();
+    let quarter = |places| {
+        let labels = earlier(labels.clone(), places).unsqueeze_dim::<2>(1);
+        labels.equal(classes.clone()).float() / PLACES_BEFORE.len() as f64
+    };
+    let [first, second, third, fourth] = PLACES_BEFORE.map(quarter);
+    first + second + third + fourth
 }
 
 /// Row `i` becomes the row `places` before it, circularly.

@@ -29,6 +29,10 @@ pub enum OodSetError {
 ///
 /// Any loaders will do, of any batch type, as long as all have the same. The labels of OOD samples
 /// are never read.
+///
+/// After the last batch the iterator waits until Burn's metric thread has processed all outputs,
+/// so that whoever asks for the values of the epoch next finds all of it. Without such a thread, as
+/// where outputs are collected by hand, it waits for a second at most.
 pub struct OodDataLoader<B: Backend, O> {
     known: Arc<dyn DataLoader<B, O>>,
     sets: Vec<OodSet<B, O>>,

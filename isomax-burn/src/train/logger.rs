@@ -10,11 +10,16 @@ use super::mean::WeightedMean;
 /// Burn's [`FileMetricLogger`], whose reads see every write.
 ///
 /// The file logger writes in the background, and reads files: a best epoch that is asked for right
-/// after an epoch may be chosen without its last batches. This one writes the same files, and
-/// answers from memory for the epochs of this run, from the files for those of an earlier run
-/// that is resumed. It keeps one number for each metric and epoch.
+/// after an epoch may be chosen without its last batches, or among those of an older run that used
+/// the same directory. This one writes the same files and answers from memory, with one number for
+/// each metric and epoch.
+///
+/// A resumed training is to say so with [`resuming_after`](Self::resuming_after): the epochs before
+/// are then read from their files, and the first new one is logged under its own number, where Burn
+/// counts it as epoch 1 again.
 pub struct SyncMetricLogger {
     files: FileMetricLogger,
+    first_epoch: usize,
     names: HashMap<MetricId, String>,
     means: HashMap<(Split, usize, String), WeightedMean>,
 }
@@ -24,14 +29,24 @@ impl SyncMetricLogger {
     pub fn new(directory: impl AsRef<Path>) -> Self {
         Self {
             files: FileMetricLogger::new(directory),
+            first_epoch: 1,
             names: HashMap::new(),
             means: HashMap::new(),
         }
+    }
+
+    /// Goes on after this epoch, the one given to
+    /// [`SupervisedTraining::checkpoint`](burn::train::SupervisedTraining::checkpoint).
+    pub fn resuming_after(mut self, epoch: usize) -> Self {
+        self.first_epoch = epoch + 1;
+        self
     }
 }
 
 impl MetricLogger for SyncMetricLogger {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
+        // Burn's event store starts at 1 whatever epoch it is; after that it knows the number.
+        let epoch = epoch.max(self.first_epoch);
         let numeric = update.entries_numeric.iter().map(|numeric| &numeric.entry);
         for entry in update.entries.iter().chain(numeric) {
             let value = NumericEntry::deserialize(&entry.serialized_entry.serialized);
@@ -48,10 +63,11 @@ impl MetricLogger for SyncMetricLogger {
         epoch: usize,
         split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        match self.means.get(&(split.clone(), epoch, name.to_owned())) {
-            Some(mean) => Ok(mean.entry().into_iter().collect()),
-            None => self.files.read_numeric(name, epoch, split),
+        if epoch < self.first_epoch {
+            return self.files.read_numeric(name, epoch, split);
         }
+        let mean = self.means.get(&(split.clone(), epoch, name.to_owned()));
+        Ok(mean.and_then(|mean| mean.entry()).into_iter().collect())
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {

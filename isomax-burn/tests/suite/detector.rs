@@ -1,28 +1,39 @@
 //! Temperature fits, detectors and their files.
 
 use burn::backend::Flex;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use isomax_burn::metrics::{CalibrationMetrics, MetricError};
 use isomax_burn::{
-    Detector, DetectorConfig, DetectorError, Head, HeadConfig, HeadKind, Score, TemperatureFit,
-    TemperatureObjective,
+    Decision, Detector, DetectorConfig, DetectorError, Head, HeadConfig, HeadKind, Score,
+    TemperatureFit, TemperatureObjective,
 };
 use proptest::prelude::*;
 use std::fs;
 
 use crate::support::{few_cases, ints, matrix};
 
+on_every_backend!(decisions_carry_class_and_score, logits_it_was_not_fitted_on_are_refused);
+
 fn detector(scores: &[f32], target_tpr: f64) -> Detector {
+    detector_on::<Flex>(scores, target_tpr)
+}
+
+fn detector_on<B: Backend>(scores: &[f32], target_tpr: f64) -> Detector {
     let rows: Vec<_> = scores.iter().map(|&s| vec![s, s - 1.0]).collect();
     DetectorConfig::new(HeadKind::IsoMaxPlus)
         .with_target_tpr(target_tpr)
-        .fit(matrix::<Flex>(&rows), 1.0)
+        .fit(matrix::<B>(&rows), 1.0)
         .unwrap()
 }
 
-fn decide(detector: &Detector, scores: &[f32]) -> Vec<isomax_burn::Decision> {
+fn decide(detector: &Detector, scores: &[f32]) -> Vec<Decision> {
+    decide_on::<Flex>(detector, scores)
+}
+
+fn decide_on<B: Backend>(detector: &Detector, scores: &[f32]) -> Vec<Decision> {
     let rows: Vec<_> = scores.iter().map(|&s| vec![s - 1.0, s]).collect();
-    detector.decide(matrix::<Flex>(&rows), 1.0).unwrap()
+    detector.decide(matrix::<B>(&rows), 1.0).unwrap()
 }
 
 proptest! {
@@ -41,16 +52,16 @@ proptest! {
     }
 
     #[test]
-    fn quantiles_rank_scores(scores in prop::collection::vec(-99.0_f32..99.0, 2..3000)) {
+    fn quantiles_rank_scores(scores in prop::collection::vec(-99.0_f32..99.0, 1..3000)) {
         let detector = detector(&scores, 0.95);
         let mut probes = scores.clone();
         probes.sort_by(f32::total_cmp);
-        let ranks: Vec<f64> = decide(&detector, &probes).iter().map(|d| d.quantile).collect();
-        prop_assert!(ranks.is_sorted());
-        for (i, rank) in ranks.iter().enumerate() {
-            let expected = i as f64 / (probes.len() - 1) as f64;
-            let tied = probes.iter().filter(|p| **p == probes[i]).count() as f64;
-            prop_assert!((rank - expected).abs() < 2e-3 + tied / probes.len() as f64);
+        for decision in decide(&detector, &probes) {
+            let no_higher = scores.iter().filter(|s| **s <= decision.score).count();
+            let expected = no_higher as f64 / scores.len() as f64;
+            // Beyond 1,001 samples a knot stands for up to three.
+            let tolerance = if scores.len() <= 1001 { 0.0 } else { 3.0 / scores.len() as f64 };
+            prop_assert!((decision.quantile - expected).abs() <= tolerance);
         }
         let outer = decide(&detector, &[-100.0, 100.0]);
         prop_assert_eq!((outer[0].quantile, outer[1].quantile), (0.0, 1.0));
@@ -81,38 +92,48 @@ proptest! {
         let error = Detector::load(&path).unwrap_err();
         prop_assert!(matches!(error, DetectorError::Malformed { .. }), "{}", error);
 
+        // Any single byte may be another one: what is read then is still a consistent detector.
         bytes[flip] = byte;
         fs::write(&path, &bytes).unwrap();
-        let _ = Detector::load(&path);
+        if let Ok(read) = Detector::load(&path) {
+            prop_assert!(read.temperature() > 0.0 && read.threshold().is_finite());
+            prop_assert!(read.num_samples() == 3 && read.num_classes() > 0);
+        }
     }
 }
 
-#[test]
-fn decisions_carry_class_and_score() {
-    let detector = detector(&[-1.0, -2.0, -3.0, -4.0], 0.5);
+fn decisions_carry_class_and_score<B: AutodiffBackend>() {
+    let detector = detector_on::<B>(&[-1.0, -2.0, -3.0, -4.0], 0.5);
     assert_eq!((detector.threshold(), detector.num_samples()), (-2.0, 4));
     assert_eq!((detector.score(), detector.head()), (Score::MDS, HeadKind::IsoMaxPlus));
-    let decisions = decide(&detector, &[-2.0, -2.5]);
-    assert_eq!((decisions[0].class, decisions[0].score), (1, -2.0));
-    assert_eq!([true, false], [decisions[0].in_distribution, decisions[1].in_distribution]);
-    assert!(
-        detector
-            .decide(Tensor::<Flex, 2>::zeros([0, 2], &Default::default()), 1.0)
-            .unwrap()
-            .is_empty()
-    );
+    let decisions = decide_on::<B>(&detector, &[-2.0, -2.5, -9.0]);
+    let of = |class, score, quantile, in_distribution| Decision {
+        class,
+        score,
+        quantile,
+        in_distribution,
+    };
+    let expected = [of(1, -2.0, 0.75, true), of(1, -2.5, 0.5, false), of(1, -9.0, 0.0, false)];
+    assert_eq!(decisions, expected);
+    let none = Tensor::<B, 2>::zeros([0, 2], &Default::default());
+    assert!(detector.decide(none, 1.0).unwrap().is_empty());
 }
 
-#[test]
-fn logits_it_was_not_fitted_on_are_refused() {
-    let detector = detector(&[1.0, 2.0], 0.95);
-    let logits = |classes| Tensor::<Flex, 2>::zeros([3, classes], &Default::default());
-    let warm = detector.decide(logits(2), 1.5).unwrap_err();
-    assert!(matches!(warm, DetectorError::TemperatureMismatch { expected: 1.0, got: 1.5 }));
+fn logits_it_was_not_fitted_on_are_refused<B: AutodiffBackend>() {
+    let detector = detector_on::<B>(&[1.0, 2.0], 0.95);
+    let logits = |classes| Tensor::<B, 2>::zeros([3, classes], &Default::default());
+    for temperature in [1.5, 1.002, f32::NAN] {
+        let error = detector.decide(logits(2), temperature).unwrap_err();
+        assert!(matches!(error, DetectorError::TemperatureMismatch { expected: 1.0, .. }));
+    }
     let wide = detector.decide(logits(3), 1.0).unwrap_err();
     assert!(matches!(wide, DetectorError::ClassCountMismatch { expected: 2, got: 3 }));
-    let nan = detector.decide(logits(2) * f32::NAN, 1.0).unwrap_err();
-    assert!(matches!(nan, DetectorError::Metric(MetricError::NanScore { index: 0, .. })));
+    for value in [f32::NAN, f32::INFINITY] {
+        let broken = matrix::<B>(&[vec![0.0, 1.0], vec![0.0, value]]);
+        let error = detector.decide(broken, 1.0).unwrap_err();
+        let expected = MetricError::NonFiniteLogit { index: 1, class: 1, value };
+        assert_eq!(error.to_string(), expected.to_string());
+    }
 }
 
 #[test]
@@ -125,9 +146,9 @@ fn what_cannot_be_fitted_is_refused() {
     assert_eq!(fit(0.0, row(), 1.0), "target TPR is 0, expected a number in (0, 1]");
     assert_eq!(fit(1.5, row(), 1.0), "target TPR is 1.5, expected a number in (0, 1]");
     assert_eq!(fit(0.9, row(), -1.0), "temperature is -1, expected a positive number");
-    assert!(fit(0.9, vec![vec![f32::NAN; 2]], 1.0).contains("score 0 is NaN"));
-    let infinite = fit(0.9, vec![vec![f32::NEG_INFINITY; 2]], 1.0);
-    assert_eq!(infinite, "threshold is -inf, expected a finite number");
+    assert!(fit(0.9, vec![vec![f32::NAN; 2]], 1.0).contains("logit 0 of sample 0 is NaN"));
+    let infinite = fit(0.9, vec![vec![0.0, f32::NEG_INFINITY]], 1.0);
+    assert!(infinite.contains("logit 1 of sample 0 is -inf"), "{infinite}");
     let none = Tensor::<Flex, 2>::zeros([0, 2], &Default::default());
     let none = DetectorConfig::new(HeadKind::IsoMaxPlus).fit(none, 1.0).unwrap_err();
     assert!(matches!(none, DetectorError::Metric(MetricError::EmptyScores(_))));
@@ -155,7 +176,9 @@ fn files_that_are_no_detectors_say_what_they_are_not() {
         ("\"threshold\":1.0", "\"threshold\":null", "invalid type: null"),
         ("\"num_classes\":2", "\"num_classes\":0", "number of classes is 0"),
         ("\"temperature\":1.0", "\"temperature\":-1.0", "temperature is -1"),
-        ("[1.0,2.0]", "[2.0,1.0]", "quantiles is infinite, out of order or none"),
+        ("[1.0,2.0]", "[2.0,1.0]", "quantiles is infinite, out of order, or of another number"),
+        ("[1.0,2.0]", "[1.0]", "one for each sample up to 1001"),
+        ("\"threshold\":1.0", "\"threshold\":3.0", "threshold is 3, expected within the quantiles"),
         ("\"head\":", "\"extra\":0,\"head\":", "unknown field `extra`"),
         ("MDS", "ODIN", "unknown variant `ODIN`"),
     ] {
@@ -165,6 +188,10 @@ fn files_that_are_no_detectors_say_what_they_are_not() {
         assert!(error.to_string().contains(complaint), "'{error}' lacks '{complaint}'");
     }
 
+    fs::write(&path, [0xff, 0x00, 0xfe]).unwrap();
+    assert!(matches!(Detector::load(&path), Err(DetectorError::Malformed { .. })));
+    fs::write(&path, vec![b' '; (1 << 20) + 1]).unwrap();
+    assert!(matches!(Detector::load(&path), Err(DetectorError::TooLarge { limit: 1_048_576, .. })));
     fs::remove_file(&path).unwrap();
     assert!(matches!(Detector::load(&path), Err(DetectorError::Io { .. })));
     let nowhere = folder.path().join("no such folder").join("detector.json");
@@ -198,8 +225,7 @@ fn fitted_temperatures_help_and_stay() {
         assert!((value - fit.after).abs() < 1e-4, "{objective:?}: {value} ≠ {}", fit.after);
 
         let again = TemperatureFit::new(&cooled, &labels, 3, fit.temperature, objective).unwrap();
-        let change = (again.temperature / fit.temperature - 1.0).abs();
-        assert!(again.after <= again.before && change < 1e-3, "{objective:?}: {fit:?}, {again:?}");
+        assert_eq!(again.temperature, fit.temperature, "{objective:?}: {fit:?}, {again:?}");
     }
 }
 
@@ -224,14 +250,28 @@ proptest! {
     #![proptest_config(few_cases())]
 
     #[test]
-    fn a_fit_is_never_worse_than_before(
-        rows in prop::collection::vec(prop::array::uniform3(-9.0_f32..9.0), 1..40),
+    fn a_fit_is_never_worse_than_before_and_stays(
+        // Coarse logits, so that many samples share a confidence and cross a bin together.
+        rows in prop::collection::vec(prop::array::uniform3((-9_i8..9).prop_map(f32::from)), 1..40),
         current in 0.05_f32..20.0,
     ) {
         let labels: Vec<usize> = (0..rows.len()).map(|i| i % 3).collect();
         for objective in [TemperatureObjective::Ece, TemperatureObjective::Nll] {
             let fit = TemperatureFit::new(&rows.concat(), &labels, 3, current, objective).unwrap();
-            prop_assert!(fit.after <= fit.before && fit.temperature > 0.0);
+            let rescaled: Vec<f32> =
+                rows.concat().iter().map(|l| l * current / fit.temperature).collect();
+            let value = |logits: &[f32]| {
+                let metrics = CalibrationMetrics::from_logits(logits, &labels, 3, 15).unwrap();
+                match objective {
+                    TemperatureObjective::Ece => metrics.ece,
+                    TemperatureObjective::Nll => metrics.nll,
+                }
+            };
+            let (before, after) = (value(&rows.concat()), value(&rescaled));
+            prop_assert!(after <= before + 1e-5, "{:?}: {} after {}", objective, after, before);
+            let again =
+                TemperatureFit::new(&rescaled, &labels, 3, fit.temperature, objective).unwrap();
+            prop_assert_eq!(again.temperature, fit.temperature, "{:?}", objective);
         }
     }
 }

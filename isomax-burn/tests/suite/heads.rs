@@ -2,12 +2,13 @@
 
 use burn::module::{AutodiffModule, Module};
 use burn::record::{
-    BinBytesRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Recorder, RecorderError,
+    BinBytesRecorder, FullPrecisionSettings, HalfPrecisionSettings, NamedMpkBytesRecorder,
+    Recorder, RecorderError,
 };
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use burn_store::{ModuleSnapshot, SafetensorsStore};
-use isomax_burn::{Head, HeadConfig, HeadKind, LossConfig};
+use isomax_burn::{DetectorConfig, Head, HeadConfig, HeadKind, LossConfig};
 use proptest::prelude::*;
 
 use crate::support::{assert_close, few_cases, ints, matrix, values};
@@ -17,6 +18,8 @@ on_every_backend!(
     one_class_and_one_sample,
     distances_match_their_definition,
     nearest_distance_is_exact,
+    wide_distances_keep_the_documented_error,
+    broken_rows_stay_alone,
     temperature_divides_and_has_no_gradient,
     temperature_survives_records_and_backends,
 );
@@ -30,13 +33,37 @@ fn assert_finite<B: AutodiffBackend>(head: &Head<B>, features: Tensor<B, 2>, tar
     let logits = head.forward(features.clone());
     assert_eq!(logits.dims(), [features.dims()[0], head.num_classes()]);
     let loss = LossConfig::new(head.kind()).init().forward(logits.clone(), ints(targets));
-    let gradients = values(features.grad(&loss.backward()).unwrap());
-    for (what, values) in
-        [("logits", values(logits)), ("loss", values(loss)), ("gradients", gradients)]
-    {
+    let gradients = loss.backward();
+    let (rows, scalar) = match head {
+        Head::SoftMax(head) => (&head.weights, Some(&head.bias)),
+        Head::IsoMax(head) => (&head.prototypes, None),
+        Head::IsoMaxPlus(head) => (&head.prototypes, Some(&head.distance_scale)),
+        Head::DisMax(head) => (&head.prototypes, Some(&head.distance_scale)),
+    };
+    let mut all = vec![
+        ("logits", values(logits)),
+        ("loss", values(loss)),
+        ("feature gradients", values(features.grad(&gradients).unwrap())),
+        ("row gradients", values(rows.val().grad(&gradients).unwrap())),
+    ];
+    let of_scalar = scalar.map(|scalar| values(scalar.val().grad(&gradients).unwrap()));
+    all.extend(of_scalar.map(|gradients| ("bias or scale gradients", gradients)));
+    for (what, values) in all {
         let kind = head.kind();
         assert!(values.iter().all(|v| v.is_finite()), "{kind}: {what} {values:?}");
     }
+}
+
+/// The head with these class rows.
+fn with_rows<B: Backend>(mut head: Head<B>, rows: &[Vec<f32>]) -> Head<B> {
+    let rows = burn::module::Param::from_tensor(matrix(rows));
+    match &mut head {
+        Head::SoftMax(head) => head.weights = rows,
+        Head::IsoMax(head) => head.prototypes = rows,
+        Head::IsoMaxPlus(head) => head.prototypes = rows,
+        Head::DisMax(head) => head.prototypes = rows,
+    }
+    head
 }
 
 fn finite_for_hostile_features<B: AutodiffBackend>() {
@@ -50,8 +77,13 @@ fn finite_for_hostile_features<B: AutodiffBackend>() {
         };
         let own_rows: Vec<_> = values(own_row).chunks(3).map(<[f32]>::to_vec).collect();
         assert_finite(&head, matrix(&own_rows), &[0, 1, 2, 3]);
+        let zero = with_rows(head.clone(), &vec![vec![0.0; 3]; 4]);
+        let equal = with_rows(head.clone(), &vec![vec![0.5, -1.0, 2.0]; 4]);
         for value in [0.0, 1.0, 1e3, -1e3, 1e-20] {
-            assert_finite(&head, matrix(&[vec![value; 3], vec![0.0, value, 1.0]]), &[3, 0]);
+            for head in [&head, &zero, &equal] {
+                assert_finite(head, matrix(&[vec![value; 3], vec![0.0, value, 1.0]]), &[3, 0]);
+                assert_finite(head, matrix(&[vec![0.5, -1.0, 2.0]]), &[1]);
+            }
         }
     }
 }
@@ -86,12 +118,7 @@ fn distances_match_their_definition<B: AutodiffBackend>() {
                     .iter()
                     .flat_map(|x| prototypes.iter().map(|p| distance(x, p)))
                     .collect();
-                let mut head = head::<B>(kind, width, prototypes.len());
-                match &mut head {
-                    Head::IsoMax(head) => head.prototypes = param(&prototypes),
-                    Head::IsoMaxPlus(head) => head.prototypes = param(&prototypes),
-                    _ => unreachable!("a distance head"),
-                }
+                let head = with_rows(head::<B>(kind, width, prototypes.len()), &prototypes);
                 let ours = values(head.forward(matrix(&features)));
                 assert_close("distances", &ours, &expected, 1e-5);
             }
@@ -100,23 +127,59 @@ fn distances_match_their_definition<B: AutodiffBackend>() {
         .unwrap();
 }
 
-fn param<B: Backend>(rows: &[Vec<f32>]) -> burn::module::Param<Tensor<B, 2>> {
-    burn::module::Param::from_tensor(matrix(rows))
-}
-
 /// Features a hair's breadth from a prototype of length 1,000, where the product form alone is
 /// wrong by more than the distance itself.
 fn nearest_distance_is_exact<B: AutodiffBackend>() {
     let prototypes = vec![vec![600.0, 800.0], vec![-600.0, 800.0]];
     let features = vec![vec![600.0, 800.0], vec![600.0, 800.001], vec![-600.25, 800.0]];
-    let mut head = head::<B>(HeadKind::IsoMax, 2, 2);
-    let Head::IsoMax(isomax) = &mut head else { unreachable!("an IsoMax head") };
-    isomax.prototypes = param(&prototypes);
+    let head = with_rows(head::<B>(HeadKind::IsoMax, 2, 2), &prototypes);
     let logits = values(head.forward(matrix(&features)));
     let nearest = [logits[0], logits[2], logits[5]];
     let expected = [0.0, -(800.001_f32 - 800.0), -0.25];
     for (ours, expected) in nearest.iter().zip(expected) {
         assert!((ours - expected).abs() <= 1e-6 * expected.abs() + 1e-15, "{ours} ≠ {expected}");
+    }
+}
+
+/// Unit vectors of 2,048 features, at the distances that the documentation speaks of.
+fn wide_distances_keep_the_documented_error<B: AutodiffBackend>() {
+    let width = 2048;
+    let row = |seed: usize, amount: f32| -> Vec<f32> {
+        let wave = |i: usize, seed: usize| ((i * (7 * seed + 3) + seed) as f32 * 0.37).sin();
+        (0..width).map(|i| wave(i, 1) + amount * wave(i, seed)).collect()
+    };
+    let features = vec![row(1, 0.0)];
+    let prototypes = vec![row(2, 0.05), row(3, 0.3), row(4, 0.3), row(5, 20.0)];
+    let unit = |row: &[f32]| -> Vec<f64> {
+        let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        row.iter().map(|v| f64::from(*v) / norm).collect()
+    };
+    let distance = |p: &Vec<f32>| -> f64 {
+        let pairs = unit(&features[0]).into_iter().zip(unit(p));
+        pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+    };
+    let head = with_rows(head::<B>(HeadKind::IsoMaxPlus, width, 4), &prototypes);
+    let logits = values(head.forward(matrix(&features)));
+    let tolerances = [2e-6, 3e-5, 3e-5, 1e-6];
+    for ((logit, prototype), tolerance) in logits.iter().zip(&prototypes).zip(tolerances) {
+        let expected = distance(prototype);
+        let error = (f64::from(-logit) / expected - 1.0).abs();
+        assert!(error < tolerance, "{expected}: relative error {error:.1e}");
+    }
+}
+
+/// A sample that has diverged must not reach into the rows of others.
+fn broken_rows_stay_alone<B: AutodiffBackend>() {
+    for kind in HeadKind::ALL {
+        let head = head::<B>(kind, 4, 3);
+        let good = vec![vec![0.3, -1.0, 2.0, 0.1], vec![1.0, 1.0, -1.0, 0.5]];
+        let expected = values(head.forward(matrix(&good)));
+        for broken in [f32::NAN, f32::INFINITY, 1e20] {
+            let rows = vec![good[0].clone(), vec![broken; 4], good[1].clone()];
+            let logits = values(head.forward(matrix(&rows)));
+            let others = [&logits[..3], &logits[6..]].concat();
+            assert_close("rows beside a broken one", &others, &expected, 1e-6);
+        }
     }
 }
 
@@ -153,6 +216,12 @@ fn temperature_survives_records_and_backends<B: AutodiffBackend>() {
         let device = Default::default();
         let bytes = named.record(warm.clone().into_record(), ()).unwrap();
         assert_eq!(reload(named.load(bytes, &device)).temperature(), 1.7);
+        let half = BinBytesRecorder::<HalfPrecisionSettings>::default();
+        let bytes = half.record(warm.clone().into_record(), ()).unwrap();
+        let halved = reload(half.load(bytes, &device));
+        let logits = || Tensor::<B, 2>::zeros([2, 3], &device);
+        let detector = DetectorConfig::new(kind).fit(logits(), warm.temperature()).unwrap();
+        assert!(detector.decide(logits(), halved.temperature()).is_ok());
         let bytes = binary.record(warm.clone().into_record(), ()).unwrap();
         assert_eq!(reload(binary.load(bytes, &device)).temperature(), 1.7);
         let mut tensors = SafetensorsStore::from_bytes(None);

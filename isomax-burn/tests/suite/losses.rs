@@ -50,6 +50,16 @@ fn finite_for_gaps_of_a_thousand<B: AutodiffBackend>() {
         assert!(value.is_finite() && value > 100.0, "{loss:?}: {value}");
         assert!(gradients.iter().all(|g| g.is_finite()), "{loss:?}: {gradients:?}");
     }
+    // Gaps whose scaled values, and whose sums over a batch, would overflow.
+    let widest = [vec![f32::MAX, f32::MIN, 0.0], vec![f32::MIN, f32::MAX, f32::MAX]];
+    for loss in all() {
+        let logits = matrix::<B>(&widest).require_grad();
+        let value = loss.forward(logits.clone(), ints(&[1, 0]));
+        let gradients = values(logits.grad(&value.backward()).unwrap());
+        let value = values(value)[0];
+        assert!(value.is_finite() && value > 1e18, "{loss:?}: {value}");
+        assert!(gradients.iter().all(|g| g.is_finite()), "{loss:?}: {gradients:?}");
+    }
     let far = matrix::<B>(&rows).require_grad();
     let value = DisMaxLossConfig::new().init().forward_fpr(far.clone(), ints(&[0, 1, 2]));
     let gradients = values(far.grad(&value.backward()).unwrap());
@@ -103,7 +113,7 @@ fn impossible_entropic_scales_are_refused() {
 /// without stalling the queue; it must not be hidden either.
 #[cfg(feature = "test-wgpu")]
 #[test]
-fn targets_out_of_range_poison_the_loss_on_a_device() {
+fn targets_out_of_range_poison_the_loss_on_wgpu() {
     type Device = burn::backend::Wgpu;
     let logits = Tensor::<Device, 2>::zeros([2, 3], &Default::default());
     let loss = IsoMaxLossConfig::new().init().forward(logits, ints(&[0, 3]));

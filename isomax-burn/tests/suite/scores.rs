@@ -22,6 +22,11 @@ fn never_nan_for_finite_logits<B: AutodiffBackend>() {
         assert!(scores.iter().all(|s| !s.is_nan()), "{score}: {scores:?}");
         assert!(scores[3..].iter().all(|s| s.is_finite()), "{score}: {scores:?}");
         assert_eq!(values(score.compute(matrix::<B>(&[vec![-2.0]]))).len(), 1);
+        for classes in [8, 17, 64] {
+            let row = (0..classes).map(|c| if c % 2 == 0 { f32::MAX } else { f32::MIN }).collect();
+            let scores = values(score.compute(matrix::<B>(&[row])));
+            assert!(!scores[0].is_nan(), "{score} of {classes} classes: {scores:?}");
+        }
     }
 }
 

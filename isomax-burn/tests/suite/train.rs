@@ -12,7 +12,9 @@ use burn::module::Module;
 use burn::optim::SgdConfig;
 use burn::prelude::*;
 use burn::tensor::backend::AutodiffBackend;
-use burn::train::checkpoint::MetricCheckpointingStrategy;
+use burn::train::checkpoint::{
+    ComposedCheckpointingStrategy, KeepLastNCheckpoints, MetricCheckpointingStrategy,
+};
 use burn::train::metric::store::{Aggregate, Direction, EventStoreClient, Split};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
@@ -193,9 +195,16 @@ fn by_hand(model: &Net<Flex>) -> HashMap<String, f64> {
 /// Notes what early stopping is told after each epoch; stops after the given one.
 #[derive(Clone)]
 struct Spy {
-    seen: Arc<Mutex<Vec<HashMap<String, f64>>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     names: Vec<String>,
     stop_after: usize,
+}
+
+struct Seen {
+    epoch: usize,
+    values: HashMap<String, f64>,
+    /// The best epoch so far by the first metric.
+    best: Option<usize>,
 }
 
 impl EarlyStoppingStrategy for Spy {
@@ -204,7 +213,10 @@ impl EarlyStoppingStrategy for Spy {
             let value = store.find_metric(name, epoch, Aggregate::Mean, &Split::Valid);
             (name.clone(), value.unwrap_or(f64::NAN))
         };
-        self.seen.lock().unwrap().push(self.names.iter().map(value).collect());
+        let values = self.names.iter().map(value).collect();
+        let (first, highest) = (&self.names[0], Direction::Highest);
+        let best = store.find_epoch(first, Aggregate::Mean, highest, &Split::Valid);
+        self.seen.lock().unwrap().push(Seen { epoch, values, best });
         epoch >= self.stop_after
     }
 }
@@ -225,11 +237,16 @@ impl Write for Shared {
 
 struct Run {
     model: Net<Flex>,
-    seen: Vec<HashMap<String, f64>>,
+    seen: Vec<Seen>,
     lines: String,
 }
 
 fn run(directory: &Path, epochs: usize, learning_rate: f64) -> Run {
+    run_after(None, directory, epochs, learning_rate)
+}
+
+/// Trains to the given epoch, from the start or from a checkpoint.
+fn run_after(done: Option<usize>, directory: &Path, epochs: usize, learning_rate: f64) -> Run {
     let valid = mixed::<Flex>();
     let metrics = valid.metrics(Score::MDS);
     let best = MetricCheckpointingStrategy::new(
@@ -246,19 +263,26 @@ fn run(directory: &Path, epochs: usize, learning_rate: f64) -> Run {
     };
     let (seen, lines) = (spy.seen.clone(), Shared::default());
     let model = Net::<Training>::new(&Default::default());
-    let result = SupervisedTraining::new(directory, loader(&known(64), 8), Arc::new(valid))
+    let strategy = ComposedCheckpointingStrategy::builder()
+        .add(KeepLastNCheckpoints::new(1))
+        .add(best)
+        .build();
+    let mut training = SupervisedTraining::new(directory, loader(&known(64), 8), Arc::new(valid))
         .metrics((AccuracyMetric::new(), LossMetric::new()))
         .ood_metrics(metrics)
-        .with_metric_logger(SyncMetricLogger::new(directory))
-        .with_checkpointing_strategy(best)
+        .with_metric_logger(SyncMetricLogger::new(directory).resuming_after(done.unwrap_or(0)))
+        .with_checkpointing_strategy(strategy)
         .with_file_checkpointer(burn::record::NamedMpkFileRecorder::<
             burn::record::FullPrecisionSettings,
         >::new())
         .early_stopping(spy)
         .with_application_logger(None)
         .renderer(EpochRenderer::to(lines.clone()).with_label("test"))
-        .num_epochs(epochs + 5)
-        .launch(Learner::new(model, SgdConfig::new().init(), learning_rate));
+        .num_epochs(epochs + 5);
+    if let Some(done) = done {
+        training = training.checkpoint(done);
+    }
+    let result = training.launch(Learner::new(model, SgdConfig::new().init(), learning_rate));
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     Run { model: result.model, seen, lines }
@@ -277,7 +301,7 @@ fn early_stopping_logs_and_renderer_get_the_values_of_the_whole_epoch() {
     let run = run(directory.path(), 3, 0.05);
     assert_eq!(run.seen.len(), 3, "early stopping did not stop");
     let expected = by_hand(&run.model);
-    assert_same("early stopping", &run.seen[2], &expected);
+    assert_same("early stopping", &run.seen[2].values, &expected);
 
     // The files, read as any other program would: the mean of values weighted with their counts.
     let mut logged = HashMap::new();
@@ -310,15 +334,20 @@ fn early_stopping_logs_and_renderer_get_the_values_of_the_whole_epoch() {
 fn the_best_checkpoint_is_the_best_of_all_epochs() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 50, 0.3);
-    let aurocs: Vec<f64> = run.seen.iter().map(|seen| seen["near AUROC"]).collect();
+    let aurocs: Vec<f64> = run.seen.iter().map(|seen| seen.values["near AUROC"]).collect();
     let best = aurocs.iter().copied().fold(f64::MIN, f64::max);
     let epoch = 1 + aurocs.iter().position(|&auroc| auroc == best).unwrap();
-    let kept: Vec<_> = std::fs::read_dir(directory.path().join("checkpoint"))
+    assert_eq!(run.seen[49].best, Some(epoch));
+    let mut kept: Vec<_> = std::fs::read_dir(directory.path().join("checkpoint"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("model"))
         .collect();
-    assert_eq!(kept, [format!("model-{epoch}.mpk")], "AUROC by epoch: {aurocs:?}");
+    kept.sort();
+    let mut expected = [epoch, 50].map(|epoch| format!("model-{epoch}.mpk")).to_vec();
+    expected.sort();
+    expected.dedup();
+    assert_eq!(kept, expected, "AUROC by epoch: {aurocs:?}");
 
     let recorder = burn::record::NamedMpkFileRecorder::<burn::record::FullPrecisionSettings>::new();
     let path = directory.path().join("checkpoint").join(format!("model-{epoch}"));
@@ -332,5 +361,46 @@ fn the_best_checkpoint_is_the_best_of_all_epochs() {
 fn a_diverged_model_has_no_auroc_and_trains_on() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 2, f64::NAN);
-    assert!(run.seen.iter().all(|seen| seen["near AUROC"].is_nan()), "{:?}", run.seen);
+    assert_eq!(run.seen.len(), 2);
+    assert!(run.seen.iter().all(|seen| seen.values["near AUROC"].is_nan()));
+}
+
+#[test]
+fn an_older_run_in_the_directory_is_not_mistaken_for_this_one() {
+    let directory = tempfile::tempdir().unwrap();
+    run(directory.path(), 4, 0.3);
+    let second = run(directory.path(), 2, 0.05);
+    assert_eq!(second.seen[0].best, Some(1));
+    assert!(second.seen[1].best <= Some(2));
+}
+
+#[test]
+fn a_resumed_run_goes_on_where_it_stopped() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let expected = run(whole.path(), 5, 0.05);
+    run(parts.path(), 3, 0.05);
+    let resumed = run_after(Some(3), parts.path(), 5, 0.05);
+
+    assert_eq!(resumed.seen.iter().map(|seen| seen.epoch).collect::<Vec<_>>(), [4, 5]);
+    for (ours, expected) in resumed.seen.iter().zip(&expected.seen[3..]) {
+        assert_same("resumed", &ours.values, &expected.values);
+        assert_eq!(ours.best, expected.best);
+    }
+    for epoch in 1..=5 {
+        let file = format!("valid/epoch-{epoch}/near_AUROC.log");
+        let read = |folder: &Path| std::fs::read_to_string(folder.join(&file)).unwrap();
+        assert_eq!(read(parts.path()), read(whole.path()), "epoch {epoch}");
+    }
+    let from_four = expected.lines.lines().skip(3).map(|line| line.split(" · ").nth(1));
+    assert!(resumed.lines.lines().map(|line| line.split(" · ").nth(1)).eq(from_four));
+}
+
+/// Outputs that are collected by hand are never processed: the loader must not wait for them long.
+#[test]
+fn outputs_may_be_kept() {
+    let (loader, model) = (mixed::<Flex>(), Net::<Flex>::new(&Default::default()));
+    let started = std::time::Instant::now();
+    let outputs: Vec<_> = loader.iter().map(|batch| model.step(batch)).collect();
+    assert_eq!(outputs.len(), 7);
+    assert!(started.elapsed().as_secs() < 30);
 }

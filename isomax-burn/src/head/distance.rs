@@ -22,7 +22,9 @@
 //!
 //! | formulation | [64, 342, 10] | [256, 512, 100] | [256, 2048, 1000] | peak memory of the last |
 //! |---|---|---|---|---|
-//! FIGURES
+//! | product, nearest anew (in use) | 27 µs | 0.44 ms | 8.0 ms | 8 MB |
+//! | chunked over classes | 80 µs | 4.2 ms | 154 ms | 5 MB |
+//! | broadcast | 2,784 µs | 239 ms | 9,223 ms | 4,000 MB |
 //!
 //! Read the times as ratios: the machine was a shared one.
 

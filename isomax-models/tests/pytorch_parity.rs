@@ -1,0 +1,114 @@
+//! Networks against PyTorch: outputs of published weights, and four training steps from them.
+//!
+//! The weights lie beside the project, in `../shared/golden`; without them there is nothing to
+//! compare with, and the tests say so.
+
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::backend::{Autodiff, Flex};
+use burn::module::AutodiffModule;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{GradientsParams, Optimizer, SgdConfig};
+use burn::tensor::{Int, Tensor};
+use burn_store::{ModuleSnapshot, PytorchStore};
+use isomax_burn::{HeadKind, LossConfig};
+use isomax_models::{Backbone, CifarResNetConfig, num_trainable_params};
+use serde::Deserialize;
+
+type B = Autodiff<Flex>;
+
+#[derive(Deserialize)]
+struct Golden {
+    input: Vec<f32>,
+    targets: Vec<i32>,
+    eval_logits: Vec<Vec<f32>>,
+    eval_features: Vec<Vec<f32>>,
+    train_losses: Vec<f32>,
+    bn1_running_var_after: Vec<f32>,
+    parameters: usize,
+}
+
+fn golden_folder() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden");
+    if !folder.is_dir() {
+        eprintln!("skipped: no PyTorch weights in {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+#[track_caller]
+fn assert_close(what: &str, ours: Vec<f32>, expected: &[f32], tolerance: f32) {
+    assert_eq!(ours.len(), expected.len());
+    let largest = expected.iter().fold(0.0_f32, |m, e| m.max(e.abs()));
+    let error = ours.iter().zip(expected).fold(0.0_f32, |m, (o, e)| m.max((o - e).abs()));
+    assert!(error <= tolerance * largest, "{what}: relative error {:.1e}", error / largest);
+}
+
+fn follows_pytorch(name: &str, depth: usize, head: HeadKind) {
+    let Some(folder) = golden_folder() else { return };
+    let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    let golden: Golden = serde_json::from_str(&text).unwrap();
+    let device = Default::default();
+    let mut model = CifarResNetConfig::new(depth, 10).with_head(head).init::<B>(&device);
+    let mut store = PytorchStore::from_file(folder.join(format!("{name}.pth")))
+        .skip_enum_variants(true)
+        .allow_partial(true)
+        .validate(false);
+    let applied = model.load_from(&mut store).unwrap();
+    // A state dict of PyTorch has no temperature; all else must be in it.
+    assert_eq!(applied.missing.len(), 1, "{applied}");
+    assert!(applied.missing[0].0.ends_with("temperature"), "{applied}");
+    assert_eq!(num_trainable_params(&model), golden.parameters);
+
+    let count = golden.targets.len();
+    let images =
+        Tensor::<B, 1>::from_floats(golden.input.as_slice(), &device).reshape([count, 3, 32, 32]);
+    let targets = Tensor::<B, 1, Int>::from_ints(golden.targets.as_slice(), &device);
+    let values = |tensor: Tensor<Flex, 2>| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
+    let fixed = model.valid();
+    let features = fixed.forward_features(images.clone().inner());
+    assert_close("features", values(features), &golden.eval_features.concat(), 2e-4);
+    let logits = fixed.forward(images.clone().inner());
+    assert_close("logits", values(logits), &golden.eval_logits.concat(), 2e-4);
+
+    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true);
+    let mut optimizer = SgdConfig::new()
+        .with_momentum(Some(momentum))
+        .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
+        .init();
+    let loss = LossConfig::new(head).init();
+    // Rounding errors grow from step to step, so the tolerances do.
+    for (step, tolerance) in [2e-4, 5e-3, 3e-2, 1e-1].into_iter().enumerate() {
+        let value = loss.forward(model.forward(images.clone()), targets.clone());
+        let gradients = GradientsParams::from_grads(value.backward(), &model);
+        let (ours, expected) = (value.into_scalar(), golden.train_losses[step]);
+        assert_close(&format!("loss of step {step}"), vec![ours], &[expected], tolerance);
+        model = optimizer.step(0.1, model, gradients);
+        if step == 3 {
+            let variances = model.bn1.running_var.value_sync().into_data();
+            let variances = variances.iter::<f32>().collect();
+            assert_close("running variance", variances, &golden.bn1_running_var_after, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn resnet20_with_isomax_follows_pytorch() {
+    follows_pytorch("resnet20_isomax", 20, HeadKind::IsoMax);
+}
+
+#[test]
+fn resnet20_with_softmax_follows_pytorch() {
+    follows_pytorch("resnet20_softmax", 20, HeadKind::SoftMax);
+}
+
+#[test]
+fn resnet110_with_isomax_plus_follows_pytorch() {
+    follows_pytorch("resnet110_isomaxplus", 110, HeadKind::IsoMaxPlus);
+}

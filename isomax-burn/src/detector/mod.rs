@@ -140,7 +140,8 @@ impl Detector {
         temperature: f32,
     ) -> Result<Vec<Decision>, DetectorError> {
         let [batch_size, num_classes] = logits.dims();
-        if !((temperature / self.0.temperature - 1.0).abs() <= HALF_PRECISION) {
+        let distance = (temperature / self.0.temperature - 1.0).abs();
+        if distance.is_nan() || distance > HALF_PRECISION {
             let expected = self.0.temperature;
             return Err(DetectorError::TemperatureMismatch { expected, got: temperature });
         }

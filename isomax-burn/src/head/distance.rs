@@ -1,4 +1,4 @@
-//! Euclidean distances between feature rows and class prototypes, at the cost of a linear layer.
+//! Euclidean distances between feature rows and class prototypes, from one matrix product.
 //!
 //! # Which formulation, and its error
 //!

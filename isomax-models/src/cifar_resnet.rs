@@ -5,9 +5,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend, s};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
-use crate::init::conv3x3;
-use crate::pool::global_average;
-use crate::{Backbone, BatchNorm, BatchNormConfig};
+use crate::image_backbone::{Stages, image_backbone};
+use crate::layers::{BatchNorm, BatchNormConfig, concat_channels, conv3x3};
 
 /// Channels of the three stages.
 const CHANNELS: [usize; 3] = [16, 32, 64];
@@ -19,6 +18,9 @@ pub struct CifarResNetConfig {
     pub depth: usize,
     /// Number of known classes.
     pub num_classes: usize,
+    /// Number of channels of the images.
+    #[config(default = 3)]
+    pub in_channels: usize,
     /// The last layer.
     #[config(default = "HeadKind::SoftMax")]
     pub head: HeadKind,
@@ -43,7 +45,7 @@ impl CifarResNetConfig {
             std::iter::once(first).chain(others).collect()
         };
         CifarResNet {
-            conv1: conv3x3([3, CHANNELS[0]], 1, device),
+            conv1: conv3x3([self.in_channels, CHANNELS[0]], 1, false, device),
             bn1: BatchNormConfig::new(CHANNELS[0]).init(device),
             layer1: stage(CHANNELS[0], CHANNELS[0], 1),
             layer2: stage(CHANNELS[0], CHANNELS[1], 2),
@@ -58,7 +60,7 @@ impl CifarResNetConfig {
 /// parameters (option A).
 #[derive(Module, Debug)]
 pub struct CifarResNet<B: Backend> {
-    /// From 3 to 16 channels.
+    /// From the image to 16 channels.
     pub conv1: Conv2d<B>,
     /// Its normalisation.
     pub bn1: BatchNorm<B>,
@@ -72,21 +74,31 @@ pub struct CifarResNet<B: Backend> {
     pub classifier: Head<B>,
 }
 
-impl<B: Backend> Backbone<B> for CifarResNet<B> {
-    /// Images, `[batch_size, 3, height, width]`; 32 × 32 as published.
-    type Input = Tensor<B, 4>;
-
-    /// Feature vectors, `[batch_size, 64]`.
-    fn forward_features(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let maps = relu(self.bn1.forward(self.conv1.forward(images)));
-        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);
-        global_average(blocks.fold(maps, |maps, block| block.forward(maps)))
+impl<B: Backend> Stages<B> for CifarResNet<B> {
+    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
+        let mut maps = relu(self.bn1.forward(self.conv1.forward(images)));
+        show(&maps);
+        for stage in [&self.layer1, &self.layer2, &self.layer3] {
+            maps = stage.iter().fold(maps, |maps, block| block.forward(maps));
+            show(&maps);
+        }
+        maps
     }
 
-    fn head(&self) -> &Head<B> {
+    fn first_conv(&self) -> &Conv2d<B> {
+        &self.conv1
+    }
+
+    fn total_stride(&self) -> usize {
+        4
+    }
+
+    fn classifier(&self) -> &Head<B> {
         &self.classifier
     }
 }
+
+image_backbone!(CifarResNet);
 
 /// Two convolutions and a shortcut around them.
 #[derive(Module, Debug)]
@@ -105,9 +117,9 @@ impl<B: Backend> BasicBlock<B> {
     fn new(channels: [usize; 2], stride: usize, device: &B::Device) -> Self {
         let norm = || BatchNormConfig::new(channels[1]).init(device);
         Self {
-            conv1: conv3x3(channels, stride, device),
+            conv1: conv3x3(channels, stride, false, device),
             bn1: norm(),
-            conv2: conv3x3([channels[1]; 2], 1, device),
+            conv2: conv3x3([channels[1]; 2], 1, false, device),
             bn2: norm(),
         }
     }
@@ -132,5 +144,5 @@ fn shortcut<B: Backend>(maps: Tensor<B, 4>, channels: usize) -> Tensor<B, 4> {
     let [_, _, height, width] = halved.dims();
     let padding = (channels - given) / 2;
     let zeros = Tensor::zeros([batch_size, padding, height, width], &halved.device());
-    Tensor::cat(vec![zeros.clone(), halved, zeros], 1)
+    concat_channels(vec![zeros.clone(), halved, zeros])
 }

@@ -12,12 +12,20 @@
 //! assert_eq!(logits.dims(), [2, 10]);
 //! ```
 
+mod architecture;
 mod backbone;
-mod batch_norm;
 mod cifar_resnet;
-mod init;
-mod pool;
+mod densenet;
+mod image_backbone;
+pub mod layers;
+mod resnet;
+mod wide_resnet;
 
+pub use architecture::{Architecture, Model, ModelConfig};
 pub use backbone::{Backbone, num_trainable_params};
-pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use cifar_resnet::{BasicBlock, CifarResNet, CifarResNetConfig};
+pub use densenet::{BottleneckLayer, DenseBlock, DenseNetBc, DenseNetBcConfig, Transition};
+pub use image_backbone::ImageShapeError;
+pub use layers::{BatchNorm, BatchNormConfig};
+pub use resnet::{ProjectedBlock, ResNet, ResNetConfig, Stem};
+pub use wide_resnet::{PreactivatedBlock, WideResNet, WideResNetConfig};

@@ -9,7 +9,7 @@ use burn::nn;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Distribution, Tensor, Tolerance};
 use isomax_burn::HeadKind;
-use isomax_models::{Backbone, BatchNormConfig, CifarResNetConfig, num_trainable_params};
+use isomax_models::{BatchNormConfig, CifarResNetConfig, num_trainable_params};
 
 /// The stock layer differs in one thing, its running variance, which is the biased one.
 fn batch_norm_is_that_of_burn<B: AutodiffBackend>() {

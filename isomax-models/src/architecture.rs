@@ -1,0 +1,255 @@
+use core::fmt;
+use core::str::FromStr;
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::tensor::{Tensor, backend::Backend};
+use isomax_burn::{Head, HeadKind, UnknownName};
+use serde::{Deserialize, Serialize};
+
+use crate::image_backbone::{Stages, image_backbone};
+use crate::{
+    CifarResNet, CifarResNetConfig, DenseNetBc, DenseNetBcConfig, ResNet, ResNetConfig, Stem,
+    WideResNet, WideResNetConfig,
+};
+
+/// A published network by its name, as configurations and command lines give it.
+///
+/// | name | network |
+/// |---|---|
+/// | `densenet-bc-100` | [`DenseNetBc`] of any valid depth, growth rate 12 |
+/// | `resnet-20`, `resnet-110` | [`CifarResNet`] of any valid depth |
+/// | `resnet-18`, `resnet-34` | [`ResNet`], stem for images of about 32 × 32 |
+/// | `resnet-18-imagenet`, `resnet-34-imagenet` | [`ResNet`], stem for images of about 224 × 224 |
+/// | `wrn-28-10` | [`WideResNet`] of any valid depth and widen factor |
+///
+/// ```
+/// use isomax_models::Architecture;
+///
+/// let architecture: Architecture = "densenet-bc-100".parse()?;
+/// assert_eq!(architecture, Architecture::DenseNetBc { depth: 100 });
+/// assert_eq!(architecture.to_string(), "densenet-bc-100");
+/// let error = "densenet".parse::<Architecture>().unwrap_err();
+/// assert!(error.to_string().contains("known: densenet-bc-100, "));
+/// # Ok::<_, isomax_burn::UnknownName>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Architecture {
+    /// [`DenseNetBc`] with growth rate 12 and reduction 0.5.
+    DenseNetBc {
+        /// Number of layers, `6 n + 4`.
+        depth: usize,
+    },
+    /// [`CifarResNet`].
+    CifarResNet {
+        /// Number of layers, `6 n + 2`.
+        depth: usize,
+    },
+    /// [`ResNet`] with 18 layers.
+    ResNet18(Stem),
+    /// [`ResNet`] with 34 layers.
+    ResNet34(Stem),
+    /// [`WideResNet`].
+    WideResNet {
+        /// Number of layers, `6 n + 4`.
+        depth: usize,
+        /// How often wider than the ResNets for CIFAR the stages are.
+        widen_factor: usize,
+    },
+}
+
+impl Architecture {
+    /// The names of the networks that papers use. Other valid depths are understood as well.
+    pub const NAMES: [&'static str; 15] = [
+        "densenet-bc-100",
+        "densenet-bc-40",
+        "resnet-20",
+        "resnet-32",
+        "resnet-44",
+        "resnet-56",
+        "resnet-110",
+        "resnet-18",
+        "resnet-34",
+        "resnet-18-imagenet",
+        "resnet-34-imagenet",
+        "wrn-16-4",
+        "wrn-28-2",
+        "wrn-28-10",
+        "wrn-40-2",
+    ];
+
+    /// The configuration of the network, ready for [`ModelConfig::init`].
+    pub fn config(self, num_classes: usize) -> ModelConfig {
+        ModelConfig::new(self, num_classes)
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suffix = |stem| if stem == Stem::ImageNet { "-imagenet" } else { "" };
+        let name = match *self {
+            Self::DenseNetBc { depth } => format!("densenet-bc-{depth}"),
+            Self::CifarResNet { depth } => format!("resnet-{depth}"),
+            Self::ResNet18(stem) => format!("resnet-18{}", suffix(stem)),
+            Self::ResNet34(stem) => format!("resnet-34{}", suffix(stem)),
+            Self::WideResNet { depth, widen_factor } => format!("wrn-{depth}-{widen_factor}"),
+        };
+        f.pad(&name)
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = UnknownName;
+
+    /// Reads a name in any case.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let lower = name.trim().to_ascii_lowercase();
+        let parts: Vec<&str> = lower.split('-').collect();
+        // No published network has a thousandth of it; a slip of the finger shall not fill memory.
+        let number = |digits: &str| digits.parse().ok().filter(|n| (1..10_000).contains(n));
+        let depth = |digits: &str, rest| number(digits).filter(|n| *n >= 6 && n % 6 == rest);
+        let found = match parts.as_slice() {
+            ["resnet", "18"] => Some(Self::ResNet18(Stem::Cifar)),
+            ["resnet", "34"] => Some(Self::ResNet34(Stem::Cifar)),
+            ["resnet", "18", "imagenet"] => Some(Self::ResNet18(Stem::ImageNet)),
+            ["resnet", "34", "imagenet"] => Some(Self::ResNet34(Stem::ImageNet)),
+            ["resnet", digits] => depth(digits, 2).map(|depth| Self::CifarResNet { depth }),
+            ["densenet", "bc", digits] => depth(digits, 4).map(|depth| Self::DenseNetBc { depth }),
+            ["wrn", digits, widen] => depth(digits, 4)
+                .zip(number(widen))
+                .map(|(depth, widen_factor)| Self::WideResNet { depth, widen_factor }),
+            _ => None,
+        };
+        found.ok_or_else(|| UnknownName {
+            what: "architecture",
+            found: name.to_owned(),
+            known: Self::NAMES.to_vec(),
+        })
+    }
+}
+
+impl TryFrom<String> for Architecture {
+    type Error = UnknownName;
+
+    fn try_from(name: String) -> Result<Self, UnknownName> {
+        name.parse()
+    }
+}
+
+impl From<Architecture> for String {
+    fn from(architecture: Architecture) -> Self {
+        architecture.to_string()
+    }
+}
+
+/// Configuration of a [`Model`].
+#[derive(Config, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Which network.
+    pub architecture: Architecture,
+    /// Number of known classes.
+    pub num_classes: usize,
+    /// Number of channels of the images.
+    #[config(default = 3)]
+    pub in_channels: usize,
+    /// The last layer.
+    #[config(default = "HeadKind::SoftMax")]
+    pub head: HeadKind,
+}
+
+impl ModelConfig {
+    /// Initializes the network.
+    ///
+    /// ```
+    /// use burn::backend::Flex;
+    /// use burn::tensor::Tensor;
+    /// use isomax_burn::HeadKind;
+    /// use isomax_models::{Architecture, ModelConfig};
+    ///
+    /// let architecture: Architecture = "resnet-20".parse()?;
+    /// let config = ModelConfig::new(architecture, 10).with_head(HeadKind::IsoMaxPlus);
+    /// let model = config.init::<Flex>(&Default::default());
+    /// let logits = model.forward(Tensor::zeros([1, 3, 32, 32], &Default::default()));
+    /// assert_eq!(logits.dims(), [1, 10]);
+    /// # Ok::<_, isomax_burn::UnknownName>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the architecture, made by hand, has a depth that its network cannot have.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Model<B> {
+        let Self { num_classes, in_channels, head, .. } = *self;
+        let resnet = |config: ResNetConfig, stem| {
+            let config = config.with_stem(stem).with_in_channels(in_channels).with_head(head);
+            Model::ResNet(config.init(device))
+        };
+        match self.architecture {
+            Architecture::DenseNetBc { depth } => Model::DenseNetBc(
+                DenseNetBcConfig::new(depth, num_classes)
+                    .with_in_channels(in_channels)
+                    .with_head(head)
+                    .init(device),
+            ),
+            Architecture::CifarResNet { depth } => Model::CifarResNet(
+                CifarResNetConfig::new(depth, num_classes)
+                    .with_in_channels(in_channels)
+                    .with_head(head)
+                    .init(device),
+            ),
+            Architecture::ResNet18(stem) => resnet(ResNetConfig::resnet18(num_classes), stem),
+            Architecture::ResNet34(stem) => resnet(ResNetConfig::resnet34(num_classes), stem),
+            Architecture::WideResNet { depth, widen_factor } => Model::WideResNet(
+                WideResNetConfig::new(depth, widen_factor, num_classes)
+                    .with_in_channels(in_channels)
+                    .with_head(head)
+                    .init(device),
+            ),
+        }
+    }
+}
+
+/// A published network, chosen when the program runs.
+#[derive(Module, Debug)]
+pub enum Model<B: Backend> {
+    /// DenseNet-BC.
+    DenseNetBc(DenseNetBc<B>),
+    /// ResNet for CIFAR.
+    CifarResNet(CifarResNet<B>),
+    /// ResNet with projections.
+    ResNet(ResNet<B>),
+    /// Wide ResNet.
+    WideResNet(WideResNet<B>),
+}
+
+impl<B: Backend> Model<B> {
+    fn inner(&self) -> &dyn Stages<B> {
+        match self {
+            Self::DenseNetBc(model) => model,
+            Self::CifarResNet(model) => model,
+            Self::ResNet(model) => model,
+            Self::WideResNet(model) => model,
+        }
+    }
+}
+
+impl<B: Backend> Stages<B> for Model<B> {
+    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
+        self.inner().stages(images, show)
+    }
+
+    fn first_conv(&self) -> &Conv2d<B> {
+        self.inner().first_conv()
+    }
+
+    fn total_stride(&self) -> usize {
+        self.inner().total_stride()
+    }
+
+    fn classifier(&self) -> &Head<B> {
+        self.inner().classifier()
+    }
+}
+
+image_backbone!(Model);

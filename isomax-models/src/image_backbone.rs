@@ -1,0 +1,164 @@
+//! What the networks for images have in common.
+
+use burn::nn::conv::Conv2d;
+use burn::tensor::{Tensor, backend::Backend};
+use isomax_burn::Head;
+
+/// Images that a network cannot take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageShapeError {
+    /// Another number of channels than the first convolution has.
+    #[error("images of shape {shape:?} have {} channels; the network takes {expected}", shape[1])]
+    Channels {
+        /// What came: `[batch_size, channels, height, width]`.
+        shape: [usize; 4],
+        /// Number of channels that the network takes.
+        expected: usize,
+    },
+    /// Too few pixels for the strides of the network.
+    #[error("images of shape {shape:?} are too small; the network takes {min} × {min} and larger")]
+    TooSmall {
+        /// What came: `[batch_size, channels, height, width]`.
+        shape: [usize; 4],
+        /// Smallest height and width.
+        min: usize,
+    },
+    /// No images at all.
+    #[error("images of shape {shape:?}: the batch is empty")]
+    Empty {
+        /// What came: `[batch_size, channels, height, width]`.
+        shape: [usize; 4],
+    },
+}
+
+/// A network for images, seen as stages of feature maps that a global average and a head follow.
+pub(crate) trait Stages<B: Backend> {
+    /// Computes the last feature maps, and shows those of each stage on the way, the last included.
+    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4>;
+
+    /// The convolution that takes the images.
+    fn first_conv(&self) -> &Conv2d<B>;
+
+    /// How often the last feature maps are smaller than the images, along each side.
+    fn total_stride(&self) -> usize;
+
+    /// The last layer.
+    fn classifier(&self) -> &Head<B>;
+
+    /// See the inherent method of the networks.
+    fn check(&self, shape: [usize; 4]) -> Result<(), ImageShapeError> {
+        let [batch_size, channels, height, width] = shape;
+        let expected = self.first_conv().weight.dims()[1];
+        let min = self.total_stride();
+        if channels != expected {
+            Err(ImageShapeError::Channels { shape, expected })
+        } else if height.min(width) < min {
+            Err(ImageShapeError::TooSmall { shape, min })
+        } else if batch_size == 0 {
+            Err(ImageShapeError::Empty { shape })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn checked_stages(
+        &self,
+        images: Tensor<B, 4>,
+        show: &mut dyn FnMut(&Tensor<B, 4>),
+    ) -> Tensor<B, 4> {
+        if let Err(error) = self.check(images.dims()) {
+            panic!("{error}");
+        }
+        self.stages(images, show)
+    }
+}
+
+/// The public methods of a network for images, out of its [`Stages`].
+macro_rules! image_backbone {
+    ($model:ident) => {
+        impl<B: burn::tensor::backend::Backend> $model<B> {
+            /// Computes the raw logits.
+            ///
+            /// # Shapes
+            ///
+            /// - images: `[batch_size, channels, height, width]`, normalised
+            /// - output: `[batch_size, num_classes]`
+            ///
+            /// # Panics
+            ///
+            /// If [`check_images`](Self::check_images) refuses the images.
+            pub fn forward(
+                &self,
+                images: burn::tensor::Tensor<B, 4>,
+            ) -> burn::tensor::Tensor<B, 2> {
+                use crate::image_backbone::Stages;
+                self.classifier().forward(self.forward_features(images))
+            }
+
+            /// Computes the feature vectors: the global average of the last feature maps.
+            ///
+            /// # Shapes
+            ///
+            /// - images: `[batch_size, channels, height, width]`, normalised
+            /// - output: `[batch_size, num_features]`
+            ///
+            /// # Panics
+            ///
+            /// If [`check_images`](Self::check_images) refuses the images.
+            pub fn forward_features(
+                &self,
+                images: burn::tensor::Tensor<B, 4>,
+            ) -> burn::tensor::Tensor<B, 2> {
+                use crate::image_backbone::Stages;
+                crate::layers::global_average(self.checked_stages(images, &mut |_| ()))
+            }
+
+            /// Computes the feature maps of all stages, for detectors that look inside of a
+            /// network: after the first convolution, then after each stage. The global average of
+            /// the last ones is what [`forward_features`](Self::forward_features) gives.
+            ///
+            /// # Shapes
+            ///
+            /// - images: `[batch_size, channels, height, width]`, normalised
+            /// - outputs: `[batch_size, channels_i, height_i, width_i]`
+            ///
+            /// # Panics
+            ///
+            /// If [`check_images`](Self::check_images) refuses the images.
+            pub fn forward_layers(
+                &self,
+                images: burn::tensor::Tensor<B, 4>,
+            ) -> Vec<burn::tensor::Tensor<B, 4>> {
+                use crate::image_backbone::Stages;
+                let mut layers = Vec::new();
+                self.checked_stages(images, &mut |maps| layers.push(maps.clone()));
+                layers
+            }
+
+            /// Tells whether the network takes images of a shape
+            /// `[batch_size, channels, height, width]`.
+            ///
+            /// # Errors
+            ///
+            /// [`ImageShapeError`](crate::ImageShapeError) if the number of channels is another one,
+            /// if height or width is below the network's total stride, or if there are no images.
+            pub fn check_images(&self, shape: [usize; 4]) -> Result<(), crate::ImageShapeError> {
+                crate::image_backbone::Stages::check(self, shape)
+            }
+        }
+
+        impl<B: burn::tensor::backend::Backend> crate::Backbone<B> for $model<B> {
+            /// Images, `[batch_size, channels, height, width]`, normalised.
+            type Input = burn::tensor::Tensor<B, 4>;
+
+            fn forward_features(&self, images: Self::Input) -> burn::tensor::Tensor<B, 2> {
+                self.forward_features(images)
+            }
+
+            fn head(&self) -> &isomax_burn::Head<B> {
+                crate::image_backbone::Stages::classifier(self)
+            }
+        }
+    };
+}
+pub(crate) use image_backbone;

@@ -1,0 +1,12 @@
+use burn::tensor::{Tensor, backend::Backend};
+
+/// Concatenates feature maps, `[batch_size, channels_i, height, width]`, along the channels.
+///
+/// The maps are joined as rows, one for each image: the same memory, which the processor backends
+/// copy in long runs.
+pub(crate) fn concat_channels<B: Backend>(maps: Vec<Tensor<B, 4>>) -> Tensor<B, 4> {
+    let [batch_size, _, height, width] = maps[0].dims();
+    let channels = maps.iter().map(|maps| maps.dims()[1]).sum();
+    let rows = maps.into_iter().map(|maps| maps.flatten::<2>(1, 3)).collect();
+    Tensor::cat(rows, 1).reshape([batch_size, channels, height, width])
+}

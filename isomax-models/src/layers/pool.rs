@@ -1,0 +1,34 @@
+use burn::tensor::{Tensor, TensorData, backend::Backend, s};
+
+/// Mean over height and width: `[batch_size, channels, height, width]` to
+/// `[batch_size, channels]`. As means of rows it is faster than adaptive pooling on the processor.
+pub(crate) fn global_average<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
+    let [batch_size, channels, height, width] = maps.dims();
+    maps.reshape([batch_size * channels, height * width])
+        .mean_dim(1)
+        .reshape([batch_size, channels])
+}
+
+/// Means of squares of 2 × 2 pixels; an odd last row or column is left out, as in PyTorch.
+///
+/// Two lines of an image lie next to each other in memory, so that pairs of lines are the rows of a
+/// matrix, and pooling is its product with a constant one: several times faster than pooling on
+/// the processor.
+pub(crate) fn average_2x2<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch_size, channels, full_height, full_width] = maps.dims();
+    let (height, width) = (full_height / 2, full_width / 2);
+    let is_even = full_height % 2 == 0 && full_width % 2 == 0;
+    let maps = if is_even { maps } else { maps.slice(s![.., .., ..2 * height, ..2 * width]) };
+    let pairs_of_lines = maps.reshape([batch_size * channels * height, 4 * width]);
+    let pooling = pooling_matrix(width, &pairs_of_lines.device());
+    pairs_of_lines.matmul(pooling).reshape([batch_size, channels, height, width])
+}
+
+/// `[4 · width, width]`: from two lines of `2 · width` pixels to one line of means.
+fn pooling_matrix<B: Backend>(width: usize, device: &B::Device) -> Tensor<B, 2> {
+    let mut values = vec![0.0_f32; 4 * width * width];
+    for pixel in 0..4 * width {
+        values[pixel * width + (pixel % (2 * width)) / 2] = 0.25;
+    }
+    Tensor::from_data(TensorData::new(values, [4 * width, width]), device)
+}

@@ -1,0 +1,195 @@
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::Conv2d;
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Tensor, backend::Backend};
+use isomax_burn::{Head, HeadConfig, HeadKind};
+use serde::{Deserialize, Serialize};
+
+use crate::image_backbone::{Stages, image_backbone};
+use crate::layers::{BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, conv7x7};
+
+/// Channels of the four stages.
+const CHANNELS: [usize; 4] = [64, 128, 256, 512];
+
+/// How a [`ResNet`] takes its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stem {
+    /// A 3 × 3 convolution at full size, for images of about 32 × 32.
+    Cifar,
+    /// A 7 × 7 convolution and a maximum over 3 × 3, each halving the size, for images of about
+    /// 224 × 224.
+    ImageNet,
+}
+
+/// Configuration of a [`ResNet`].
+#[derive(Config, Debug, PartialEq)]
+pub struct ResNetConfig {
+    /// Blocks in each of the four stages.
+    pub blocks: [usize; 4],
+    /// Number of known classes.
+    pub num_classes: usize,
+    /// How images come in.
+    #[config(default = "Stem::Cifar")]
+    pub stem: Stem,
+    /// Number of channels of the images.
+    #[config(default = 3)]
+    pub in_channels: usize,
+    /// The last layer.
+    #[config(default = "HeadKind::SoftMax")]
+    pub head: HeadKind,
+}
+
+impl ResNetConfig {
+    /// 18 layers.
+    pub fn resnet18(num_classes: usize) -> Self {
+        Self::new([2, 2, 2, 2], num_classes)
+    }
+
+    /// 34 layers.
+    pub fn resnet34(num_classes: usize) -> Self {
+        Self::new([3, 4, 6, 3], num_classes)
+    }
+
+    /// Initializes the network. The last normalisation of every block starts at weight 0, so that
+    /// blocks begin as identities, as in the code published with DisMax
+    /// ([arXiv:1706.02677](https://arxiv.org/abs/1706.02677)).
+    ///
+    /// # Panics
+    ///
+    /// If a stage has no block.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> ResNet<B> {
+        assert!(
+            !self.blocks.contains(&0),
+            "Every stage of a ResNet needs a block, got {:?}",
+            self.blocks
+        );
+        let stage = |index: usize| -> Vec<_> {
+            let (before, channels) = (CHANNELS[index.saturating_sub(1)], CHANNELS[index]);
+            let stride = if index == 0 { 1 } else { 2 };
+            let first = ProjectedBlock::new([before, channels], stride, device);
+            let others =
+                (1..self.blocks[index]).map(|_| ProjectedBlock::new([channels; 2], 1, device));
+            std::iter::once(first).chain(others).collect()
+        };
+        let into_stem = [self.in_channels, CHANNELS[0]];
+        let (conv1, maxpool) = match self.stem {
+            Stem::Cifar => (conv3x3(into_stem, 1, false, device), None),
+            Stem::ImageNet => {
+                let maxpool = MaxPool2dConfig::new([3, 3])
+                    .with_strides([2, 2])
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+                (conv7x7(into_stem, 2, device), Some(maxpool.init()))
+            }
+        };
+        ResNet {
+            conv1,
+            bn1: BatchNormConfig::new(CHANNELS[0]).init(device),
+            maxpool,
+            layer1: stage(0),
+            layer2: stage(1),
+            layer3: stage(2),
+            layer4: stage(3),
+            classifier: HeadConfig::new(self.head, CHANNELS[3], self.num_classes).init(device),
+        }
+    }
+}
+
+/// The residual network of He et al. ([arXiv:1512.03385](https://arxiv.org/abs/1512.03385), table 1)
+/// with two convolutions a block and projections where shapes change.
+#[derive(Module, Debug)]
+pub struct ResNet<B: Backend> {
+    /// From the image to 64 channels.
+    pub conv1: Conv2d<B>,
+    /// Its normalisation.
+    pub bn1: BatchNorm<B>,
+    /// After it, with the stem for large images.
+    pub maxpool: Option<MaxPool2d>,
+    /// 64 channels.
+    pub layer1: Vec<ProjectedBlock<B>>,
+    /// 128 channels at half the size.
+    pub layer2: Vec<ProjectedBlock<B>>,
+    /// 256 channels at a quarter of the size.
+    pub layer3: Vec<ProjectedBlock<B>>,
+    /// 512 channels at an eighth of the size.
+    pub layer4: Vec<ProjectedBlock<B>>,
+    /// The last layer.
+    pub classifier: Head<B>,
+}
+
+impl<B: Backend> Stages<B> for ResNet<B> {
+    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
+        let mut maps = relu(self.bn1.forward(self.conv1.forward(images)));
+        if let Some(maxpool) = &self.maxpool {
+            maps = maxpool.forward(maps);
+        }
+        show(&maps);
+        for stage in [&self.layer1, &self.layer2, &self.layer3, &self.layer4] {
+            maps = stage.iter().fold(maps, |maps, block| block.forward(maps));
+            show(&maps);
+        }
+        maps
+    }
+
+    fn first_conv(&self) -> &Conv2d<B> {
+        &self.conv1
+    }
+
+    fn total_stride(&self) -> usize {
+        if self.maxpool.is_some() { 32 } else { 8 }
+    }
+
+    fn classifier(&self) -> &Head<B> {
+        &self.classifier
+    }
+}
+
+image_backbone!(ResNet);
+
+/// Two convolutions, and a shortcut around them that is projected where the shape changes.
+#[derive(Module, Debug)]
+pub struct ProjectedBlock<B: Backend> {
+    /// First convolution, which halves the size if the block does.
+    pub conv1: Conv2d<B>,
+    /// Its normalisation.
+    pub bn1: BatchNorm<B>,
+    /// Second convolution.
+    pub conv2: Conv2d<B>,
+    /// Its normalisation.
+    pub bn2: BatchNorm<B>,
+    /// A 1 × 1 convolution and its normalisation.
+    pub shortcut: Option<(Conv1x1<B>, BatchNorm<B>)>,
+}
+
+impl<B: Backend> ProjectedBlock<B> {
+    fn new(channels: [usize; 2], stride: usize, device: &B::Device) -> Self {
+        let [channels_in, channels_out] = channels;
+        let norm = || BatchNormConfig::new(channels_out).init(device);
+        let projection = || {
+            let conv = Conv1x1Config::new(channels).with_stride(stride);
+            (conv.init(device), norm())
+        };
+        Self {
+            conv1: conv3x3(channels, stride, false, device),
+            bn1: norm(),
+            conv2: conv3x3([channels_out; 2], 1, false, device),
+            bn2: BatchNorm { weight: Initializer::Zeros.init([channels_out], device), ..norm() },
+            shortcut: (stride != 1 || channels_in != channels_out).then(projection),
+        }
+    }
+
+    /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
+    /// height and width, rounded up, if the block halves them.
+    pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
+        let inner = relu(self.bn1.forward(self.conv1.forward(maps.clone())));
+        let inner = self.bn2.forward(self.conv2.forward(inner));
+        let around = match &self.shortcut {
+            Some((conv, norm)) => norm.forward(conv.forward(maps)),
+            None => maps,
+        };
+        relu(inner + around)
+    }
+}

@@ -147,6 +147,47 @@ macro_rules! image_backbone {
             }
         }
 
+        #[cfg(feature = "store")]
+        impl<B: burn::tensor::backend::Backend> $model<B> {
+            /// Loads a state dict of PyTorch: see [`store::load_pytorch`](crate::store::load_pytorch).
+            ///
+            /// # Errors
+            ///
+            /// As there; the network is then as it was.
+            pub fn load_pytorch(
+                &mut self,
+                path: impl AsRef<std::path::Path>,
+            ) -> Result<(), crate::store::StoreError> {
+                crate::store::load_pytorch(self, path)
+            }
+
+            /// Loads a safetensors file: see
+            /// [`store::load_safetensors`](crate::store::load_safetensors).
+            ///
+            /// # Errors
+            ///
+            /// As there; the network is then as it was.
+            pub fn load_safetensors(
+                &mut self,
+                path: impl AsRef<std::path::Path>,
+            ) -> Result<(), crate::store::StoreError> {
+                crate::store::load_safetensors(self, path)
+            }
+
+            /// Saves a safetensors file: see
+            /// [`store::save_safetensors`](crate::store::save_safetensors).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn save_safetensors(
+                &self,
+                path: impl AsRef<std::path::Path>,
+            ) -> Result<(), crate::store::StoreError> {
+                crate::store::save_safetensors(self, path)
+            }
+        }
+
         impl<B: burn::tensor::backend::Backend> crate::Backbone<B> for $model<B> {
             /// Images, `[batch_size, channels, height, width]`, normalised.
             type Input = burn::tensor::Tensor<B, 4>;

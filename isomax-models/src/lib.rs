@@ -19,6 +19,8 @@ mod densenet;
 mod image_backbone;
 pub mod layers;
 mod resnet;
+#[cfg(feature = "store")]
+pub mod store;
 mod wide_resnet;
 
 pub use architecture::{Architecture, Model, ModelConfig};

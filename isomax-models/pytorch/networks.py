@@ -1,0 +1,279 @@
+"""The networks of isomax-models in PyTorch, with the same names of tensors.
+
+What the tests and benchmarks beside this file compare with. `build("resnet-20", "isomax+", 10)`
+takes the names that `isomax_models::Architecture` and `isomax_burn::HeadKind` take.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def conv(channels_in, channels_out, kernel, stride=1, bias=False):
+    return nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=bias)
+
+
+class SoftMaxHead(nn.Module):
+    entropic_scale = 1.0
+
+    def __init__(self, num_features, num_classes):
+        super().__init__()
+        bound = 1 / math.sqrt(num_features)
+        self.weights = nn.Parameter(torch.empty(num_classes, num_features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def forward(self, x):
+        return F.linear(x, self.weights, self.bias)
+
+
+class IsoMaxHead(nn.Module):
+    entropic_scale = 10.0
+
+    def __init__(self, num_features, num_classes):
+        super().__init__()
+        self.prototypes = nn.Parameter(torch.zeros(num_classes, num_features))
+
+    def forward(self, x):
+        return -torch.cdist(x, self.prototypes, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+class IsoMaxPlusHead(nn.Module):
+    entropic_scale = 10.0
+
+    def __init__(self, num_features, num_classes):
+        super().__init__()
+        self.prototypes = nn.Parameter(torch.randn(num_classes, num_features))
+        self.distance_scale = nn.Parameter(torch.ones(1))
+
+    def distances(self, x):
+        directions = F.normalize(x), F.normalize(self.prototypes)
+        distances = torch.cdist(*directions, compute_mode="donot_use_mm_for_euclid_dist")
+        return self.distance_scale.abs() * distances
+
+    def forward(self, x):
+        return -self.distances(x)
+
+
+class DisMaxHead(IsoMaxPlusHead):
+    def forward(self, x):
+        distances = self.distances(x) / math.sqrt(2)
+        return -(distances + distances.mean(dim=1, keepdim=True))
+
+
+HEADS = {
+    "softmax": SoftMaxHead,
+    "isomax": IsoMaxHead,
+    "isomax+": IsoMaxPlusHead,
+    "dismax": DisMaxHead,
+}
+
+
+class Network(nn.Module):
+    """Features are the global average of the last maps."""
+
+    def initialize(self):
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, x):
+        return self.maps(x).mean(dim=(2, 3))
+
+    def forward(self, x):
+        return self.classifier(self.features(x))
+
+
+class BasicBlock(nn.Module):
+    """With a projection, or with the shortcut without parameters (option A)."""
+
+    def __init__(self, channels_in, channels, stride, projected):
+        super().__init__()
+        self.conv1 = conv(channels_in, channels, 3, stride)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = conv(channels, channels, 3)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride, self.padding = stride, (channels - channels_in) // 2
+        changes = stride != 1 or channels_in != channels
+        self.shortcut = nn.Sequential()
+        if projected and changes:
+            self.shortcut = nn.Sequential(
+                conv(channels_in, channels, 1, stride), nn.BatchNorm2d(channels)
+            )
+        self.option_a = not projected and changes
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.option_a:
+            x = x[:, :, :: self.stride, :: self.stride]
+            return F.relu(y + F.pad(x, (0, 0, 0, 0, self.padding, self.padding)))
+        return F.relu(y + self.shortcut(x))
+
+
+def stage(block, channels_in, channels, count, stride):
+    strides = [stride] + [1] * (count - 1)
+    inputs = [channels_in] + [channels] * (count - 1)
+    return nn.Sequential(*(block(i, channels, s) for i, s in zip(inputs, strides)))
+
+
+class CifarResNet(Network):
+    def __init__(self, depth, num_classes, head):
+        super().__init__()
+
+        def block(i, o, s):
+            return BasicBlock(i, o, s, projected=False)
+
+        count = (depth - 2) // 6
+        self.conv1, self.bn1 = conv(3, 16, 3), nn.BatchNorm2d(16)
+        self.layer1 = stage(block, 16, 16, count, 1)
+        self.layer2 = stage(block, 16, 32, count, 2)
+        self.layer3 = stage(block, 32, 64, count, 2)
+        self.classifier = HEADS[head](64, num_classes)
+        self.initialize()
+
+    def maps(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+
+class ResNet(Network):
+    def __init__(self, blocks, num_classes, head, imagenet=False):
+        super().__init__()
+
+        def block(i, o, s):
+            return BasicBlock(i, o, s, projected=True)
+
+        self.conv1 = conv(3, 64, 7, 2) if imagenet else conv(3, 64, 3)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
+        self.layer1 = stage(block, 64, 64, blocks[0], 1)
+        self.layer2 = stage(block, 64, 128, blocks[1], 2)
+        self.layer3 = stage(block, 128, 256, blocks[2], 2)
+        self.layer4 = stage(block, 256, 512, blocks[3], 2)
+        self.classifier = HEADS[head](512, num_classes)
+        self.initialize()
+        for module in self.modules():
+            if isinstance(module, BasicBlock):
+                nn.init.zeros_(module.bn2.weight)
+
+    def maps(self, x):
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+class PreactivatedBlock(nn.Module):
+    def __init__(self, channels_in, channels, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = conv(channels_in, channels, 3, bias=True)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = conv(channels, channels, 3, stride, bias=True)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Sequential(conv(channels_in, channels, 1, stride, bias=True))
+
+    def forward(self, x):
+        y = self.conv1(F.relu(self.bn1(x)))
+        return self.conv2(F.relu(self.bn2(y))) + self.shortcut(x)
+
+
+class WideResNet(Network):
+    def __init__(self, depth, widen_factor, num_classes, head):
+        super().__init__()
+        count, k = (depth - 4) // 6, widen_factor
+        self.conv1 = conv(3, 16, 3, bias=True)
+        self.layer1 = stage(PreactivatedBlock, 16, 16 * k, count, 1)
+        self.layer2 = stage(PreactivatedBlock, 16 * k, 32 * k, count, 2)
+        self.layer3 = stage(PreactivatedBlock, 32 * k, 64 * k, count, 2)
+        self.bn1 = nn.BatchNorm2d(64 * k, momentum=0.9)
+        self.classifier = HEADS[head](64 * k, num_classes)
+        self.initialize()
+
+    def maps(self, x):
+        return F.relu(self.bn1(self.layer3(self.layer2(self.layer1(self.conv1(x))))))
+
+
+class BottleneckLayer(nn.Module):
+    def __init__(self, channels, growth_rate):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = conv(channels, 4 * growth_rate, 1)
+        self.bn2 = nn.BatchNorm2d(4 * growth_rate)
+        self.conv2 = conv(4 * growth_rate, growth_rate, 3)
+
+    def forward(self, x):
+        y = self.conv1(F.relu(self.bn1(x)))
+        return torch.cat([x, self.conv2(F.relu(self.bn2(y)))], 1)
+
+
+class DenseBlock(nn.Module):
+    def __init__(self, channels, growth_rate, count):
+        super().__init__()
+        layers = (BottleneckLayer(channels + i * growth_rate, growth_rate) for i in range(count))
+        self.layer = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class Transition(nn.Module):
+    def __init__(self, channels, kept):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = conv(channels, kept, 1)
+
+    def forward(self, x):
+        return F.avg_pool2d(self.conv1(F.relu(self.bn1(x))), 2)
+
+
+class DenseNetBc(Network):
+    def __init__(self, depth, num_classes, head, growth_rate=12, reduction=0.5):
+        super().__init__()
+        count, channels = (depth - 4) // 6, 2 * growth_rate
+        self.conv1 = conv(3, channels, 3)
+        for i in (1, 2, 3):
+            setattr(self, f"block{i}", DenseBlock(channels, growth_rate, count))
+            channels += count * growth_rate
+            if i < 3:
+                kept = math.floor(channels * reduction)
+                setattr(self, f"trans{i}", Transition(channels, kept))
+                channels = kept
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.classifier = HEADS[head](channels, num_classes)
+        self.initialize()
+
+    def maps(self, x):
+        x = self.trans1(self.block1(self.conv1(x)))
+        x = self.block3(self.trans2(self.block2(x)))
+        return F.relu(self.bn1(x))
+
+
+def build(name, head, num_classes):
+    """The network of a name such as `densenet-bc-100`, `resnet-110`, `resnet-34`, `wrn-28-10`."""
+    family, *numbers = name.removeprefix("densenet-").split("-")
+    if family == "bc":
+        return DenseNetBc(int(numbers[0]), num_classes, head)
+    if family == "wrn":
+        return WideResNet(int(numbers[0]), int(numbers[1]), num_classes, head)
+    blocks = {"18": [2, 2, 2, 2], "34": [3, 4, 6, 3]}.get(numbers[0])
+    if blocks is None:
+        return CifarResNet(int(numbers[0]), num_classes, head)
+    return ResNet(blocks, num_classes, head, imagenet=numbers[1:] == ["imagenet"])
+
+
+def sgd(network):
+    """The optimizer of the published recipe."""
+    return torch.optim.SGD(
+        network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+
+
+def training_step(network, optimizer, images, targets):
+    """One step of the published recipe; returns the loss."""
+    logits = network(images) * network.classifier.entropic_scale
+    loss = F.cross_entropy(logits, targets)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss

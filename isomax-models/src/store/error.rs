@@ -1,0 +1,108 @@
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Weights that could not be read, written, or fitted into a network. The network is then as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system could not read or write the file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is damaged, truncated or of another format.
+    #[error("{}: expected {expected}, but {found}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format that was expected.
+        expected: &'static str,
+        /// What is wrong.
+        found: String,
+    },
+    /// A file of PyTorch that holds something other than the tensors of a network.
+    #[error(
+        "{}: expected a state dict, but found {found}; save one with \
+         torch.save(model.state_dict(), path)",
+        path.display()
+    )]
+    NotAStateDict {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// The tensors are those of another network: another architecture, depth, head, or number of
+    /// classes.
+    #[error("{}: the tensors do not fit the network: {mismatch}", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Every tensor that does not fit.
+        mismatch: Mismatch,
+    },
+}
+
+impl StoreError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(super) fn format(path: &Path, expected: &'static str, found: impl fmt::Display) -> Self {
+        Self::Format { path: path.to_owned(), expected, found: found.to_string() }
+    }
+}
+
+/// How the tensors of a file differ from those of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Tensors of the network that the file lacks.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the network lacks.
+    pub unexpected: Vec<String>,
+    /// Tensors of both whose shapes differ.
+    pub shapes: Vec<ShapeMismatch>,
+}
+
+/// A tensor that has another shape in the file than in the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// Name of the tensor.
+    pub name: String,
+    /// Its shape in the network.
+    pub expected: Vec<usize>,
+    /// Its shape in the file.
+    pub found: Vec<usize>,
+}
+
+impl Mismatch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.shapes.is_empty()
+    }
+}
+
+/// How many names a message lists of each kind; the error holds all of them.
+const LISTED: usize = 10;
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shapes = self.shapes.iter().map(|shape| {
+            format!("{} {:?} (expected {:?})", shape.name, shape.found, shape.expected)
+        });
+        let kinds = [
+            ("missing", self.missing.clone()),
+            ("unexpected", self.unexpected.clone()),
+            ("of another shape", shapes.collect()),
+        ];
+        let lists = kinds.iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| {
+            let more = names.len().saturating_sub(LISTED);
+            let listed = names[..names.len() - more].join(", ");
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{} {kind}: {listed}{more}", names.len())
+        });
+        f.write_str(&lists.collect::<Vec<_>>().join("; "))
+    }
+}

@@ -1,0 +1,224 @@
+//! Burn's own records in full precision: named MessagePack, what Burn's Learner writes as well.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use burn::module::{Module, ParamId};
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
+use burn::tensor::backend::Backend;
+use isomax_burn::atomic_file;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::error::{Mismatch, ShapeMismatch, StoreError};
+use super::tensors::collect;
+
+const EXPECTED: &str = "a full-precision record of Burn";
+
+type FullPrecision = NamedMpkBytesRecorder<FullPrecisionSettings>;
+
+/// Saves a module as a record of Burn, as `NamedMpkFileRecorder<FullPrecisionSettings>` does. The file
+/// appears whole or not at all.
+///
+/// # Errors
+///
+/// [`StoreError`] if the file cannot be written.
+pub fn save_record<B: Backend, M: Module<B>>(
+    module: &M,
+    path: impl AsRef<Path>,
+) -> Result<(), StoreError> {
+    let path = path.as_ref();
+    let bytes = to_bytes(module, path)?;
+    atomic_file::write(path, |file| file.write_all(&bytes))
+        .map_err(|error| StoreError::io(path, error))
+}
+
+/// Loads a record that [`save_record`], `NamedMpkFileRecorder<FullPrecisionSettings>` or the checkpoints
+/// of Burn's Learner wrote.
+///
+/// # Errors
+///
+/// [`StoreError`] if the file cannot be read, is damaged or of another format, or does not fit the
+/// module, which is then as it was.
+pub fn load_record<B: Backend, M: Module<B>>(
+    module: &mut M,
+    path: impl AsRef<Path>,
+) -> Result<(), StoreError> {
+    let path = path.as_ref();
+    let bytes = fs::read(path).map_err(|error| StoreError::io(path, error))?;
+    // Burn takes other shapes as they come and panics at other lengths: look before loading.
+    let outline = |bytes: &[u8]| -> Result<Outline, StoreError> {
+        let file: RecordFile = rmp_serde::from_slice(bytes)
+            .map_err(|error| StoreError::format(path, EXPECTED, error))?;
+        Ok(file.item)
+    };
+    let mut mismatch = Mismatch::default();
+    compare(&outline(&to_bytes(module, path)?)?, &outline(&bytes)?, "", &mut mismatch);
+    if !mismatch.is_empty() {
+        return Err(StoreError::Mismatch { path: path.to_owned(), mismatch });
+    }
+    let device = module.devices().into_iter().next().unwrap_or_default();
+    let record = Recorder::<B>::load(&FullPrecision::new(), bytes, &device)
+        .map_err(|error| StoreError::format(path, EXPECTED, error))?;
+    *module = module.clone().load_record(record);
+    Ok(())
+}
+
+fn to_bytes<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<Vec<u8>, StoreError> {
+    // Parameters are drawn when they are first used: now, or else the clone draws its own.
+    collect(module);
+    Recorder::<B>::record(&FullPrecision::new(), module.clone().into_record(), ())
+        .map_err(|error| StoreError::format(path, EXPECTED, error))
+}
+
+/// What Burn writes: its version beside the record.
+#[derive(Deserialize)]
+struct RecordFile {
+    item: Outline,
+}
+
+/// What a record says of fields, lengths and shapes, without its values.
+#[derive(Debug, PartialEq)]
+enum Outline {
+    Value,
+    Number(u64),
+    Text(String),
+    Bytes(usize),
+    List(Vec<Outline>),
+    Fields(BTreeMap<String, Outline>),
+}
+
+/// Notes where a file's outline differs from that of a module.
+fn compare(expected: &Outline, found: &Outline, name: &str, mismatch: &mut Mismatch) {
+    let child = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    match (expected, found) {
+        (Outline::Fields(expected), Outline::Fields(found)) => {
+            for (key, outline) in expected {
+                match found.get(key) {
+                    Some(other) if key == "shape" => {
+                        let (expected, found) = (numbers(outline), numbers(other));
+                        if expected != found {
+                            let name = name.trim_end_matches(".param").to_owned();
+                            mismatch.shapes.push(ShapeMismatch { name, expected, found });
+                        }
+                    }
+                    Some(Outline::Text(id)) if key == "id" && !is_id(id) => {
+                        mismatch.unexpected.push(format!("{} '{id}'", child(key)));
+                    }
+                    Some(other) => compare(outline, other, &child(key), mismatch),
+                    None => mismatch.missing.push(child(key)),
+                }
+            }
+            let unexpected = found.keys().filter(|key| !expected.contains_key(*key));
+            mismatch.unexpected.extend(unexpected.map(|key| child(key)));
+        }
+        (Outline::List(expected), Outline::List(found)) => {
+            for (i, (expected, found)) in expected.iter().zip(found).enumerate() {
+                compare(expected, found, &child(&i.to_string()), mismatch);
+            }
+            for i in found.len()..expected.len() {
+                mismatch.missing.push(child(&i.to_string()));
+            }
+            for i in expected.len()..found.len() {
+                mismatch.unexpected.push(child(&i.to_string()));
+            }
+        }
+        (Outline::Bytes(expected), Outline::Bytes(found)) if expected != found => {
+            let name = format!("{name} (bytes)");
+            let (expected, found) = (vec![*expected], vec![*found]);
+            mismatch.shapes.push(ShapeMismatch { name, expected, found });
+        }
+        (Outline::Fields(_) | Outline::List(_) | Outline::Bytes(_), other)
+            if core::mem::discriminant(expected) != core::mem::discriminant(other) =>
+        {
+            mismatch.missing.push(name.to_owned());
+        }
+        _ => {}
+    }
+}
+
+/// Whether Burn reads a text as the identity of a parameter: up to eight bytes in base 32, or, in old
+/// records, a UUID.
+fn is_id(text: &str) -> bool {
+    (text.len() <= 13 || text.len() == 36) && ParamId::try_deserialize(text).is_some()
+}
+
+fn numbers(outline: &Outline) -> Vec<usize> {
+    let Outline::List(items) = outline else { return Vec::new() };
+    let number = |item: &Outline| match item {
+        Outline::Number(number) => usize::try_from(*number).ok(),
+        _ => None,
+    };
+    items.iter().filter_map(number).collect()
+}
+
+impl<'de> Deserialize<'de> for Outline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OutlineVisitor)
+    }
+}
+
+struct OutlineVisitor;
+
+impl<'de> Visitor<'de> for OutlineVisitor {
+    type Value = Outline;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Outline, E> {
+        Ok(Outline::Value)
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Outline, E> {
+        Ok(Outline::Value)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Outline, E> {
+        Ok(Outline::Number(number))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Outline, E> {
+        Ok(Outline::Value)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Outline, E> {
+        Ok(Outline::Text(text.to_owned()))
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Outline, E> {
+        Ok(Outline::Bytes(bytes.len()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Outline, E> {
+        Ok(Outline::Value)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Outline, E> {
+        Ok(Outline::Value)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Outline, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Outline, A::Error> {
+        let mut outlines = Vec::new();
+        while let Some(item) = items.next_element()? {
+            outlines.push(item);
+        }
+        Ok(Outline::List(outlines))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Outline, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((key, value)) = entries.next_entry()? {
+            fields.insert(key, value);
+        }
+        Ok(Outline::Fields(fields))
+    }
+}

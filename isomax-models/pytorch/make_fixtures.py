@@ -7,6 +7,7 @@ Needs PyTorch and NumPy. The files in the repository are of PyTorch 2.9.
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import pickle
@@ -19,10 +20,19 @@ import networks
 FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "fixtures"
 
 
+def noise(shape, seed):
+    """Uniform numbers in [-1, 1) that Rust computes as well: a hash of each place."""
+    mask = numpy.uint64(0xFFFF_FFFF)
+    value = numpy.arange(math.prod(shape), dtype=numpy.uint64) * numpy.uint64(2_654_435_761)
+    value = (value + numpy.uint64(seed * 40_503)) & mask
+    value ^= value >> numpy.uint64(15)
+    value = (value * numpy.uint64(2_246_822_519)) & mask
+    value ^= value >> numpy.uint64(13)
+    return torch.from_numpy(value.astype(numpy.float64) / 2**31 - 1).reshape(shape)
+
+
 def images(count, size):
-    """Numbers that Rust computes as well."""
-    index = torch.arange(count * 3 * size * size, dtype=torch.float64)
-    return torch.sin(index * 0.731).float().reshape(count, 3, size, size)
+    return noise((count, 3, size, size), seed=1).float()
 
 
 def fill(network):
@@ -30,16 +40,15 @@ def fill(network):
     for name, tensor in network.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
-        place = torch.arange(tensor.numel(), dtype=torch.float64).reshape(tensor.shape)
-        wave = torch.cos(place * 0.37 + sum(name.encode()))
+        value = noise(tuple(tensor.shape), seed=sum(name.encode()))
         if name.endswith("running_var") or (tensor.dim() == 1 and name.endswith("weight")):
-            value = 1 + 0.5 * wave
+            value = 1 + 0.5 * value
         elif tensor.dim() == 4:
-            value = wave * (2 / tensor[0].numel()) ** 0.5
+            value = value * (6 / tensor[0].numel()) ** 0.5
         elif name.endswith("distance_scale"):
-            value = 1 + 0 * wave
+            value = 1 + 0 * value
         else:
-            value = 0.3 * wave
+            value = 0.3 * value
         tensor.copy_(value.float())
 
 
@@ -74,7 +83,7 @@ def weights():
     for _ in range(3):
         networks.training_step(network, optimizer, batch, targets)
     network.eval()
-    expected = {"logits": network(batch).tolist()}
+    expected = {"images": batch.tolist(), "logits": network(batch).tolist()}
     (FOLDER / "densenet10.json").write_text(json.dumps(expected))
 
     state = network.state_dict()

@@ -122,6 +122,8 @@ impl FromStr for Architecture {
                 .map(|(depth, widen_factor)| Self::WideResNet { depth, widen_factor }),
             _ => None,
         };
+        // One spelling for each: no signs, no zeros in front.
+        let found = found.filter(|architecture| architecture.to_string() == lower);
         found.ok_or_else(|| UnknownName {
             what: "architecture",
             found: name.to_owned(),

@@ -15,7 +15,6 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::tensor::{Int, Tensor};
-use burn_store::{ModuleSnapshot, PytorchStore};
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_models::{Architecture, BatchNorm, Model, ModelConfig, num_trainable_params};
 use serde::Deserialize;
@@ -56,14 +55,7 @@ fn follows_pytorch(name: &str, architecture: Architecture, head: HeadKind) {
     let golden: Golden = serde_json::from_str(&text).unwrap();
     let device = Default::default();
     let mut model = ModelConfig::new(architecture, 10).with_head(head).init::<B>(&device);
-    let mut store = PytorchStore::from_file(folder.join(format!("{name}.pth")))
-        .skip_enum_variants(true)
-        .allow_partial(true)
-        .validate(false);
-    let applied = model.load_from(&mut store).unwrap();
-    // A state dict of PyTorch has no temperature; all else must be in it.
-    assert_eq!(applied.missing.len(), 1, "{applied}");
-    assert!(applied.missing[0].0.ends_with("temperature"), "{applied}");
+    model.load_pytorch(folder.join(format!("{name}.pth"))).unwrap();
     assert_eq!(num_trainable_params(&model), golden.parameters);
 
     let count = golden.targets.len();
@@ -93,8 +85,11 @@ fn follows_pytorch(name: &str, architecture: Architecture, head: HeadKind) {
         if step == 3 {
             let variances = first_norm(&model).running_var.value_sync().into_data();
             let variances = variances.iter::<f32>().collect();
-            // In a deep network the rounding of the steps before has grown more.
-            let tolerance = 1e-4;
+            // In deep networks the rounding of the steps before has grown beyond 1e-4, in PyTorch as
+            // well: 3e-4 (ResNet-110) and 1.3e-3 (DenseNet-BC-100) between two of its versions and
+            // numbers of threads, 1.9e-3 and 1.1e-3 between its 32-bit and its 64-bit numbers.
+            let is_deep = num_trainable_params(&model) > 500_000;
+            let tolerance = if is_deep { 5e-3 } else { 1e-4 };
             assert_close("running variance", variances, &golden.bn1_running_var_after, tolerance);
         }
     }

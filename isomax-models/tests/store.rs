@@ -33,21 +33,25 @@ fn network<B: Backend>() -> DenseNetBc<B> {
     config().init(&Default::default())
 }
 
-/// The images of `make_fixtures.py`.
+/// The images that `make_fixtures.py` gave the network.
 fn images<B: Backend>() -> Tensor<B, 4> {
-    let values = (0..4 * 3 * 8 * 8).map(|i| (f64::from(i) * 0.731).sin() as f32).collect();
+    let values = expected().images.into_iter().flatten().flatten().flatten().collect();
     Tensor::from_data(TensorData::new(values, [4, 3, 8, 8]), &Default::default())
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    images: Vec<Vec<Vec<Vec<f32>>>>,
+    logits: Vec<Vec<f32>>,
+}
+
+fn expected() -> Expected {
+    serde_json::from_str(&fs::read_to_string(fixture("densenet10.json")).unwrap()).unwrap()
 }
 
 #[track_caller]
 fn has_the_logits_of_pytorch<B: Backend>(network: &DenseNetBc<B>, tolerance: f32) {
-    #[derive(Deserialize)]
-    struct Expected {
-        logits: Vec<Vec<f32>>,
-    }
-    let text = fs::read_to_string(fixture("densenet10.json")).unwrap();
-    let expected: Expected = serde_json::from_str(&text).unwrap();
-    let expected = TensorData::new(expected.logits.concat(), [4, 3]);
+    let expected = TensorData::new(expected().logits.concat(), [4, 3]);
     let logits = network.forward(images()).into_data();
     logits.assert_approx_eq::<f32>(&expected, Tolerance::absolute(tolerance));
 }

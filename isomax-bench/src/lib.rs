@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod data;
+pub mod evaluate;
 pub mod plot;
 pub mod scores;
 pub mod table;

@@ -213,6 +213,8 @@ impl ModelConfig {
 }
 
 /// A published network, chosen when the program runs.
+// There is one of it in a program, not a list of them.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Model<B: Backend> {
     /// DenseNet-BC.

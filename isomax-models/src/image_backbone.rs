@@ -135,6 +135,11 @@ macro_rules! image_backbone {
                 layers
             }
 
+            /// The last layer.
+            pub fn head(&self) -> &isomax_burn::Head<B> {
+                crate::image_backbone::Stages::classifier(self)
+            }
+
             /// Tells whether the network takes images of a shape
             /// `[batch_size, channels, height, width]`.
             ///
@@ -197,7 +202,7 @@ macro_rules! image_backbone {
             }
 
             fn head(&self) -> &isomax_burn::Head<B> {
-                crate::image_backbone::Stages::classifier(self)
+                self.head()
             }
         }
     };

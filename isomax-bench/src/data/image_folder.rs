@@ -1,0 +1,242 @@
+//! Folders of PNG and JPEG images.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use image::{ImageFormat, RgbImage};
+use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
+use rayon::prelude::*;
+
+use super::Images;
+
+/// Why a folder of images cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageFolderError {
+    /// A file or folder cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is no whole PNG or JPEG image.
+    #[error("{}: expected a PNG or JPEG image, but {source}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Images differ in size.
+    #[error(
+        "{}: expected {} × {} pixels as in {}, but found {} × {}",
+        path.display(), expected[1], expected[0], first.display(), found[1], found[0]
+    )]
+    Size {
+        /// The image that differs.
+        path: PathBuf,
+        /// Its `[height, width]`.
+        found: [usize; 2],
+        /// The first image.
+        first: PathBuf,
+        /// Its `[height, width]`.
+        expected: [usize; 2],
+    },
+    /// A folder without images.
+    #[error("{}: expected images or folders of images, but found none", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Images {
+    /// Reads a folder of images of one size, decoding on all cores.
+    ///
+    /// Every folder in it is a class, with its images at any depth; a folder that holds images itself
+    /// is one class. Classes and images are in the order of their names. Names that start with a dot
+    /// are passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageFolderError`] if a folder is empty, a file is no whole image, or sizes differ.
+    pub fn from_folder(path: impl AsRef<Path>) -> Result<Self, ImageFolderError> {
+        let path = path.as_ref();
+        let (folders, images) = list(path)?;
+        let classes: Vec<(String, Vec<PathBuf>)> = if images.is_empty() {
+            let class = |folder: &PathBuf| Ok((name(folder), files_below(folder)?));
+            folders.iter().map(class).collect::<Result<_, _>>()?
+        } else {
+            vec![(name(path), files_below(path)?)]
+        };
+        if classes.is_empty() {
+            return Err(ImageFolderError::Empty { path: path.to_owned() });
+        }
+        let files: Vec<&PathBuf> = classes.iter().flat_map(|(_, files)| files).collect();
+        let first = decode(files[0])?;
+        let expected = size(&first);
+        let decoded: Vec<RgbImage> = files
+            .par_iter()
+            .map(|path| {
+                let image = decode(path)?;
+                let found = size(&image);
+                if found == expected {
+                    return Ok(image);
+                }
+                let (path, first) = (path.to_path_buf(), files[0].clone());
+                Err(ImageFolderError::Size { path, found, first, expected })
+            })
+            .collect::<Result<_, _>>()?;
+        let labels = classes.iter().enumerate();
+        let labels = labels.flat_map(|(i, (_, files))| std::iter::repeat_n(i as u16, files.len()));
+        Ok(Self {
+            size: expected,
+            bytes: decoded.into_iter().flat_map(RgbImage::into_raw).collect(),
+            labels: labels.collect(),
+            classes: classes.iter().map(|(name, _)| name.clone()).collect(),
+        })
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The folders and the files in a folder, by name.
+fn list(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ImageFolderError> {
+    let error = |source| ImageFolderError::Io { path: path.to_owned(), source };
+    let mut entries: Vec<PathBuf> = fs::read_dir(path)
+        .map_err(error)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(error)?;
+    entries.retain(|path| !name(path).starts_with('.'));
+    entries.sort();
+    Ok(entries.into_iter().partition(|path| path.is_dir()))
+}
+
+/// All files in a folder and the folders in it.
+fn files_below(path: &Path) -> Result<Vec<PathBuf>, ImageFolderError> {
+    let (folders, mut files) = list(path)?;
+    for folder in folders {
+        files.extend(files_below(&folder)?);
+    }
+    if files.is_empty() {
+        return Err(ImageFolderError::Empty { path: path.to_owned() });
+    }
+    Ok(files)
+}
+
+fn decode(path: &Path) -> Result<RgbImage, ImageFolderError> {
+    let bytes =
+        fs::read(path).map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })?;
+    let decoded = if bytes.starts_with(JPEG) { decode_jpeg(&bytes) } else { decode_png(&bytes) };
+    decoded.map_err(|source| ImageFolderError::Image { path: path.to_owned(), source })
+}
+
+/// How JPEG files begin.
+const JPEG: &[u8] = b"\xff\xd8\xff";
+
+/// Pixel by pixel what libjpeg-turbo decodes, and with it Pillow and torchvision: a network sees the
+/// images here that it sees there. Other decoders round differently, which moves accuracies in the
+/// second digit.
+fn decode_jpeg(bytes: &[u8]) -> Result<RgbImage, Box<dyn std::error::Error + Send + Sync>> {
+    let decoder = Decoder::new_with_limits(bytes, DecodeLimits::strict())?;
+    let decoder = decoder.with_output_format(PixelFormat::Rgb).with_stop_on_warning(true);
+    let image = decoder.decode_image()?;
+    RgbImage::from_raw(u32::try_from(image.width)?, u32::try_from(image.height)?, image.data)
+        .ok_or_else(|| "it has fewer pixels than it says".into())
+}
+
+fn decode_png(bytes: &[u8]) -> Result<RgbImage, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(image::load_from_memory_with_format(bytes, ImageFormat::Png)?.into_rgb8())
+}
+
+fn size(image: &RgbImage) -> [usize; 2] {
+    [image.height() as usize, image.width() as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    type Tested = Result<(), Box<dyn Error>>;
+
+    fn save(folder: &Path, name: &str, [height, width]: [u32; 2], red: u8) -> Tested {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().ok_or("no folder")?)?;
+        let image = RgbImage::from_pixel(width, height, image::Rgb([red, 0, 0]));
+        if name.ends_with(".png") {
+            return Ok(image.save(path)?);
+        }
+        let (width, height) = (width as usize, height as usize);
+        let (format, sampling) = (PixelFormat::Rgb, libjpeg_turbo_rs::Subsampling::S420);
+        let bytes = libjpeg_turbo_rs::compress(&image, width, height, format, 95, sampling)?;
+        Ok(fs::write(path, bytes)?)
+    }
+
+    fn refused(folder: &Path) -> String {
+        Images::from_folder(folder).map_or_else(|error| error.to_string(), |_| "read".to_owned())
+    }
+
+    #[test]
+    fn folders_are_classes() -> Tested {
+        let folder = tempfile::tempdir()?;
+        save(folder.path(), "dog/b.png", [2, 3], 2)?;
+        save(folder.path(), "cat/deep/a.jpg", [2, 3], 1)?;
+        save(folder.path(), "dog/a.png", [2, 3], 3)?;
+        fs::write(folder.path().join(".hidden"), "x")?;
+        let images = Images::from_folder(folder.path())?;
+        assert_eq!(images.classes, ["cat", "dog"]);
+        assert_eq!(images.labels, [0, 1, 1]);
+        assert_eq!(images.size, [2, 3]);
+        let reds: Vec<_> = images.bytes.iter().step_by(18).skip(1).collect();
+        assert_eq!(reds, [&3, &2]);
+        let dogs = Images::from_folder(folder.path().join("dog"))?;
+        assert_eq!((dogs.len(), dogs.labels.as_slice()), (2, [0, 0].as_slice()));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_image_is_named() -> Tested {
+        let folder = tempfile::tempdir()?;
+        assert!(refused(&folder.path().join("absent")).contains("absent: No such file"));
+        assert!(refused(folder.path()).contains("found none"));
+        save(folder.path(), "cat/1.png", [2, 2], 1)?;
+        fs::create_dir(folder.path().join("dog"))?;
+        assert!(refused(folder.path()).contains("dog: expected images"));
+        fs::write(folder.path().join("dog/1.jpg"), "")?;
+        assert!(refused(folder.path()).contains("1.jpg: expected a PNG or JPEG image"));
+        save(folder.path(), "dog/1.jpg", [2, 2], 1)?;
+        assert_eq!(refused(folder.path()), "read");
+        for file in ["cat/1.png", "dog/1.jpg"] {
+            let path = folder.path().join(file);
+            let whole = fs::read(&path)?;
+            fs::write(&path, &whole[..whole.len() * 3 / 4])?;
+            let error = refused(folder.path());
+            assert!(error.contains(&format!("{file}: expected a PNG or JPEG image")), "{error}");
+            fs::write(&path, whole)?;
+        }
+        let whole = fs::read(folder.path().join("cat/1.png"))?;
+        fs::write(folder.path().join("dog/1.jpg"), &whole)?;
+        assert_eq!(refused(folder.path()), "read");
+        fs::write(folder.path().join("dog/notes.txt"), "not an image")?;
+        assert!(refused(folder.path()).contains("notes.txt: expected a PNG or JPEG image"));
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_must_agree() -> Tested {
+        let folder = tempfile::tempdir()?;
+        save(folder.path(), "a.png", [2, 3], 1)?;
+        save(folder.path(), "b.png", [4, 3], 1)?;
+        let error = refused(folder.path());
+        assert!(error.contains("b.png: expected 3 × 2 pixels as in"), "{error}");
+        assert!(error.ends_with("found 3 × 4"), "{error}");
+        Ok(())
+    }
+}

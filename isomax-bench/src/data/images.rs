@@ -1,0 +1,105 @@
+//! Color images in memory, as bytes, and the tensors that networks take.
+
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+
+/// Images of one size, with the labels of their classes if they have any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// `[height, width]`, in pixels.
+    pub size: [usize; 2],
+    /// Red, green and blue of each pixel, row after row, image after image.
+    pub bytes: Vec<u8>,
+    /// Class index of each image; all 0 if there is one class.
+    pub labels: Vec<u16>,
+    /// Names of the classes, in the order of their indices.
+    pub classes: Vec<String>,
+}
+
+/// Values of a pixel.
+const CHANNELS: usize = 3;
+
+impl Images {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Normalised images, `[indices.len(), 3, height, width]`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no image of an index.
+    pub fn tensor<B: Backend>(
+        &self,
+        indices: impl ExactSizeIterator<Item = usize>,
+        normalization: &Normalization,
+        device: &B::Device,
+    ) -> Tensor<B, 4> {
+        let [height, width] = self.size;
+        let (pixels, count) = (height * width, indices.len());
+        let table = normalization.table();
+        let mut values = Vec::with_capacity(count * CHANNELS * pixels);
+        for index in indices {
+            let image = &self.bytes[index * CHANNELS * pixels..][..CHANNELS * pixels];
+            for (channel, table) in table.iter().enumerate() {
+                let bytes = image.iter().skip(channel).step_by(CHANNELS);
+                values.extend(bytes.map(|byte| table[usize::from(*byte)]));
+            }
+        }
+        Tensor::from_data(TensorData::new(values, [count, CHANNELS, height, width]), device)
+    }
+}
+
+/// Mean and standard deviation of each channel, of pixels in [0, 1]. Images of every set, known or
+/// not, are normalised as the training images of the network were.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalization {
+    /// Red, green, blue.
+    pub mean: [f32; CHANNELS],
+    /// Red, green, blue.
+    pub std: [f32; CHANNELS],
+}
+
+impl Normalization {
+    /// As published for CIFAR-10.
+    pub const CIFAR10: Self = Self { mean: [0.491, 0.482, 0.446], std: [0.247, 0.243, 0.261] };
+    /// As published for CIFAR-100.
+    pub const CIFAR100: Self = Self { mean: [0.507, 0.486, 0.440], std: [0.267, 0.256, 0.276] };
+    /// As published for SVHN.
+    pub const SVHN: Self = Self { mean: [0.437, 0.443, 0.472], std: [0.198, 0.201, 0.197] };
+
+    /// The normalised value of each byte in each channel.
+    fn table(&self) -> [[f32; 256]; CHANNELS] {
+        std::array::from_fn(|channel| {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    #[test]
+    fn tensors_hold_channels_of_normalised_pixels() {
+        let images = Images {
+            size: [1, 2],
+            bytes: vec![0, 255, 51, 255, 0, 102, 9, 9, 9, 9, 9, 9],
+            labels: vec![0, 0],
+            classes: vec!["all".to_owned()],
+        };
+        let normalization = Normalization { mean: [0.5, 0.0, 0.2], std: [0.5, 1.0, 0.1] };
+        let tensor = images.tensor::<Flex>([0].into_iter(), &normalization, &Default::default());
+        assert_eq!(tensor.dims(), [1, 3, 1, 2]);
+        let expected = TensorData::from([[[[-1.0_f32, 1.0]], [[1.0, 0.0]], [[0.0, 2.0]]]]);
+        let tolerance = burn::tensor::Tolerance::absolute(1e-5);
+        tensor.into_data().assert_approx_eq::<f32>(&expected, tolerance);
+    }
+}

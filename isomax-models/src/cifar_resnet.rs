@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, backend::Backend, s};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
 use crate::image_backbone::{Stages, image_backbone};
-use crate::layers::{BatchNorm, BatchNormConfig, concat_channels, conv3x3};
+use crate::layers::{BatchNorm, BatchNormConfig, concat_channels, conv3x3, convolve};
 
 /// Channels of the three stages.
 const CHANNELS: [usize; 3] = [16, 32, 64];
@@ -76,7 +76,7 @@ pub struct CifarResNet<B: Backend> {
 
 impl<B: Backend> Stages<B> for CifarResNet<B> {
     fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
-        let mut maps = relu(self.bn1.forward(self.conv1.forward(images)));
+        let mut maps = relu(self.bn1.forward(convolve(&self.conv1, images)));
         show(&maps);
         for stage in [&self.layer1, &self.layer2, &self.layer3] {
             maps = stage.iter().fold(maps, |maps, block| block.forward(maps));
@@ -127,8 +127,8 @@ impl<B: Backend> BasicBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width if the channels double.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = relu(self.bn1.forward(self.conv1.forward(maps.clone())));
-        let inner = self.bn2.forward(self.conv2.forward(inner));
+        let inner = relu(self.bn1.forward(convolve(&self.conv1, maps.clone())));
+        let inner = self.bn2.forward(convolve(&self.conv2, inner));
         let [_, channels, ..] = inner.dims();
         relu(inner + shortcut(maps, channels))
     }

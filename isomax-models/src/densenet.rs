@@ -9,6 +9,7 @@ use isomax_burn::{Head, HeadConfig, HeadKind};
 use crate::image_backbone::{Stages, image_backbone};
 use crate::layers::{
     BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, average_2x2, concat_channels, conv3x3,
+    convolve,
 };
 
 /// Width of a bottleneck, in growth rates.
@@ -123,7 +124,7 @@ pub struct DenseNetBc<B: Backend> {
 
 impl<B: Backend> Stages<B> for DenseNetBc<B> {
     fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
-        let maps = self.conv1.forward(images);
+        let maps = convolve(&self.conv1, images);
         show(&maps);
         let maps = self.trans1.forward(self.block1.forward(maps));
         show(&maps);
@@ -194,7 +195,7 @@ impl<B: Backend> BottleneckLayer<B> {
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
         let new = self.conv1.forward(relu(self.bn1.forward(maps.clone())));
         let new = self.dropout.forward(new);
-        let new = self.conv2.forward(relu(self.bn2.forward(new)));
+        let new = convolve(&self.conv2, relu(self.bn2.forward(new)));
         concat_channels(vec![maps, self.dropout.forward(new)])
     }
 }

@@ -9,7 +9,9 @@ use isomax_burn::{Head, HeadConfig, HeadKind};
 use serde::{Deserialize, Serialize};
 
 use crate::image_backbone::{Stages, image_backbone};
-use crate::layers::{BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, conv7x7};
+use crate::layers::{
+    BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, conv7x7, convolve,
+};
 
 /// Channels of the four stages.
 const CHANNELS: [usize; 4] = [64, 128, 256, 512];
@@ -122,7 +124,7 @@ pub struct ResNet<B: Backend> {
 
 impl<B: Backend> Stages<B> for ResNet<B> {
     fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
-        let mut maps = relu(self.bn1.forward(self.conv1.forward(images)));
+        let mut maps = relu(self.bn1.forward(convolve(&self.conv1, images)));
         if let Some(maxpool) = &self.maxpool {
             maps = maxpool.forward(maps);
         }
@@ -184,8 +186,8 @@ impl<B: Backend> ProjectedBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width, rounded up, if the block halves them.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = relu(self.bn1.forward(self.conv1.forward(maps.clone())));
-        let inner = self.bn2.forward(self.conv2.forward(inner));
+        let inner = relu(self.bn1.forward(convolve(&self.conv1, maps.clone())));
+        let inner = self.bn2.forward(convolve(&self.conv2, inner));
         let around = match &self.shortcut {
             Some((conv, norm)) => norm.forward(conv.forward(maps)),
             None => maps,

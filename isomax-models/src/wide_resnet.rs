@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
 use crate::image_backbone::{Stages, image_backbone};
-use crate::layers::{BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3};
+use crate::layers::{BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, convolve};
 
 /// Channels before the stages, and of each stage at widen factor 1.
 const CHANNELS: [usize; 4] = [16, 16, 32, 64];
@@ -93,7 +93,7 @@ pub struct WideResNet<B: Backend> {
 
 impl<B: Backend> Stages<B> for WideResNet<B> {
     fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
-        let mut maps = self.conv1.forward(images);
+        let mut maps = convolve(&self.conv1, images);
         show(&maps);
         for stage in [&self.layer1, &self.layer2] {
             maps = stage.iter().fold(maps, |maps, block| block.forward(maps));
@@ -156,9 +156,9 @@ impl<B: Backend> PreactivatedBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width, rounded up, if the block halves them.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = self.conv1.forward(relu(self.bn1.forward(maps.clone())));
+        let inner = convolve(&self.conv1, relu(self.bn1.forward(maps.clone())));
         let inner = self.dropout.forward(inner);
-        let inner = self.conv2.forward(relu(self.bn2.forward(inner)));
+        let inner = convolve(&self.conv2, relu(self.bn2.forward(inner)));
         inner + self.shortcut.iter().fold(maps, |maps, conv| conv.forward(maps))
     }
 }

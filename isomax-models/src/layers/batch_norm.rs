@@ -4,6 +4,8 @@ use burn::module::{
 };
 use burn::tensor::{Tensor, backend::Backend};
 
+use super::rows::Rows;
+
 /// Configuration of a [`BatchNorm`].
 #[derive(Config, Debug, PartialEq)]
 pub struct BatchNormConfig {
@@ -120,41 +122,6 @@ impl<B: Backend> BatchNorm<B> {
     fn update(&self, running: &RunningState<Tensor<B, 1>>, batch: Tensor<B, 2>) {
         let old = running.value_sync() * (1.0 - self.momentum);
         running.update((old + batch.squeeze_dim::<1>(0) * self.momentum).detach());
-    }
-}
-
-/// Images as a matrix with one row for each image and channel.
-struct Rows<B: Backend> {
-    values: Tensor<B, 2>,
-    shape: [usize; 4],
-}
-
-impl<B: Backend> Rows<B> {
-    fn new(images: Tensor<B, 4>) -> Self {
-        let shape @ [batch_size, channels, height, width] = images.dims();
-        Self { values: images.reshape([batch_size * channels, height * width]), shape }
-    }
-
-    fn values_per_channel(&self) -> usize {
-        let [batch_size, _, height, width] = self.shape;
-        batch_size * height * width
-    }
-
-    /// Means over images and pixels, `[1, channels]`.
-    fn channel_means(&self, values: Tensor<B, 2>) -> Tensor<B, 2> {
-        let [batch_size, channels, ..] = self.shape;
-        let sums = values.sum_dim(1).reshape([batch_size, channels]).sum_dim(0);
-        sums / self.values_per_channel() as f64
-    }
-
-    /// One value for each channel, `[1, channels]`, as one for each row.
-    fn spread(&self, values: Tensor<B, 2>) -> Tensor<B, 2> {
-        let [batch_size, channels, ..] = self.shape;
-        values.expand([batch_size, channels]).reshape([batch_size * channels, 1])
-    }
-
-    fn map(self, values: impl FnOnce(Tensor<B, 2>) -> Tensor<B, 2>) -> Tensor<B, 4> {
-        values(self.values).reshape(self.shape)
     }
 }
 

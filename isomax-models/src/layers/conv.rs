@@ -4,6 +4,8 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Tensor, backend::Backend, s};
 
+use super::rows::add_bias;
+
 /// A 3 × 3 convolution padded by 1.
 pub(crate) fn conv3x3<B: Backend>(
     channels: [usize; 2],
@@ -39,6 +41,32 @@ fn conv<B: Backend>(
         .init(device);
     conv.bias = bias.then(|| bias_like_pytorch(channels, kernel, device));
     conv
+}
+
+/// Computes [`Conv2d::forward`], in the fastest way that gives its values and gradients.
+pub(crate) fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4> {
+    #[cfg(feature = "flex")]
+    if is_plain_3x3(conv) {
+        let output = super::flex::conv3x3(&maps, &conv.weight.val());
+        if let Some(output) = output {
+            return match &conv.bias {
+                Some(bias) => add_bias(output, bias.val()),
+                None => output,
+            };
+        }
+    }
+    conv.forward(maps)
+}
+
+/// Whether a layer is a 3 × 3 convolution padded by 1, with nothing else set.
+#[cfg(feature = "flex")]
+fn is_plain_3x3<B: Backend>(conv: &Conv2d<B>) -> bool {
+    let by_one = PaddingConfig2d::Explicit(1, 1, 1, 1);
+    conv.kernel_size == [3, 3]
+        && conv.stride == [1, 1]
+        && conv.dilation == [1, 1]
+        && conv.groups == 1
+        && conv.padding == by_one
 }
 
 /// Kaiming normal over the fan-out, `N(0, 2 / (kernel² · channels_out))`: the published
@@ -121,11 +149,13 @@ impl<B: Backend> Conv1x1<B> {
         let maps = if step > 1 { maps.slice(s![.., .., ..;step, ..;step]) } else { maps };
         let [batch_size, _, height, width] = maps.dims();
         let weight = self.weight.val().reshape([1, channels_out, channels_in]);
-        let mut output = weight.matmul(maps.reshape([batch_size, channels_in, height * width]));
-        if let Some(bias) = &self.bias {
-            output = output + bias.val().reshape([1, channels_out, 1]);
+        let output = weight
+            .matmul(maps.reshape([batch_size, channels_in, height * width]))
+            .reshape([batch_size, channels_out, height, width]);
+        match &self.bias {
+            Some(bias) => add_bias(output, bias.val()),
+            None => output,
         }
-        output.reshape([batch_size, channels_out, height, width])
     }
 }
 
@@ -142,5 +172,94 @@ impl<B: Backend> ModuleDisplay for Conv1x1<B> {
             .add("stride", &self.stride)
             .add("bias", &self.bias.is_some())
             .optional()
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::backend::{Autodiff, Flex};
+    use burn::tensor::{Distribution, Tolerance};
+
+    type B = Autodiff<Flex>;
+
+    /// The gradients of Burn itself, for all ways in which they are computed here.
+    #[test]
+    fn gradients_are_those_of_burn() {
+        let device = Default::default();
+        let shapes = [
+            ([2, 3], [5, 7]),
+            ([4, 1], [1, 1]),
+            ([1, 6], [32, 32]),
+            ([40, 3], [2, 3]),
+            ([3, 40], [3, 2]),
+            ([16, 16], [8, 8]),
+        ];
+        for (channels, [height, width]) in shapes {
+            for bias in [false, true] {
+                let conv = conv3x3::<B>(channels, 1, bias, &device);
+                let shape = [3, channels[0], height, width];
+                let maps = Tensor::<B, 4>::random(shape, Distribution::Default, &device);
+                let shape = [3, channels[1], height, width];
+                let upstream = Tensor::<B, 4>::random(shape, Distribution::Default, &device);
+                let run = |forward: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 4>| {
+                    let maps = maps.clone().require_grad();
+                    let output = forward(maps.clone());
+                    let gradients = (output.clone() * upstream.clone()).sum().backward();
+                    let of_bias = conv.bias.as_ref().map(|bias| bias.val().grad(&gradients));
+                    [
+                        Some(output.into_data()),
+                        maps.grad(&gradients).map(Tensor::into_data),
+                        conv.weight.val().grad(&gradients).map(Tensor::into_data),
+                        of_bias.flatten().map(Tensor::into_data),
+                    ]
+                };
+                let ours = run(&|maps| convolve(&conv, maps));
+                let stock = run(&|maps| conv.forward(maps));
+                for (ours, stock) in ours.into_iter().zip(stock) {
+                    match (ours, stock) {
+                        (Some(ours), Some(stock)) => {
+                            ours.assert_approx_eq::<f32>(&stock, Tolerance::rel_abs(1e-5, 1e-5));
+                        }
+                        (ours, stock) => assert!(ours.is_none() && stock.is_none() && !bias),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Maps or weights without a gradient have none, and evaluation takes Burn's own way.
+    #[test]
+    fn gradients_flow_where_they_are_wanted() {
+        let device = Default::default();
+        let conv = conv3x3::<B>([2, 2], 1, false, &device);
+        let maps = Tensor::<B, 4>::ones([1, 2, 4, 4], &device);
+        let gradients = convolve(&conv, maps.clone()).sum().backward();
+        assert!(conv.weight.val().grad(&gradients).is_some());
+        assert!(maps.grad(&gradients).is_none());
+        let frozen = conv.no_grad();
+        let maps = maps.require_grad();
+        let gradients = convolve(&frozen, maps.clone()).sum().backward();
+        assert!(maps.grad(&gradients).is_some());
+        assert!(frozen.weight.val().grad(&gradients).is_none());
+    }
+
+    /// A layer that is more than its sizes keeps Burn's way.
+    #[test]
+    fn other_convolutions_are_left_alone() {
+        let device = Default::default();
+        let maps = Tensor::<B, 4>::ones([1, 2, 6, 6], &device);
+        let config = Conv2dConfig::new([2, 2], [3, 3]);
+        let same = || PaddingConfig2d::Explicit(1, 1, 1, 1);
+        for config in [
+            config.clone(),
+            config.clone().with_padding(same()).with_dilation([2, 2]),
+            config.clone().with_padding(same()).with_groups(2),
+            config.with_padding(same()).with_stride([2, 2]),
+        ] {
+            let conv = config.init::<B>(&device);
+            let (ours, stock) = (convolve(&conv, maps.clone()), conv.forward(maps.clone()));
+            assert_eq!(ours.into_data(), stock.into_data());
+        }
     }
 }

@@ -1,10 +1,19 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-/// Concatenates feature maps, `[batch_size, channels_i, height, width]`, along the channels.
+/// Concatenates feature maps along the channels.
 ///
 /// The maps are joined as rows, one for each image: the same memory, which the processor backends
 /// copy in long runs.
-pub(crate) fn concat_channels<B: Backend>(maps: Vec<Tensor<B, 4>>) -> Tensor<B, 4> {
+///
+/// # Shapes
+///
+/// - maps: `[batch_size, channels_i, height, width]`
+/// - output: `[batch_size, Σ channels_i, height, width]`
+///
+/// # Panics
+///
+/// If there are no maps, or if they differ in more than the channels.
+pub fn concat_channels<B: Backend>(maps: Vec<Tensor<B, 4>>) -> Tensor<B, 4> {
     let [batch_size, _, height, width] = maps[0].dims();
     let channels = maps.iter().map(|maps| maps.dims()[1]).sum();
     let rows = maps.into_iter().map(|maps| maps.flatten::<2>(1, 3)).collect();

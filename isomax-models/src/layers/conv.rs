@@ -44,7 +44,12 @@ fn conv<B: Backend>(
 }
 
 /// Computes [`Conv2d::forward`], in the fastest way that gives its values and gradients.
-pub(crate) fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4> {
+///
+/// # Shapes
+///
+/// - maps: `[batch_size, channels_in, height, width]`
+/// - output: `[batch_size, channels_out, …]`, as of the layer
+pub fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4> {
     #[cfg(feature = "flex")]
     if is_plain_3x3(conv) {
         let output = super::flex::conv3x3(&maps, &conv.weight.val());

@@ -13,8 +13,8 @@ mod pool;
 mod rows;
 
 pub use batch_norm::{BatchNorm, BatchNormConfig};
-pub use conv::{Conv1x1, Conv1x1Config};
+pub use concat::concat_channels;
+pub use conv::{Conv1x1, Conv1x1Config, convolve};
+pub use pool::{average_2x2, global_average};
 
-pub(crate) use concat::concat_channels;
-pub(crate) use conv::{conv3x3, conv7x7, convolve};
-pub(crate) use pool::{average_2x2, global_average};
+pub(crate) use conv::{conv3x3, conv7x7};

@@ -1,8 +1,12 @@
 use burn::tensor::{Tensor, TensorData, backend::Backend, s};
 
-/// Mean over height and width: `[batch_size, channels, height, width]` to
-/// `[batch_size, channels]`. As means of rows it is faster than adaptive pooling on the processor.
-pub(crate) fn global_average<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
+/// Mean over height and width. As means of rows it is faster than adaptive pooling on the processor.
+///
+/// # Shapes
+///
+/// - maps: `[batch_size, channels, height, width]`
+/// - output: `[batch_size, channels]`
+pub fn global_average<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
     let [batch_size, channels, height, width] = maps.dims();
     maps.reshape([batch_size * channels, height * width])
         .mean_dim(1)
@@ -14,7 +18,12 @@ pub(crate) fn global_average<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
 /// Two lines of an image lie next to each other in memory, so that pairs of lines are the rows of a
 /// matrix, and pooling is its product with a constant one: several times faster than pooling on
 /// the processor.
-pub(crate) fn average_2x2<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 4> {
+///
+/// # Shapes
+///
+/// - maps: `[batch_size, channels, height, width]`
+/// - output: `[batch_size, channels, ⌊height / 2⌋, ⌊width / 2⌋]`
+pub fn average_2x2<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch_size, channels, full_height, full_width] = maps.dims();
     let (height, width) = (full_height / 2, full_width / 2);
     let is_even = full_height % 2 == 0 && full_width % 2 == 0;

@@ -1,0 +1,98 @@
+//! Networks that PyTorch trained on CIFAR-10, evaluated here on the same images: the same accuracies,
+//! the same AUROC.
+//!
+//! Weights, images and PyTorch's results lie beside the project, in `../shared`; without them there is
+//! nothing to compare with, and the test says so. The example `import_pytorch` does the same for all OOD
+//! sets.
+
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use burn::tensor::Tensor;
+use isomax_bench::backend::{Inference, device};
+use isomax_bench::data::{Images, Normalization};
+use isomax_bench::evaluate::{accuracy, logits};
+use isomax_burn::metrics::OodMetrics;
+use isomax_burn::{HeadKind, Score};
+use isomax_models::{Architecture, ModelConfig};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Reference {
+    acc: f64,
+    ood: HashMap<String, OodSet>,
+}
+
+#[derive(Deserialize)]
+struct OodSet {
+    n: usize,
+    #[serde(flatten)]
+    scores: HashMap<Score, Values>,
+}
+
+#[derive(Deserialize)]
+struct Values {
+    auroc: f64,
+    tnr95: f64,
+}
+
+/// Percentage points.
+const TOLERANCE: f64 = 0.02;
+
+/// Unpacks parts of an archive, or all of it.
+fn unpack(archive: &Path, folder: &Path, parts: &[&str]) -> bool {
+    let status =
+        Command::new("tar").arg("xJf").arg(archive).arg("-C").arg(folder).args(parts).status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn networks_of_pytorch_do_as_in_pytorch() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let folder = tempfile::tempdir().unwrap();
+    let data = shared.join("data");
+    let unpacked = unpack(&data.join("cifar10.tar.xz"), folder.path(), &["test"]) && {
+        fs::create_dir(folder.path().join("svhn")).unwrap();
+        unpack(&data.join("svhn-color-mini-q75.tar.xz"), &folder.path().join("svhn"), &[])
+    };
+    if !unpacked {
+        eprintln!("skipped: no images in {}, or no tar with xz", data.display());
+        return;
+    }
+    let known = Images::from_folder(folder.path().join("test")).unwrap();
+    let unknown = Images::from_folder(folder.path().join("svhn")).unwrap();
+    for kind in [HeadKind::SoftMax, HeadKind::IsoMax, HeadKind::IsoMaxPlus] {
+        let name = kind.name().replace('+', "plus");
+        let text =
+            fs::read_to_string(shared.join(format!("reference/result_{name}.json"))).unwrap();
+        let reference: Reference = serde_json::from_str(&text).unwrap();
+        let architecture = Architecture::CifarResNet { depth: 20 };
+        let mut model =
+            ModelConfig::new(architecture, 10).with_head(kind).init::<Inference>(&device());
+        model.load_pytorch(shared.join(format!("reference/resnet20_{name}.pth"))).unwrap();
+
+        let logits = |images| logits(&model, images, &Normalization::CIFAR10, 100, &device());
+        let (of_known, of_unknown) = (logits(&known), logits(&unknown));
+        let accuracy = accuracy(of_known.clone(), &known.labels);
+        assert!((accuracy - reference.acc).abs() <= TOLERANCE, "{kind}: accuracy {accuracy}");
+
+        let svhn = &reference.ood["svhn"];
+        assert_eq!(unknown.len(), svhn.n);
+        for (score, expected) in &svhn.scores {
+            let values = |logits: &Tensor<Inference, 2>| -> Vec<f32> {
+                score.compute(logits.clone()).into_data().iter().collect()
+            };
+            let metrics =
+                OodMetrics::from_scores(&values(&of_known), &values(&of_unknown)).unwrap();
+            let (auroc, tnr) = (100.0 * metrics.auroc, 100.0 * metrics.tnr_at_95_tpr);
+            assert!((auroc - expected.auroc).abs() <= TOLERANCE, "{kind} {score}: AUROC {auroc}");
+            // One image of 1,040 may lie on the other side of the cut.
+            assert!((tnr - expected.tnr95).abs() <= 0.1, "{kind} {score}: TNR@95TPR {tnr}");
+        }
+    }
+}

@@ -2,11 +2,11 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::tensor::activation::relu;
-use burn::tensor::{Tensor, backend::Backend, s};
+use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
 use crate::image_backbone::{Stages, image_backbone};
-use crate::layers::{BatchNorm, BatchNormConfig, concat_channels, conv3x3, convolve};
+use crate::layers::{BatchNorm, BatchNormConfig, concat_channels, conv3x3, convolve, subsample};
 
 /// Channels of the three stages.
 const CHANNELS: [usize; 3] = [16, 32, 64];
@@ -140,7 +140,7 @@ fn shortcut<B: Backend>(maps: Tensor<B, 4>, channels: usize) -> Tensor<B, 4> {
     if channels == given {
         return maps;
     }
-    let halved = maps.slice(s![.., .., ..;2, ..;2]);
+    let halved = subsample(maps, 2);
     let [_, _, height, width] = halved.dims();
     let padding = (channels - given) / 2;
     let zeros = Tensor::zeros([batch_size, padding, height, width], &halved.device());

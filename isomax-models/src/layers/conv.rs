@@ -2,8 +2,9 @@ use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::{Tensor, backend::Backend, s};
+use burn::tensor::{Tensor, backend::Backend};
 
+use super::pool::subsample;
 use super::rows::add_bias;
 
 /// A 3 × 3 convolution padded by 1.
@@ -150,8 +151,7 @@ impl<B: Backend> Conv1x1<B> {
             channels == channels_in,
             "Maps of shape {shape:?} do not fit a convolution of {channels_in} channels"
         );
-        let step = self.stride as isize;
-        let maps = if step > 1 { maps.slice(s![.., .., ..;step, ..;step]) } else { maps };
+        let maps = subsample(maps, self.stride);
         let [batch_size, _, height, width] = maps.dims();
         let weight = self.weight.val().reshape([1, channels_out, channels_in]);
         let output = weight

@@ -15,6 +15,6 @@ mod rows;
 pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use concat::concat_channels;
 pub use conv::{Conv1x1, Conv1x1Config, convolve};
-pub use pool::{average_2x2, global_average};
+pub use pool::{average_2x2, global_average, subsample};
 
 pub(crate) use conv::{conv3x3, conv7x7};

@@ -1,3 +1,4 @@
+use burn::tensor::module::avg_pool2d;
 use burn::tensor::{Tensor, TensorData, backend::Backend, s};
 
 /// Mean over height and width. As means of rows it is faster than adaptive pooling on the processor.
@@ -11,6 +12,17 @@ pub fn global_average<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
     maps.reshape([batch_size * channels, height * width])
         .mean_dim(1)
         .reshape([batch_size, channels])
+}
+
+/// Every `stride`-th row and column, from the first on: a mean over one pixel each, which no backend
+/// rounds, and which is fast on those where slices with a step are not.
+///
+/// # Shapes
+///
+/// - maps: `[batch_size, channels, height, width]`
+/// - output: `[batch_size, channels, ⌈height / stride⌉, ⌈width / stride⌉]`
+pub fn subsample<B: Backend>(maps: Tensor<B, 4>, stride: usize) -> Tensor<B, 4> {
+    if stride == 1 { maps } else { avg_pool2d(maps, [1, 1], [stride; 2], [0, 0], true, false) }
 }
 
 /// Means of squares of 2 × 2 pixels; an odd last row or column is left out, as in PyTorch.

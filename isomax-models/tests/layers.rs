@@ -1,0 +1,167 @@
+//! The layers against Burn's own, values and gradients, on every backend.
+
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used)]
+
+use burn::backend::Flex;
+use burn::module::AutodiffModule;
+use burn::nn;
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{Distribution, Tensor, Tolerance, s};
+use isomax_burn::HeadKind;
+use isomax_models::layers::{
+    Conv1x1Config, average_2x2, concat_channels, convolve, global_average,
+};
+use isomax_models::{BatchNormConfig, CifarResNetConfig, ModelConfig};
+
+/// The stock layer differs in one thing, its running variance, which is the biased one.
+fn batch_norm_is_that_of_burn<B: AutodiffBackend>() {
+    let device = Default::default();
+    let (ours, stock) = (
+        BatchNormConfig::new(3).init::<B>(&device),
+        nn::BatchNormConfig::new(3).init::<B>(&device),
+    );
+    let images = Tensor::<B, 4>::random([4, 3, 5, 6], Distribution::Normal(2.0, 3.0), &device);
+    let weights = Tensor::<B, 4>::random([4, 3, 5, 6], Distribution::Default, &device);
+    let inputs = [images.clone().require_grad(), images.require_grad()];
+    let outputs = [ours.forward(inputs[0].clone()), stock.forward(inputs[1].clone())];
+    let gradients = outputs.clone().map(|y| (y * weights.clone()).sum().backward());
+    let close = |a: Tensor<B::InnerBackend, 4>, b: Tensor<B::InnerBackend, 4>| {
+        a.into_data().assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(1e-4));
+    };
+    close(outputs[0].clone().inner(), outputs[1].clone().inner());
+    close(inputs[0].grad(&gradients[0]).unwrap(), inputs[1].grad(&gradients[1]).unwrap());
+    let of_weight = [
+        ours.weight.val().grad(&gradients[0]).unwrap(),
+        stock.gamma.val().grad(&gradients[1]).unwrap(),
+    ]
+    .map(|gradient| gradient.into_data());
+    of_weight[0].assert_approx_eq::<f32>(&of_weight[1], Tolerance::absolute(1e-3));
+
+    let count = (4 * 5 * 6) as f32;
+    let running = |state: Tensor<B, 1>| state.into_data().iter::<f32>().collect::<Vec<_>>();
+    let means = running(ours.running_mean.value_sync()).into_iter();
+    for (ours, stock) in means.zip(running(stock.running_mean.value_sync())) {
+        assert!((ours - stock).abs() < 1e-5);
+    }
+    let variances = running(ours.running_var.value_sync()).into_iter();
+    for (ours, stock) in variances.zip(running(stock.running_var.value_sync())) {
+        let expected = 0.9 + (stock - 0.9) * count / (count - 1.0);
+        assert!((ours - expected).abs() < 1e-4, "{ours} ≠ {expected}");
+    }
+
+    let images = Tensor::<B::InnerBackend, 4>::ones([1, 3, 2, 2], &device);
+    let running_mean = ours.running_mean.value_sync().inner().unsqueeze_dims::<4>(&[0, 2, 3]);
+    let running_var = ours.running_var.value_sync().inner().unsqueeze_dims::<4>(&[0, 2, 3]);
+    let expected = (images.clone() - running_mean) / (running_var + 1e-5).sqrt();
+    close(ours.valid().forward(images), expected);
+}
+
+/// Values and gradients of two ways to compute the same, from the same maps.
+fn agree<B: AutodiffBackend>(
+    shape: [usize; 4],
+    ours: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
+    stock: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
+) {
+    let device = Default::default();
+    let maps = Tensor::<B, 4>::random(shape, Distribution::Default, &device);
+    let run = |layer: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 4>| {
+        let maps = maps.clone().require_grad();
+        let output = layer(maps.clone());
+        let upstream = Tensor::arange(0..output.shape().num_elements() as i64, &device)
+            .float()
+            .sin()
+            .reshape(output.shape());
+        let gradients = (output.clone() * upstream).sum().backward();
+        (output.into_data(), maps.grad(&gradients).unwrap().into_data())
+    };
+    let (ours, stock) = (run(&ours), run(&stock));
+    ours.0.assert_approx_eq::<f32>(&stock.0, Tolerance::absolute(1e-4));
+    ours.1.assert_approx_eq::<f32>(&stock.1, Tolerance::absolute(1e-4));
+}
+
+fn layers_are_those_of_burn<B: AutodiffBackend>() {
+    let device = Default::default();
+    for (shape, stride, bias) in
+        [([2, 3, 4, 5], 1, false), ([2, 5, 5, 4], 2, true), ([1, 1, 1, 1], 1, true)]
+    {
+        let channels = [shape[1], 4];
+        let config = Conv1x1Config::new(channels).with_stride(stride).with_bias(bias);
+        let ours = config.init::<B>(&device);
+        let config = nn::conv::Conv2dConfig::new(channels, [1, 1]).with_stride([stride; 2]);
+        let mut stock = config.with_bias(false).init::<B>(&device);
+        // A parameter that was never used would be drawn anew in its clone.
+        ours.forward(Tensor::zeros(shape, &device));
+        stock.weight = ours.weight.clone();
+        stock.bias = ours.bias.clone();
+        agree(shape, |maps| ours.forward(maps), |maps| stock.forward(maps));
+    }
+    for shape in [[2, 3, 4, 6], [1, 2, 5, 7], [2, 1, 2, 2]] {
+        let pool = nn::pool::AvgPool2dConfig::new([2, 2]).init();
+        agree::<B>(shape, average_2x2, |maps| pool.forward(maps));
+        agree::<B>(
+            shape,
+            |maps| global_average(maps).unsqueeze_dims(&[2, 3]),
+            |maps| maps.mean_dim(3).mean_dim(2),
+        );
+        let halved = |maps: Tensor<B, 4>| maps.slice(s![.., ..1]) * 2.0;
+        agree::<B>(
+            shape,
+            |maps| concat_channels(vec![maps.clone(), halved(maps)]),
+            |maps| Tensor::cat(vec![maps.clone(), halved(maps)], 1),
+        );
+        let conv = nn::conv::Conv2dConfig::new([shape[1], 3], [3, 3])
+            .with_padding(nn::PaddingConfig2d::Explicit(1, 1, 1, 1))
+            .init::<B>(&device);
+        agree(shape, |maps| convolve(&conv, maps), |maps| conv.forward(maps));
+    }
+}
+
+fn every_network_and_head_trains<B: AutodiffBackend>() {
+    let device = Default::default();
+    let networks = ["densenet-bc-10", "resnet-8", "wrn-10-1"];
+    for (name, kind) in networks.into_iter().cycle().zip(HeadKind::ALL) {
+        let config = ModelConfig::new(name.parse().unwrap(), 4).with_head(kind);
+        let model = config.init::<B>(&device);
+        let images = Tensor::random([2, 3, 8, 8], Distribution::Default, &device).require_grad();
+        let gradients = model.forward(images.clone()).sum().backward();
+        let of_images = images.grad(&gradients).unwrap().into_data();
+        assert!(of_images.iter::<f32>().all(f32::is_finite), "{name} {kind}");
+        let logits = model.valid().forward(Tensor::zeros([1, 3, 8, 8], &device)).into_data();
+        assert!(logits.iter::<f32>().all(f32::is_finite), "{name} {kind}");
+    }
+}
+
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod flex {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Flex>>(); })+
+        }
+        mod ndarray {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::NdArray>>(); })+
+        }
+        #[cfg(feature = "test-wgpu")]
+        mod wgpu {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Wgpu>>(); })+
+        }
+    };
+}
+
+on_every_backend!(
+    batch_norm_is_that_of_burn,
+    layers_are_those_of_burn,
+    every_network_and_head_trains,
+);
+
+#[test]
+#[should_panic(expected = "The depth of a CIFAR ResNet must be 6 n + 2 with n ≥ 1, got 21")]
+fn impossible_depths_are_refused() {
+    CifarResNetConfig::new(21, 10).init::<Flex>(&Default::default());
+}
+
+#[test]
+#[should_panic(expected = "do not fit a batch normalisation of 3 channels")]
+fn images_of_other_channels_are_refused() {
+    let norm = BatchNormConfig::new(3).init::<Flex>(&Default::default());
+    norm.forward(Tensor::zeros([1, 4, 2, 2], &Default::default()));
+}

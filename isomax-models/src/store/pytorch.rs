@@ -18,6 +18,10 @@ const EXPECTED: &str = "a file of torch.save (PyTorch 1.6 or newer)";
 /// How files before PyTorch 1.6 begin: a pickled number.
 const OLD_MAGIC: [u8; 14] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
+/// Largest pickle that is read, in bytes. Networks of a billion parameters have less than one million;
+/// the values of a hostile one would fill some forty times its size in memory.
+const MAX_PICKLE: usize = 16 << 20;
+
 /// Keys under which training programs keep the state dict, beside optimizers and epochs.
 const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
 
@@ -41,6 +45,8 @@ pub(super) struct PytorchFile {
     /// Folder of all entries in the archive, with its slash.
     folder: String,
     tensors: BTreeMap<String, Description>,
+    /// The storage that was read last: tensors may share one.
+    storage: (String, Vec<u8>),
 }
 
 impl PytorchFile {
@@ -68,11 +74,18 @@ impl PytorchFile {
             return Err(damaged("its numbers are big-endian".to_owned()));
         }
         let pickle = read_entry(&mut archive, &pickle_name).map_err(damaged)?;
+        if pickle.len() > MAX_PICKLE {
+            return Err(damaged(format!(
+                "data.pkl has {} bytes, more than any network's",
+                pickle.len()
+            )));
+        }
         let pickle = Pickle::parse(&pickle)
             .map_err(|error| damaged(format!("data.pkl is no pickle: {error}")))?;
         let tensors = describe_state_dict(&pickle)
             .map_err(|found| StoreError::NotAStateDict { path: path.to_owned(), found })?;
-        Ok(Self { path: path.to_owned(), archive, folder, tensors })
+        let path = path.to_owned();
+        Ok(Self { path, archive, folder, tensors, storage: Default::default() })
     }
 }
 
@@ -87,13 +100,16 @@ impl TensorFile for PytorchFile {
     }
 
     fn read(&mut self, name: &str) -> Result<TensorData, StoreError> {
-        let tensor = &self.tensors[name];
-        let storage = format!("{}data/{}", self.folder, tensor.storage);
-        read_entry(&mut self.archive, &storage).and_then(|storage| tensor.gather(&storage)).map_err(
-            |error| {
-                StoreError::format(&self.path, EXPECTED, format_args!("tensor {name}: {error}"))
-            },
-        )
+        let error = |found: String| {
+            StoreError::format(&self.path, EXPECTED, format_args!("tensor {name}: {found}"))
+        };
+        let tensor = self.tensors.get(name).ok_or_else(|| error("it is not there".to_owned()))?;
+        if self.storage.0 != tensor.storage {
+            let entry = format!("{}data/{}", self.folder, tensor.storage);
+            let values = read_entry(&mut self.archive, &entry).map_err(error)?;
+            self.storage = (tensor.storage.clone(), values);
+        }
+        tensor.gather(&self.storage.1).map_err(error)
     }
 }
 
@@ -215,6 +231,16 @@ impl Description {
         if !is_empty && !fits {
             return Err(format!("its storage of {} bytes is too short", storage.len()));
         }
+        let shape = self.shape.as_slice().into();
+        if !is_empty && self.is_contiguous() {
+            let count: usize = self.shape.iter().product();
+            let values = storage[self.offset * size..][..count * size].to_vec();
+            return Ok(TensorData {
+                bytes: Bytes::from_bytes_vec(values),
+                shape,
+                dtype: self.dtype,
+            });
+        }
         let mut starts = if is_empty { Vec::new() } else { vec![self.offset] };
         for (n, stride) in self.shape.iter().zip(&self.strides) {
             let along = |start: usize| (0..*n).map(move |i| start + i * stride);
@@ -222,6 +248,16 @@ impl Description {
         }
         let values = starts.iter().flat_map(|start| &storage[start * size..][..size]);
         let bytes = Bytes::from_bytes_vec(values.copied().collect());
-        Ok(TensorData { bytes, shape: self.shape.as_slice().into(), dtype: self.dtype })
+        Ok(TensorData { bytes, shape, dtype: self.dtype })
+    }
+
+    /// Whether the values lie in the storage in the order of their indices.
+    fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        self.shape.iter().zip(&self.strides).rev().all(|(n, stride)| {
+            let follows = *n == 1 || *stride == expected;
+            expected *= n;
+            follows
+        })
     }
 }

@@ -39,7 +39,10 @@ struct Arguments {
     /// Number of classes.
     #[arg(long, default_value_t = 10)]
     classes: usize,
-    /// Labelled images of the known classes, normalised as CIFAR-10.
+    /// Set that the network was trained on, whose normalisation all images get: cifar10, cifar100 or svhn.
+    #[arg(long, default_value = "cifar10", value_parser = normalization)]
+    trained_on: Normalization,
+    /// Labelled images of the known classes.
     #[arg(long)]
     known: Option<PathBuf>,
     /// Images of unknown classes; may be given several times.
@@ -48,6 +51,10 @@ struct Arguments {
     /// Where to save the network as safetensors.
     #[arg(long)]
     export: Option<PathBuf>,
+}
+
+fn normalization(name: &str) -> Result<Normalization, String> {
+    Normalization::by_name(name).ok_or_else(|| "known: cifar10, cifar100, svhn".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -72,7 +79,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         num_trainable_params(&model)
     );
     if let Some(known) = &arguments.known {
-        evaluate(&model, known, &arguments.unknown, &device)?;
+        evaluate(&model, known, arguments, &device)?;
     }
     if let Some(path) = &arguments.export {
         model.save_safetensors(path)?;
@@ -84,19 +91,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn evaluate(
     model: &Model<Inference>,
     known: &Path,
-    unknown: &[PathBuf],
+    arguments: &Arguments,
     device: &Device,
 ) -> Result<(), Box<dyn Error>> {
     let logits_of = |path: &Path| -> Result<(Images, Tensor<Inference, 2>), Box<dyn Error>> {
         let images = Images::from_folder(path)?;
         let [height, width] = images.size;
         model.check_images([images.len(), 3, height, width])?;
-        let logits = logits(model, &images, &Normalization::CIFAR10, 100, device);
+        let logits = logits(model, &images, &arguments.trained_on, 100, device);
         Ok((images, logits))
     };
     let (images, known_logits) = logits_of(known)?;
-    if images.classes.len() != known_logits.dims()[1] {
-        let (found, expected) = (images.classes.len(), known_logits.dims()[1]);
+    if images.classes.len() != arguments.classes {
+        let (found, expected) = (images.classes.len(), arguments.classes);
         return Err(format!("{}: {found} classes, expected {expected}", known.display()).into());
     }
     let accuracy = accuracy(known_logits.clone(), &images.labels);
@@ -111,7 +118,7 @@ fn evaluate(
         score.compute(logits.clone()).into_data().iter().collect()
     };
     let mut table = Table::new(["OOD set", "images", "score", "AUROC", "TNR@95TPR"]);
-    for path in unknown {
+    for path in &arguments.unknown {
         let (images, unknown_logits) = logits_of(path)?;
         for score in &scores {
             let known = values(*score, &known_logits);
@@ -125,7 +132,7 @@ fn evaluate(
             ]);
         }
     }
-    if !unknown.is_empty() {
+    if !arguments.unknown.is_empty() {
         println!("{table}");
     }
     Ok(())

@@ -34,14 +34,14 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "resnet-20,resnet-110,densenet-bc-100")]
     networks: Vec<Architecture>,
     /// Images in a batch.
-    #[arg(long, default_value_t = 64)]
-    batch: usize,
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
     /// Seconds to measure for, each time.
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    seconds: u16,
     /// How often Burn and PyTorch take turns.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// A Python that has PyTorch.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
@@ -79,7 +79,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     for network in &arguments.networks {
         for mode in [Mode::Train, Mode::Inference] {
             let mut rounds = Vec::new();
-            let mut run = Run::new(*network, mode, arguments.batch);
+            let mut run = Run::new(*network, mode, arguments.batch.into());
             for _ in 0..arguments.rounds {
                 let burn = run.images_per_second(arguments.seconds);
                 let twin = match &mut pytorch {
@@ -108,7 +108,9 @@ fn run(arguments: &Arguments) -> io::Result<()> {
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get((values.len() - 1) / 2)?;
+    Some((lower + upper) / 2.0)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,7 +124,7 @@ struct Run {
     mode: Mode,
     batch: usize,
     device: backend::Device,
-    model: Model<Training>,
+    model: Option<Model<Training>>,
     fixed: Model<Inference>,
 }
 
@@ -131,10 +133,10 @@ impl Run {
         let device = backend::device();
         let config = ModelConfig::new(network, 10).with_head(HeadKind::IsoMaxPlus);
         let model = config.init::<Training>(&device);
-        Self { mode, batch, fixed: model.valid(), device, model }
+        Self { mode, batch, fixed: model.valid(), device, model: Some(model) }
     }
 
-    fn images_per_second(&mut self, seconds: f64) -> f64 {
+    fn images_per_second(&mut self, seconds: u16) -> f64 {
         let (device, shape) = (&self.device, [self.batch, 3, 32, 32]);
         let images = Tensor::<Training, 4>::random(shape, Distribution::Normal(0.0, 1.0), device);
         let labels: Vec<i32> = (0..self.batch as i32).map(|i| i % 10).collect();
@@ -147,12 +149,13 @@ impl Run {
             .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
             .init::<Training, Model<Training>>();
         let wait = || Inference::sync(device).expect("the device works");
-        let mut model = self.model.clone();
         let mut step = || match self.mode {
             Mode::Train => {
+                // Taken out, so that the optimizer may change it in place.
+                let Some(model) = self.model.take() else { return };
                 let value = loss.forward(model.forward(images.clone()), targets.clone());
                 let gradients = GradientsParams::from_grads(value.backward(), &model);
-                model = optimizer.step(0.1, model.clone(), gradients);
+                self.model = Some(optimizer.step(0.1, model, gradients));
                 wait();
             }
             Mode::Inference => {
@@ -163,7 +166,7 @@ impl Run {
         // Kernels are chosen and compiled in the first steps.
         (0..3).for_each(|_| step());
         let (start, mut count) = (Instant::now(), 0);
-        while start.elapsed() < Duration::from_secs_f64(seconds) {
+        while start.elapsed() < Duration::from_secs(seconds.into()) {
             step();
             count += self.batch;
         }

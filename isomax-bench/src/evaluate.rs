@@ -10,7 +10,7 @@ use crate::data::{Images, Normalization};
 ///
 /// # Panics
 ///
-/// If there are no images, or if the network refuses their size.
+/// If there are no images, if the network refuses their size, or if the batch size is 0.
 pub fn logits<B: Backend>(
     model: &impl Backbone<B, Input = Tensor<B, 4>>,
     images: &Images,

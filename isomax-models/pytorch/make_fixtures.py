@@ -89,6 +89,7 @@ def weights():
     state = network.state_dict()
     checkpoint = {
         "epoch": 3,
+        "best_accuracy": torch.tensor(93.1),
         "best": numpy.float64(93.1),
         "args": argparse.Namespace(lr=0.1),
         "optimizer": optimizer.state_dict(),
@@ -118,7 +119,11 @@ def weights():
         "half": {name: t.half() for name, t in state.items()},
         "whole_module": network,
         "list": [1, 2, 3],
-        "no_tensors": checkpoint,
+        "no_tensors": {"epoch": 3, "args": argparse.Namespace(lr=0.1)},
+        "number_for_a_name": {**state, 7: torch.zeros(1)},
+        "integers": {**state, "conv1.weight": state["conv1.weight"].long()},
+        "temperature": {**state, "classifier.temperature": torch.tensor(2.5)},
+        "no_temperature": {**state, "classifier.temperature": torch.tensor([0.0])},
         "malicious": {**state, "conv1.weight": Shell()},
         "malicious_checkpoint": {"state_dict": state, "epoch": Shell()},
         "malicious_root": Shell(),

@@ -60,6 +60,11 @@ pub enum Architecture {
     },
 }
 
+/// Beyond what anyone has published (1,202 layers, factor 20), so that a slip of the finger does not
+/// fill the memory.
+const MAX_DEPTH: usize = 2_000;
+const MAX_WIDEN_FACTOR: usize = 100;
+
 impl Architecture {
     /// The names of the networks that papers use. Other valid depths are understood as well.
     pub const NAMES: [&'static str; 15] = [
@@ -107,9 +112,10 @@ impl FromStr for Architecture {
     fn from_str(name: &str) -> Result<Self, UnknownName> {
         let lower = name.trim().to_ascii_lowercase();
         let parts: Vec<&str> = lower.split('-').collect();
-        // No published network has a thousandth of it; a slip of the finger shall not fill memory.
-        let number = |digits: &str| digits.parse().ok().filter(|n| (1..10_000).contains(n));
-        let depth = |digits: &str, rest| number(digits).filter(|n| *n >= 6 && n % 6 == rest);
+        let number = |digits: &str, max| digits.parse().ok().filter(|n| (1..=max).contains(n));
+        let depth = |digits: &str, rest| {
+            number(digits, MAX_DEPTH).filter(|n: &usize| *n >= 6 && n % 6 == rest)
+        };
         let found = match parts.as_slice() {
             ["resnet", "18"] => Some(Self::ResNet18(Stem::Cifar)),
             ["resnet", "34"] => Some(Self::ResNet34(Stem::Cifar)),
@@ -118,7 +124,7 @@ impl FromStr for Architecture {
             ["resnet", digits] => depth(digits, 2).map(|depth| Self::CifarResNet { depth }),
             ["densenet", "bc", digits] => depth(digits, 4).map(|depth| Self::DenseNetBc { depth }),
             ["wrn", digits, widen] => depth(digits, 4)
-                .zip(number(widen))
+                .zip(number(widen, MAX_WIDEN_FACTOR))
                 .map(|(depth, widen_factor)| Self::WideResNet { depth, widen_factor }),
             _ => None,
         };

@@ -266,6 +266,8 @@ fn names_are_read_and_written() {
         "resnet",
         "resnet-21",
         "resnet-2",
+        "resnet-2006",
+        "wrn-28-101",
         "resnet-+20",
         "resnet-020",
         "densenet-bc-101",

@@ -115,6 +115,58 @@ fn loaded_weights_have_gradients() {
     assert!(head.temperature.val().grad(&gradients).is_none());
 }
 
+/// Statistics of the last training batch are in the file, and do not come back over loaded ones.
+#[test]
+fn running_statistics_are_those_of_the_moment() {
+    type B = Autodiff<Flex>;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network");
+    let trained = network::<B>();
+    trained.forward(images());
+    trained.save_safetensors(&path).unwrap();
+    let mut loaded = network::<Flex>();
+    loaded.load_safetensors(&path).unwrap();
+    assert!(values(&loaded) == values(&trained.valid()));
+    let mean = trained.bn1.running_mean.value_sync().abs().sum().into_scalar();
+    assert!(mean > 0.0, "nothing was learned to compare");
+
+    let mut trained = network::<B>();
+    trained.forward(images());
+    trained.load_pytorch(fixture("plain.pth")).unwrap();
+    has_the_logits_of_pytorch(&trained.valid(), 1e-5);
+}
+
+#[test]
+fn temperatures_are_loaded_and_checked() {
+    let mut network = network::<Flex>();
+    network.load_pytorch(fixture("temperature.pth")).unwrap();
+    assert_eq!(network.classifier.temperature(), 2.5);
+    let error = refused(network.load_pytorch(fixture("no_temperature.pth")));
+    assert!(error.contains("positive temperature, but classifier.temperature is 0"), "{error}");
+    assert_eq!(network.classifier.temperature(), 2.5);
+}
+
+/// A parameter that happens to bear the name is like any other.
+#[test]
+fn other_temperatures_must_be_there() {
+    #[derive(Module, Debug)]
+    struct Attention<B: Backend> {
+        temperature: burn::module::Param<Tensor<B, 1>>,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("empty");
+    fs::write(&path, safetensors::serialize([("x", empty())], None).unwrap()).unwrap();
+    let temperature = Tensor::ones([8], &Default::default());
+    let mut module =
+        Attention::<Flex> { temperature: burn::module::Param::from_tensor(temperature) };
+    let error = refused(store::load_safetensors(&mut module, &path));
+    assert!(error.contains("1 missing: temperature; 1 unexpected: x"), "{error}");
+}
+
+fn empty() -> safetensors::tensor::TensorView<'static> {
+    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![0], &[]).unwrap()
+}
+
 #[test]
 fn weights_without_a_temperature_set_it_to_one() {
     let mut network = network::<Flex>();
@@ -152,6 +204,10 @@ fn what_is_no_state_dict_is_named() {
     assert!(error.contains("expected a file of torch.save"), "{error}");
     let error = error_of("parameters.pth");
     assert!(error.contains("missing: ") && error.contains("running_mean"), "{error}");
+    let error = error_of("number_for_a_name.pth");
+    assert!(error.contains("a dictionary with a number for a name"), "{error}");
+    let error = error_of("integers.pth");
+    assert!(error.contains("tensor conv1.weight: it holds I64, no real numbers"), "{error}");
     let error = error_of("no such file.pth");
     assert!(error.contains("no such file.pth: No such file"), "{error}");
     let error = error_of("../fixtures");
@@ -318,6 +374,14 @@ fn records_come_back_and_are_checked() {
     assert!(error.contains("classifier.IsoMax"), "{error}");
 
     let bytes = fs::read(&path).unwrap();
+    let first_type = bytes.windows(4).position(|window| window == b"\xa3F32").unwrap();
+    for other in [b"F64", b"I32", b"F16"] {
+        let mut changed = bytes.clone();
+        changed[first_type + 1..first_type + 4].copy_from_slice(other);
+        fs::write(&path, changed).unwrap();
+        let error = refused(store::load_record(&mut second, &path));
+        assert!(error.contains("dtype"), "{error}");
+    }
     for length in [0, 1, 50, bytes.len() / 2, bytes.len() - 1] {
         fs::write(&path, &bytes[..length]).unwrap();
         let error = refused(store::load_record(&mut second, &path));

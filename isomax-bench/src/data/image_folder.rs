@@ -45,6 +45,14 @@ pub enum ImageFolderError {
         /// Its `[height, width]`.
         expected: [usize; 2],
     },
+    /// More classes than labels can tell apart.
+    #[error("{}: expected at most 65536 folders, one for each class, but found {found}", path.display())]
+    Classes {
+        /// The folder.
+        path: PathBuf,
+        /// Number of folders in it.
+        found: usize,
+    },
     /// A folder without images.
     #[error("{}: expected images or folders of images, but found none", path.display())]
     Empty {
@@ -74,6 +82,9 @@ impl Images {
         };
         if classes.is_empty() {
             return Err(ImageFolderError::Empty { path: path.to_owned() });
+        }
+        if u16::try_from(classes.len() - 1).is_err() {
+            return Err(ImageFolderError::Classes { path: path.to_owned(), found: classes.len() });
         }
         let files: Vec<&PathBuf> = classes.iter().flat_map(|(_, files)| files).collect();
         let first = decode(files[0])?;

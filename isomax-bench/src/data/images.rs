@@ -73,6 +73,16 @@ impl Normalization {
     /// As published for SVHN.
     pub const SVHN: Self = Self { mean: [0.437, 0.443, 0.472], std: [0.198, 0.201, 0.197] };
 
+    /// The normalisation of a published training set: `cifar10`, `cifar100` or `svhn`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "cifar10" => Some(Self::CIFAR10),
+            "cifar100" => Some(Self::CIFAR100),
+            "svhn" => Some(Self::SVHN),
+            _ => None,
+        }
+    }
+
     /// The normalised value of each byte in each channel.
     fn table(&self) -> [[f32; 256]; CHANNELS] {
         std::array::from_fn(|channel| {

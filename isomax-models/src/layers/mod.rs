@@ -1,7 +1,6 @@
 //! The layers that the networks are made of, with PyTorch's names, semantics and initialisation.
 //!
-//! They use public operations of Burn, in the formulations that are fast on its processor backends and
-//! cost nothing on the others. With the feature `flex`, 3 × 3 convolutions have gradients of their own
+//! They use public operations of Burn, in the formulations that are fast on its processor backends. With the feature `flex`, 3 × 3 convolutions have gradients of their own
 //! on that backend.
 
 mod batch_norm;

@@ -9,8 +9,11 @@
 //! treated apart:
 //!
 //! - `num_batches_tracked`, a counter of PyTorch's batch normalisation, is ignored
-//! - `temperature`, which each head of [`isomax_burn`] has and no head of PyTorch's baseline, may be
+//! - the `temperature` of a head of [`isomax_burn`], which networks of PyTorch need not have, may be
 //!   missing; it is then set to 1
+//!
+//! Clones of a module share their running statistics in Burn, so that loading into one changes those of
+//! the other.
 //!
 //! Values are converted to the type that the module computes in, so that half and double precision
 //! load as well.

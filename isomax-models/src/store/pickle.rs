@@ -58,10 +58,11 @@ impl Pickle {
         &self.nodes[place]
     }
 
-    /// The values of a tuple or list.
+    /// The values of a tuple or list that is as short as those that describe tensors: a long one may
+    /// stand in many places, and is not copied for each.
     pub fn items(&self, node: &Node) -> Option<Vec<&Node>> {
         match node {
-            Node::Tuple(places) | Node::List(places) => {
+            Node::Tuple(places) | Node::List(places) if places.len() <= MAX_ITEMS => {
                 Some(places.iter().map(|place| self.get(*place)).collect())
             }
             _ => None,
@@ -77,6 +78,13 @@ impl Pickle {
             _ => None,
         };
         Some(entries.iter().filter_map(entry).collect())
+    }
+
+    /// The first key of a dictionary that is no text.
+    pub fn other_key(&self, node: &Node) -> Option<&Node> {
+        let Node::Dict(entries) = node else { return None };
+        let keys = entries.iter().map(|(key, _)| self.get(*key));
+        keys.into_iter().find(|key| !matches!(key, Node::Text(_)))
     }
 
     /// The name of the function and the arguments of a call.
@@ -104,6 +112,9 @@ impl Pickle {
     }
 }
 
+/// Most values of a tuple that describes a tensor, with room to spare.
+const MAX_ITEMS: usize = 16;
+
 /// The stack machine. What the stack holds are places.
 #[derive(Default)]
 struct Machine<'a> {
@@ -114,6 +125,8 @@ struct Machine<'a> {
     /// Heights of the stack at marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Place>,
+    /// Bytes and entries that were copied from one node to another: never more than the pickle has.
+    copied: usize,
 }
 
 /// Classes whose instances are dictionaries.
@@ -200,12 +213,12 @@ impl Machine<'_> {
                 }
                 b'R' | 0x81 => {
                     let (arguments, function) = (self.pop()?, self.pop()?);
-                    self.call(function, arguments);
+                    self.call(function, arguments)?;
                 }
                 0x92 => {
                     // The keyword arguments say nothing that is asked for.
                     let (_, arguments, function) = (self.pop()?, self.pop()?, self.pop()?);
-                    self.call(function, arguments);
+                    self.call(function, arguments)?;
                 }
                 // The state of an object, such as the versions of a state dict.
                 b'b' => drop(self.pop()?),
@@ -277,6 +290,7 @@ impl Machine<'_> {
                 return Err("a global that is not named by text".to_owned());
             };
             let global = format!("{module}.{name}");
+            self.charge(global.len())?;
             self.push(Node::Global(global));
             return Ok(());
         }
@@ -287,20 +301,31 @@ impl Machine<'_> {
             let arguments = self.pop_to_mark()?;
             self.push(Node::Tuple(arguments));
             let arguments = self.pop()?;
-            self.call(function, arguments);
+            self.call(function, arguments)?;
         }
         Ok(())
     }
 
-    fn call(&mut self, function: Place, arguments: Place) {
+    fn charge(&mut self, copied: usize) -> Result<(), String> {
+        self.copied += copied;
+        // A short pickle may name a class and its module by two references.
+        if self.copied > self.bytes.len() + 1_000 {
+            return Err("it copies more than it holds".to_owned());
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, function: Place, arguments: Place) -> Result<(), String> {
         let makes_dict =
             matches!(&self.nodes[function], Node::Global(name) if DICTS.contains(&name.as_str()));
         if makes_dict {
             let entries = self.entries_of(arguments).unwrap_or_default();
+            self.charge(entries.len())?;
             self.push(Node::Dict(entries));
         } else {
             self.push(Node::Call { function, arguments });
         }
+        Ok(())
     }
 
     /// The entries of `OrderedDict([(key, value), …])`.
@@ -463,6 +488,22 @@ mod tests {
         doubled.push(b'.');
         assert_eq!(Pickle::parse(&doubled)?.nodes.len(), 1_001);
         Ok(())
+    }
+
+    /// A long text or list in the memo, asked for again and again in a few bytes each.
+    #[test]
+    fn copies_are_counted() {
+        let text = [b"X\x10\x27\x00\x00".as_slice(), &[b'a'; 10_000], b"q\x00"].concat();
+        let global = [text, b"h\x00h\x00\x93".repeat(1_000), b".".to_vec()].concat();
+        let list =
+            [b"ccollections\nOrderedDict\nq\x00](".to_vec(), b"NN\x86".repeat(5_000)].concat();
+        let list = [list, b"e\x85q\x01".to_vec(), b"h\x00h\x01R".repeat(1_000), b".".to_vec()];
+        for pickle in [global, list.concat()] {
+            assert_eq!(
+                Pickle::parse(&pickle).err().as_deref(),
+                Some("it copies more than it holds")
+            );
+        }
     }
 
     proptest! {

@@ -68,10 +68,11 @@ impl PytorchFile {
             .to_owned();
         let folder = pickle_name.trim_end_matches("data.pkl").to_owned();
         let damaged = |error: String| StoreError::format(path, EXPECTED, error);
-        if let Ok(order) = read_entry(&mut archive, &format!("{folder}byteorder"))
-            && order.trim_ascii() != b"little"
+        let order = format!("{folder}byteorder");
+        if archive.index_for_name(&order).is_some()
+            && read_entry(&mut archive, &order).map_err(damaged)?.trim_ascii() != b"little"
         {
-            return Err(damaged("its numbers are big-endian".to_owned()));
+            return Err(damaged("its numbers are not little-endian".to_owned()));
         }
         let pickle = read_entry(&mut archive, &pickle_name).map_err(damaged)?;
         if pickle.len() > MAX_PICKLE {
@@ -104,6 +105,9 @@ impl TensorFile for PytorchFile {
             StoreError::format(&self.path, EXPECTED, format_args!("tensor {name}: {found}"))
         };
         let tensor = self.tensors.get(name).ok_or_else(|| error("it is not there".to_owned()))?;
+        if !tensor.dtype.is_float() {
+            return Err(error(format!("it holds {:?}, no real numbers", tensor.dtype)));
+        }
         if self.storage.0 != tensor.storage {
             let entry = format!("{}data/{}", self.folder, tensor.storage);
             let values = read_entry(&mut self.archive, &entry).map_err(error)?;
@@ -137,21 +141,23 @@ fn read_entry(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<V
 fn describe_state_dict(pickle: &Pickle) -> Result<BTreeMap<String, Description>, String> {
     let root = pickle.root();
     let entries = pickle.entries(root).ok_or_else(|| pickle.describe(root))?;
-    let has_tensors =
-        |entries: &BTreeMap<&str, &Node>| entries.values().any(|value| is_tensor(pickle, value));
-    let state_dict = if has_tensors(&entries) {
-        entries
-    } else {
-        let nested = (NESTED.iter().filter_map(|key| entries.get(key)))
-            .filter_map(|value| pickle.entries(value))
-            .find(has_tensors);
-        nested.ok_or_else(|| {
-            let contents: Vec<_> = (entries.iter().take(10))
-                .map(|(key, value)| format!("'{key}': {}", pickle.describe(value)))
-                .collect();
-            format!("a dictionary without tensors {{{}}}", contents.join(", "))
-        })?
+    let has_tensors = |node: &Node| {
+        let entries = pickle.entries(node).unwrap_or_default();
+        entries.values().any(|value| is_tensor(pickle, value))
     };
+    // A checkpoint may hold tensors beside its state dict, such as the best accuracy; a state dict
+    // holds no dictionaries.
+    let nested = NESTED.iter().filter_map(|key| entries.get(key).copied());
+    let state_dict = nested.chain([root]).find(|node| has_tensors(node)).ok_or_else(|| {
+        let contents: Vec<_> = (entries.iter().take(10))
+            .map(|(key, value)| format!("'{key}': {}", pickle.describe(value)))
+            .collect();
+        format!("a dictionary without tensors {{{}}}", contents.join(", "))
+    })?;
+    if let Some(key) = pickle.other_key(state_dict) {
+        return Err(format!("a dictionary with {} for a name", pickle.describe(key)));
+    }
+    let state_dict = pickle.entries(state_dict).unwrap_or_default();
     let prefix = "module.";
     let is_parallel = state_dict.keys().all(|name| name.starts_with(prefix));
     let describe = |(name, value): (&str, &Node)| {
@@ -164,6 +170,8 @@ fn describe_state_dict(pickle: &Pickle) -> Result<BTreeMap<String, Description>,
 }
 
 const REBUILDS: [&str; 2] = ["torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"];
+/// Longest name of a storage, which are numbers; the same long one may stand in many tensors.
+const MAX_NAME: usize = 255;
 const PARAMETER: &str = "torch._utils._rebuild_parameter";
 
 fn is_tensor(pickle: &Pickle, node: &Node) -> bool {
@@ -183,10 +191,14 @@ fn describe_tensor(pickle: &Pickle, node: &Node) -> Result<Description, String> 
         return Err("a tensor without shape and strides".to_owned());
     };
     let (dtype, storage) = describe_storage(pickle, storage)?;
+    if storage.len() > MAX_NAME {
+        return Err("a tensor whose storage has an endless name".to_owned());
+    }
     let sizes =
         |node| -> Option<Vec<usize>> { pickle.items(node)?.into_iter().map(to_size).collect() };
     match (to_size(offset), sizes(shape), sizes(strides)) {
         (Some(offset), Some(shape), Some(strides)) if shape.len() == strides.len() => {
+            let storage = storage.to_owned();
             Ok(Description { dtype, storage, offset, shape, strides })
         }
         _ => Err("a tensor whose shape and strides are no lists of sizes".to_owned()),
@@ -198,7 +210,7 @@ fn to_size(node: &Node) -> Option<usize> {
 }
 
 /// The type of the values and the name of a storage, `("storage", type, name, device, length)`.
-fn describe_storage(pickle: &Pickle, node: &Node) -> Result<(DType, String), String> {
+fn describe_storage<'a>(pickle: &'a Pickle, node: &Node) -> Result<(DType, &'a str), String> {
     let id = if let Node::Persistent(id) = node { pickle.items(pickle.get(*id)) } else { None };
     let Some([_, Node::Global(kind), Node::Text(name), ..]) = id.as_deref() else {
         return Err("a tensor without storage".to_owned());
@@ -215,7 +227,7 @@ fn describe_storage(pickle: &Pickle, node: &Node) -> Result<(DType, String), Str
         Some("ByteStorage" | "BoolStorage") => DType::U8,
         _ => return Err(format!("a tensor of {kind}")),
     };
-    Ok((dtype, name.clone()))
+    Ok((dtype, name))
 }
 
 impl Description {
@@ -259,5 +271,102 @@ impl Description {
             expected *= n;
             follows
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values(shape: &[usize], strides: &[usize], offset: usize) -> Result<Vec<f32>, String> {
+        let storage: Vec<u8> = (0..12).flat_map(|i| (i as f32).to_le_bytes()).collect();
+        let tensor = Description {
+            dtype: DType::F32,
+            storage: "0".to_owned(),
+            offset,
+            shape: shape.to_vec(),
+            strides: strides.to_vec(),
+        };
+        // Three bytes more are no value.
+        let data = tensor.gather(&[storage, vec![1; 3]].concat())?;
+        assert_eq!(data.shape.to_vec(), shape);
+        Ok(data.iter().collect())
+    }
+
+    #[test]
+    fn values_are_gathered_by_strides() {
+        assert_eq!(values(&[], &[], 3), Ok(vec![3.0]));
+        assert_eq!(values(&[2, 2], &[2, 1], 1), Ok(vec![1.0, 2.0, 3.0, 4.0]));
+        assert_eq!(values(&[2, 2], &[1, 2], 1), Ok(vec![1.0, 3.0, 2.0, 4.0]));
+        assert_eq!(values(&[2, 1, 2], &[5, 77, 3], 0), Ok(vec![0.0, 3.0, 5.0, 8.0]));
+        assert_eq!(values(&[3], &[0], 7), Ok(vec![7.0; 3]));
+        assert_eq!(values(&[2, 0], &[1, 1], 99), Ok(vec![]));
+        assert_eq!(values(&[2], &[1], 10), Ok(vec![10.0, 11.0]));
+    }
+
+    #[test]
+    fn values_outside_of_the_storage_are_refused() {
+        for (shape, strides, offset) in [
+            ([2, 1], [1, 1], 11),
+            ([3, 5], [5, 1], 0),
+            ([1, 1], [1, 1], usize::MAX),
+            ([2, 1], [usize::MAX, 1], 1),
+            ([usize::MAX, 2], [2, 1], 0),
+        ] {
+            let error = values(&shape, &strides, offset).err();
+            assert_eq!(error.as_deref(), Some("its storage of 51 bytes is too short"));
+        }
+    }
+
+    fn pickle_of(name: &str) -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let file = BufReader::new(File::open(path).expect("a fixture"));
+        let mut archive = ZipArchive::new(file).expect("an archive");
+        let name = archive.file_names().find(|name| name.ends_with("data.pkl")).map(str::to_owned);
+        read_entry(&mut archive, &name.expect("a pickle")).expect("a stored entry")
+    }
+
+    #[test]
+    fn endless_tensors_are_refused() {
+        let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\n";
+        let of = |name: &[u8], sizes: &[u8]| {
+            let head = [b"}Vx\n".as_slice(), tensor, b"V", name, b"\nVcpu\nK\x01tQK\x00("].concat();
+            let pickle = [head, sizes.to_vec(), b"t(".to_vec(), sizes.to_vec(), b"ttRs.".to_vec()];
+            describe_state_dict(&Pickle::parse(&pickle.concat()).expect("a pickle"))
+        };
+        assert!(of(b"0", b"K\x01").is_ok());
+        assert!(of(&[b'0'; 300], b"K\x01").is_err_and(|error| error.contains("endless name")));
+        assert!(
+            of(b"0", &b"K\x01".repeat(17)).is_err_and(|error| error.contains("no lists of sizes"))
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Checksums of archives stop damage before it gets here; a hostile file has right ones.
+        #[test]
+        fn damaged_pickles_are_described_or_refused(
+            name in prop::sample::select(vec!["plain.pth", "nested_model.pth", "parameters.pth"]),
+            places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = pickle_of(name);
+            for (place, value) in places {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            if let Ok(pickle) = Pickle::parse(&bytes)
+                && let Ok(tensors) = describe_state_dict(&pickle)
+            {
+                for tensor in tensors.values() {
+                    let len = tensor.shape.iter().try_fold(1_usize, |len, n| len.checked_mul(*n));
+                    // What a network has room for; more is refused before values are read.
+                    if len.is_some_and(|len| len < 100_000) {
+                        let _ = tensor.gather(&[0; 1_000]);
+                    }
+                }
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::error::{Mismatch, ShapeMismatch, StoreError};
-use super::tensors::collect;
+use super::tensors::settle;
 
 const EXPECTED: &str = "a full-precision record of Burn";
 
@@ -68,8 +68,7 @@ pub fn load_record<B: Backend, M: Module<B>>(
 }
 
 fn to_bytes<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<Vec<u8>, StoreError> {
-    // Parameters are drawn when they are first used: now, or else the clone draws its own.
-    collect(module);
+    settle(module);
     Recorder::<B>::record(&FullPrecision::new(), module.clone().into_record(), ())
         .map_err(|error| StoreError::format(path, EXPECTED, error))
 }
@@ -104,6 +103,9 @@ fn compare(expected: &Outline, found: &Outline, name: &str, mismatch: &mut Misma
                             let name = name.trim_end_matches(".param").to_owned();
                             mismatch.shapes.push(ShapeMismatch { name, expected, found });
                         }
+                    }
+                    Some(other) if key == "dtype" && outline != other => {
+                        mismatch.unexpected.push(format!("{} {other:?}", child(key)));
                     }
                     Some(Outline::Text(id)) if key == "id" && !is_id(id) => {
                         mismatch.unexpected.push(format!("{} '{id}'", child(key)));

@@ -23,12 +23,26 @@ pub(super) trait TensorFile {
 /// Counters that PyTorch keeps and that nothing depends on.
 const IGNORED: &str = "num_batches_tracked";
 
-/// What networks of PyTorch need not have: see [`load`](super::load_pytorch).
+/// What the heads of PyTorch need not have: see [the module](super).
 const TEMPERATURE: &str = "temperature";
+
+/// What a head has beside its temperature.
+const IN_HEADS: [&str; 2] = ["prototypes", "weights"];
 
 /// The tensors of a network, by the names and in the layouts of PyTorch.
 pub(super) fn collect<B: Backend, M: Module<B>>(module: &M) -> Vec<TensorSnapshot> {
+    settle(module);
     module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true)
+}
+
+/// Makes a network hold what it stands for.
+///
+/// Parameters are drawn when they are first used, and until then by each clone for itself. Running
+/// statistics of the last training batch wait to be taken over, which a visit does not do, and which
+/// would overwrite statistics that are loaded in the meantime; making a record does, for all clones.
+pub(super) fn settle<B: Backend, M: Module<B>>(module: &M) {
+    module.collect(None, None, true);
+    drop(module.clone().into_record());
 }
 
 /// Replaces all tensors of a network, or none.
@@ -39,6 +53,7 @@ pub(super) fn load<B: Backend, M: Module<B>>(
     let mut found = file.shapes();
     found.retain(|name, _| last_part(name) != IGNORED);
     let expected = collect(module);
+    let names: Vec<String> = expected.iter().map(TensorSnapshot::full_path).collect();
     let mut mismatch = Mismatch::default();
     for tensor in &expected {
         let (name, shape) = (tensor.full_path(), tensor.shape.to_vec());
@@ -47,7 +62,7 @@ pub(super) fn load<B: Backend, M: Module<B>>(
             Some(found) => {
                 mismatch.shapes.push(ShapeMismatch { name, expected: shape, found });
             }
-            None if last_part(&name) == TEMPERATURE => {}
+            None if is_temperature(&name, &names) => {}
             None => mismatch.missing.push(name),
         }
     }
@@ -60,17 +75,41 @@ pub(super) fn load<B: Backend, M: Module<B>>(
     for tensor in expected {
         let name = tensor.full_path();
         let mut data = if present.contains_key(&name) {
-            file.read(&name)?.convert_dtype(tensor.dtype)
+            file.read(&name)?
         } else {
-            TensorData::ones::<f32, _>(tensor.shape.clone()).convert_dtype(tensor.dtype)
+            TensorData::ones::<f32, _>(tensor.shape.clone())
         };
+        if is_temperature(&name, &names) {
+            check_temperature(&name, &data, file.path())?;
+        }
+        data = data.convert_dtype(tensor.dtype);
         data.shape = tensor.shape.clone();
         let path = name.split('.').map(str::to_owned).collect();
         snapshots.push(TensorSnapshot::from_data(data, path, Vec::new(), ParamId::new()));
     }
     let result = module.apply(snapshots, None, Some(Box::new(PyTorchToBurnAdapter)), true);
-    debug_assert!(result.errors.is_empty() && result.missing.is_empty(), "{result}");
-    Ok(())
+    if result.errors.is_empty() && result.missing.is_empty() {
+        Ok(())
+    } else {
+        Err(StoreError::format(file.path(), "tensors that Burn takes", result))
+    }
+}
+
+/// Whether a tensor is the temperature of a head.
+fn is_temperature(name: &str, names: &[String]) -> bool {
+    let sibling = |field: &str| format!("{}{field}", name.trim_end_matches(TEMPERATURE));
+    last_part(name) == TEMPERATURE && IN_HEADS.iter().any(|field| names.contains(&sibling(field)))
+}
+
+fn check_temperature(name: &str, data: &TensorData, path: &Path) -> Result<(), StoreError> {
+    match data.iter::<f32>().find(|value| !(value.is_finite() && *value > 0.0)) {
+        None => Ok(()),
+        Some(value) => Err(StoreError::format(
+            path,
+            "a positive temperature",
+            format_args!("{name} is {value}"),
+        )),
+    }
 }
 
 fn last_part(name: &str) -> &str {

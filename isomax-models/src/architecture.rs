@@ -3,12 +3,11 @@ use core::str::FromStr;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, backend::Backend};
-use isomax_burn::{Head, HeadKind, UnknownName};
+use isomax_burn::{HeadKind, UnknownName};
 use serde::{Deserialize, Serialize};
 
-use crate::image_backbone::{Stages, image_backbone};
+use crate::image_backbone::{Frame, Stages, image_backbone};
 use crate::{
     CifarResNet, CifarResNetConfig, DenseNetBc, DenseNetBcConfig, ResNet, ResNetConfig, Stem,
     WideResNet, WideResNetConfig,
@@ -249,16 +248,8 @@ impl<B: Backend> Stages<B> for Model<B> {
         self.inner().stages(images, show)
     }
 
-    fn first_conv(&self) -> &Conv2d<B> {
-        self.inner().first_conv()
-    }
-
-    fn total_stride(&self) -> usize {
-        self.inner().total_stride()
-    }
-
-    fn classifier(&self) -> &Head<B> {
-        self.inner().classifier()
+    fn frame(&self) -> Frame<'_, B> {
+        self.inner().frame()
     }
 }
 

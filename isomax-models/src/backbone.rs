@@ -37,6 +37,53 @@ use isomax_burn::Head;
 /// };
 /// assert_eq!(mlp.forward(Tensor::zeros([4, 20], &device)).dims(), [4, 10]);
 /// ```
+///
+/// A convolutional network, and a function that takes it and every network of this crate:
+///
+/// ```
+/// use burn::nn::conv::{Conv2d, Conv2dConfig};
+/// use burn::prelude::*;
+/// use burn::tensor::activation::relu;
+/// use isomax_burn::{Head, HeadConfig, HeadKind};
+/// use isomax_models::layers::{convolve, global_average};
+/// use isomax_models::{Backbone, CifarResNetConfig};
+///
+/// #[derive(Module, Debug)]
+/// struct Cnn<B: Backend> {
+///     conv: Conv2d<B>,
+///     head: Head<B>,
+/// }
+///
+/// impl<B: Backend> Backbone<B> for Cnn<B> {
+///     type Input = Tensor<B, 4>;
+///
+///     fn forward_features(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+///         global_average(relu(convolve(&self.conv, images)))
+///     }
+///
+///     fn head(&self) -> &Head<B> {
+///         &self.head
+///     }
+/// }
+///
+/// fn classes<B: Backend>(
+///     model: &impl Backbone<B, Input = Tensor<B, 4>>,
+///     images: Tensor<B, 4>,
+/// ) -> Tensor<B, 1, Int> {
+///     model.forward(images).argmax(1).squeeze_dim(1)
+/// }
+///
+/// # type B = burn::backend::Flex;
+/// # let device = Default::default();
+/// let cnn = Cnn::<B> {
+///     conv: Conv2dConfig::new([3, 32], [3, 3]).init(&device),
+///     head: HeadConfig::new(HeadKind::IsoMaxPlus, 32, 10).init(&device),
+/// };
+/// let resnet = CifarResNetConfig::new(20, 10).init::<B>(&device);
+/// let images = Tensor::zeros([4, 3, 32, 32], &device);
+/// assert_eq!(classes(&cnn, images.clone()).dims(), [4]);
+/// assert_eq!(classes(&resnet, images).dims(), [4]);
+/// ```
 pub trait Backbone<B: Backend> {
     /// A batch of inputs.
     type Input;

@@ -6,7 +6,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
-use crate::image_backbone::{Stages, image_backbone};
+use crate::image_backbone::{Frame, Stages, image_backbone};
 use crate::layers::{
     BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, average_2x2, concat_channels, conv3x3,
     convolve,
@@ -135,16 +135,9 @@ impl<B: Backend> Stages<B> for DenseNetBc<B> {
         maps
     }
 
-    fn first_conv(&self) -> &Conv2d<B> {
-        &self.conv1
-    }
-
-    fn total_stride(&self) -> usize {
-        4
-    }
-
-    fn classifier(&self) -> &Head<B> {
-        &self.classifier
+    fn frame(&self) -> Frame<'_, B> {
+        let total_stride = 4;
+        Frame { first_conv: &self.conv1, total_stride, classifier: &self.classifier }
     }
 }
 

@@ -31,25 +31,29 @@ pub enum ImageShapeError {
     },
 }
 
+/// What the networks have around their stages.
+pub(crate) struct Frame<'a, B: Backend> {
+    /// The convolution that takes the images.
+    pub first_conv: &'a Conv2d<B>,
+    /// How often the last feature maps are smaller than the images, along each side.
+    pub total_stride: usize,
+    /// The last layer.
+    pub classifier: &'a Head<B>,
+}
+
 /// A network for images, seen as stages of feature maps that a global average and a head follow.
 pub(crate) trait Stages<B: Backend> {
     /// Computes the last feature maps, and shows those of each stage on the way, the last included.
     fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4>;
 
-    /// The convolution that takes the images.
-    fn first_conv(&self) -> &Conv2d<B>;
-
-    /// How often the last feature maps are smaller than the images, along each side.
-    fn total_stride(&self) -> usize;
-
-    /// The last layer.
-    fn classifier(&self) -> &Head<B>;
+    /// What lies around the stages.
+    fn frame(&self) -> Frame<'_, B>;
 
     /// See the inherent method of the networks.
     fn check(&self, shape: [usize; 4]) -> Result<(), ImageShapeError> {
         let [batch_size, channels, height, width] = shape;
-        let expected = self.first_conv().weight.dims()[1];
-        let min = self.total_stride();
+        let frame = self.frame();
+        let (expected, min) = (frame.first_conv.weight.dims()[1], frame.total_stride);
         if channels != expected {
             Err(ImageShapeError::Channels { shape, expected })
         } else if height.min(width) < min {
@@ -91,8 +95,7 @@ macro_rules! image_backbone {
                 &self,
                 images: burn::tensor::Tensor<B, 4>,
             ) -> burn::tensor::Tensor<B, 2> {
-                use crate::image_backbone::Stages;
-                self.classifier().forward(self.forward_features(images))
+                self.head().forward(self.forward_features(images))
             }
 
             /// Computes the feature vectors: the global average of the last feature maps.
@@ -137,7 +140,7 @@ macro_rules! image_backbone {
 
             /// The last layer.
             pub fn head(&self) -> &isomax_burn::Head<B> {
-                crate::image_backbone::Stages::classifier(self)
+                crate::image_backbone::Stages::frame(self).classifier
             }
 
             /// Tells whether the network takes images of a shape

@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 use serde::{Deserialize, Serialize};
 
-use crate::image_backbone::{Stages, image_backbone};
+use crate::image_backbone::{Frame, Stages, image_backbone};
 use crate::layers::{
     BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, conv7x7, convolve,
 };
@@ -136,16 +136,9 @@ impl<B: Backend> Stages<B> for ResNet<B> {
         maps
     }
 
-    fn first_conv(&self) -> &Conv2d<B> {
-        &self.conv1
-    }
-
-    fn total_stride(&self) -> usize {
-        if self.maxpool.is_some() { 32 } else { 8 }
-    }
-
-    fn classifier(&self) -> &Head<B> {
-        &self.classifier
+    fn frame(&self) -> Frame<'_, B> {
+        let total_stride = if self.maxpool.is_some() { 32 } else { 8 };
+        Frame { first_conv: &self.conv1, total_stride, classifier: &self.classifier }
     }
 }
 

@@ -131,7 +131,9 @@ def weights():
     for name, contents in files.items():
         torch.save(contents, FOLDER / f"{name}.pth")
     torch.save(state, FOLDER / "protocol4.pth", pickle_protocol=4)
-    torch.save(state, FOLDER / "legacy.pth", _use_new_zipfile_serialization=False)
+    old = {"legacy": state, "legacy_checkpoint": {**checkpoint, "state_dict": strided}}
+    for name, contents in old.items():
+        torch.save(contents, FOLDER / f"{name}.pth", _use_new_zipfile_serialization=False)
     (FOLDER / "bare_pickle.pth").write_bytes(pickle.dumps({"a": 1}))
 
 

@@ -214,10 +214,22 @@ fn what_is_no_state_dict_is_named() {
     assert!(error.contains("fixtures"), "{error}");
 }
 
+/// The format before PyTorch 1.6: pickles and storages one after the other.
 #[test]
-fn files_of_old_pytorch_are_refused_by_name() {
-    let error = refused(network::<Flex>().load_pytorch(fixture("legacy.pth")));
-    assert!(error.contains("older than 1.6"), "{error}");
+fn old_files_load_and_are_checked() {
+    for name in ["legacy.pth", "legacy_checkpoint.pth"] {
+        let mut network = network::<Flex>();
+        network.load_pytorch(fixture(name)).expect(name);
+        has_the_logits_of_pytorch(&network, 1e-5);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("short");
+    let whole = fs::read(fixture("legacy.pth")).unwrap();
+    for part in 0..50 {
+        fs::write(&path, &whole[..whole.len() * part / 50]).unwrap();
+        let error = refused(network::<Flex>().load_pytorch(&path));
+        assert!(error.contains("short: expected a file of torch.save"), "{error}");
+    }
 }
 
 #[test]
@@ -450,7 +462,7 @@ proptest! {
     /// Any damage to a file is an error or harmless, never a panic.
     #[test]
     fn damage_never_panics(
-        name in prop::sample::select(vec!["plain.pth", "nested_model.pth", "channels_last.pth"]),
+        name in prop::sample::select(vec!["plain.pth", "channels_last.pth", "legacy.pth"]),
         place in any::<prop::sample::Index>(),
         flip in 1_u8..,
     ) {

@@ -40,6 +40,7 @@ mod pickle;
 mod pytorch;
 mod record;
 mod safetensors;
+mod storages;
 mod tensors;
 
 pub use error::{Mismatch, ShapeMismatch, StoreError};
@@ -48,7 +49,7 @@ pub use record::{load_record, save_record};
 use pytorch::PytorchFile;
 use safetensors::SafetensorsFile;
 
-/// Loads a state dict that PyTorch 1.6 or newer saved: as it is, with the prefix `module.` of
+/// Loads a state dict that `torch.save` of any version wrote: as it is, with the prefix `module.` of
 /// `DataParallel`, or in a checkpoint under `state_dict`, `model`, `model_state_dict` or `net`.
 ///
 /// Nothing in the file is executed: functions that its pickle names are read as names. Tensors may

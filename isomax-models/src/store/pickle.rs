@@ -39,18 +39,23 @@ pub(crate) struct Pickle {
 }
 
 impl Pickle {
-    /// Reads one pickle of any protocol from the start of `bytes`.
+    /// Reads the pickle, of any protocol, that `bytes` start with, and tells how many bytes it has.
     ///
     /// # Errors
     ///
     /// What is wrong with the bytes, in words.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<(Self, usize), String> {
         Machine { bytes, ..Machine::default() }.run()
     }
 
     /// The value that the pickle stands for.
     pub fn root(&self) -> &Node {
         &self.nodes[self.root]
+    }
+
+    /// All values, in the order in which they were made.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     /// The value at a place.
@@ -133,7 +138,7 @@ struct Machine<'a> {
 const DICTS: [&str; 2] = ["collections.OrderedDict", "collections.defaultdict"];
 
 impl Machine<'_> {
-    fn run(mut self) -> Result<Pickle, String> {
+    fn run(mut self) -> Result<(Pickle, usize), String> {
         loop {
             let opcode = self.take(1)?[0];
             match opcode {
@@ -142,7 +147,7 @@ impl Machine<'_> {
                 0x95 => drop(self.take(8)?),
                 b'.' => {
                     let root = self.pop()?;
-                    return Ok(Pickle { nodes: self.nodes, root });
+                    return Ok((Pickle { nodes: self.nodes, root }, self.position));
                 }
                 b'(' => self.marks.push(self.stack.len()),
                 b'0' => drop(self.pop()?),
@@ -444,12 +449,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(bytes: &[u8]) -> Result<Pickle, String> {
+        Ok(Pickle::parse(bytes)?.0)
+    }
+
     #[test]
     fn functions_are_named_and_never_called() -> Result<(), String> {
         // pickle.dumps of an object whose __reduce__ is (os.system, ("true",)), protocol 2.
-        let pickle = Pickle::parse(
-            b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03.",
-        )?;
+        let pickle =
+            parse(b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03.")?;
         let (function, arguments) = pickle.call(pickle.root()).ok_or("no call")?;
         assert_eq!(function, "posix.system");
         assert_eq!(arguments, [&Node::Text("true".to_owned())]);
@@ -466,7 +474,7 @@ mod tests {
             b"\x80\x04\x95 \x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94K\x01M,\x01J\xf9\xff\xff\xff\x87\x94\x8c\x01b\x94]\x94\x8a\x06\x00\x00\x00\x00\x00\x01au.",
         ];
         for bytes in protocols {
-            let pickle = Pickle::parse(bytes)?;
+            let pickle = parse(bytes)?;
             let entries = pickle.entries(pickle.root()).ok_or("no dictionary")?;
             assert_eq!(entries.keys().copied().collect::<Vec<_>>(), ["a", "b"]);
             let numbers = [Node::Int(1), Node::Int(300), Node::Int(-7)];
@@ -481,12 +489,12 @@ mod tests {
         let mut nested = vec![b')'];
         nested.extend(std::iter::repeat_n(0x85, 1_000_000));
         nested.push(b'.');
-        assert_eq!(Pickle::parse(&nested)?.nodes.len(), 1_000_001);
+        assert_eq!(parse(&nested)?.nodes.len(), 1_000_001);
         // Each tuple holds the one before twice.
         let mut doubled = vec![b')'];
         doubled.extend([b'2', 0x86].repeat(1_000));
         doubled.push(b'.');
-        assert_eq!(Pickle::parse(&doubled)?.nodes.len(), 1_001);
+        assert_eq!(parse(&doubled)?.nodes.len(), 1_001);
         Ok(())
     }
 
@@ -499,17 +507,14 @@ mod tests {
             [b"ccollections\nOrderedDict\nq\x00](".to_vec(), b"NN\x86".repeat(5_000)].concat();
         let list = [list, b"e\x85q\x01".to_vec(), b"h\x00h\x01R".repeat(1_000), b".".to_vec()];
         for pickle in [global, list.concat()] {
-            assert_eq!(
-                Pickle::parse(&pickle).err().as_deref(),
-                Some("it copies more than it holds")
-            );
+            assert_eq!(parse(&pickle).err().as_deref(), Some("it copies more than it holds"));
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Pickle::parse(&bytes);
+            let _ = parse(&bytes);
         }
 
         /// Bytes that are instructions more often than not get further.
@@ -520,7 +525,7 @@ mod tests {
                 0..200,
             )
         ) {
-            if let Ok(pickle) = Pickle::parse(&instructions) {
+            if let Ok(pickle) = parse(&instructions) {
                 pickle.describe(pickle.root());
                 pickle.entries(pickle.root());
                 pickle.call(pickle.root());

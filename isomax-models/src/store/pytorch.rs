@@ -1,26 +1,17 @@
-//! Files of `torch.save`: a ZIP archive of a pickle, which describes tensors, and of their values.
+//! Files of `torch.save`: a pickle, which describes tensors, and storages, which hold their values.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bytes, DType, TensorData};
-use zip::ZipArchive;
-use zip::result::ZipError;
 
 use super::StoreError;
 use super::pickle::{Node, Pickle};
+use super::storages::Storages;
 use super::tensors::TensorFile;
 
-const EXPECTED: &str = "a file of torch.save (PyTorch 1.6 or newer)";
-
-/// How files before PyTorch 1.6 begin: a pickled number.
-const OLD_MAGIC: [u8; 14] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
-
-/// Largest pickle that is read, in bytes. Networks of a billion parameters have less than one million;
-/// the values of a hostile one would fill some forty times its size in memory.
-const MAX_PICKLE: usize = 16 << 20;
+const EXPECTED: &str = "a file of torch.save";
 
 /// Keys under which training programs keep the state dict, beside optimizers and epochs.
 const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
@@ -41,52 +32,20 @@ struct Description {
 /// A state dict in a file.
 pub(super) struct PytorchFile {
     path: PathBuf,
-    archive: ZipArchive<BufReader<File>>,
-    /// Folder of all entries in the archive, with its slash.
-    folder: String,
+    storages: Storages,
     tensors: BTreeMap<String, Description>,
-    /// The storage that was read last: tensors may share one.
-    storage: (String, Vec<u8>),
 }
 
 impl PytorchFile {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let io_error = |error| StoreError::io(path, error);
-        let mut file = BufReader::new(File::open(path).map_err(io_error)?);
-        if file.fill_buf().map_err(io_error)?.starts_with(&OLD_MAGIC) {
-            let found = "it is of a version older than 1.6, or saved in that format; load it in \
-                         PyTorch and save it again";
-            return Err(StoreError::format(path, EXPECTED, found));
-        }
-        let mut archive = ZipArchive::new(file).map_err(|error| {
-            StoreError::format(path, EXPECTED, format_args!("it is no whole ZIP archive: {error}"))
-        })?;
-        let pickle_name = archive
-            .file_names()
-            .find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"))
-            .ok_or_else(|| StoreError::format(path, EXPECTED, "the archive has no data.pkl"))?
-            .to_owned();
-        let folder = pickle_name.trim_end_matches("data.pkl").to_owned();
-        let damaged = |error: String| StoreError::format(path, EXPECTED, error);
-        let order = format!("{folder}byteorder");
-        if archive.index_for_name(&order).is_some()
-            && read_entry(&mut archive, &order).map_err(damaged)?.trim_ascii() != b"little"
-        {
-            return Err(damaged("its numbers are not little-endian".to_owned()));
-        }
-        let pickle = read_entry(&mut archive, &pickle_name).map_err(damaged)?;
-        if pickle.len() > MAX_PICKLE {
-            return Err(damaged(format!(
-                "data.pkl has {} bytes, more than any network's",
-                pickle.len()
-            )));
-        }
-        let pickle = Pickle::parse(&pickle)
-            .map_err(|error| damaged(format!("data.pkl is no pickle: {error}")))?;
-        let tensors = describe_state_dict(&pickle)
-            .map_err(|found| StoreError::NotAStateDict { path: path.to_owned(), found })?;
+        let file = File::open(path).map_err(|error| StoreError::io(path, error))?;
+        let (pickle, storages) =
+            Storages::open(file).map_err(|found| StoreError::format(path, EXPECTED, found))?;
         let path = path.to_owned();
-        Ok(Self { path, archive, folder, tensors, storage: Default::default() })
+        match describe_state_dict(&pickle) {
+            Ok(tensors) => Ok(Self { path, storages, tensors }),
+            Err(found) => Err(StoreError::NotAStateDict { path, found }),
+        }
     }
 }
 
@@ -108,28 +67,9 @@ impl TensorFile for PytorchFile {
         if !tensor.dtype.is_float() {
             return Err(error(format!("it holds {:?}, no real numbers", tensor.dtype)));
         }
-        if self.storage.0 != tensor.storage {
-            let entry = format!("{}data/{}", self.folder, tensor.storage);
-            let values = read_entry(&mut self.archive, &entry).map_err(error)?;
-            self.storage = (tensor.storage.clone(), values);
-        }
-        tensor.gather(&self.storage.1).map_err(error)
+        let storage = self.storages.read(&tensor.storage).map_err(error)?;
+        tensor.gather(storage).map_err(error)
     }
-}
-
-/// Reads an entry that is stored as it is, which all of PyTorch's are: what is read can then never
-/// be larger than the file.
-fn read_entry(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Vec<u8>, String> {
-    let mut entry = archive.by_name(name).map_err(|error| match error {
-        ZipError::FileNotFound => format!("the archive has no {name}"),
-        error => format!("{name}: {error}"),
-    })?;
-    if entry.compression() != zip::CompressionMethod::Stored {
-        return Err(format!("{name} is compressed"));
-    }
-    let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
-    Ok(bytes)
 }
 
 /// Finds the tensors of a state dict, as it is or nested in a checkpoint, by their names without
@@ -210,7 +150,10 @@ fn to_size(node: &Node) -> Option<usize> {
 }
 
 /// The type of the values and the name of a storage, `("storage", type, name, device, length)`.
-fn describe_storage<'a>(pickle: &'a Pickle, node: &Node) -> Result<(DType, &'a str), String> {
+pub(super) fn describe_storage<'a>(
+    pickle: &'a Pickle,
+    node: &Node,
+) -> Result<(DType, &'a str), String> {
     let id = if let Node::Persistent(id) = node { pickle.items(pickle.get(*id)) } else { None };
     let Some([_, Node::Global(kind), Node::Text(name), ..]) = id.as_deref() else {
         return Err("a tensor without storage".to_owned());
@@ -321,10 +264,13 @@ mod tests {
 
     fn pickle_of(name: &str) -> Vec<u8> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-        let file = BufReader::new(File::open(path).expect("a fixture"));
-        let mut archive = ZipArchive::new(file).expect("an archive");
-        let name = archive.file_names().find(|name| name.ends_with("data.pkl")).map(str::to_owned);
-        read_entry(&mut archive, &name.expect("a pickle")).expect("a stored entry")
+        let mut archive =
+            zip::ZipArchive::new(File::open(path).expect("a file")).expect("an archive");
+        let folder = name.trim_end_matches(".pth");
+        let mut bytes = Vec::new();
+        let mut entry = archive.by_name(&format!("{folder}/data.pkl")).expect("a pickle");
+        std::io::Read::read_to_end(&mut entry, &mut bytes).expect("a stored entry");
+        bytes
     }
 
     #[test]
@@ -333,7 +279,7 @@ mod tests {
         let of = |name: &[u8], sizes: &[u8]| {
             let head = [b"}Vx\n".as_slice(), tensor, b"V", name, b"\nVcpu\nK\x01tQK\x00("].concat();
             let pickle = [head, sizes.to_vec(), b"t(".to_vec(), sizes.to_vec(), b"ttRs.".to_vec()];
-            describe_state_dict(&Pickle::parse(&pickle.concat()).expect("a pickle"))
+            describe_state_dict(&Pickle::parse(&pickle.concat()).expect("a pickle").0)
         };
         assert!(of(b"0", b"K\x01").is_ok());
         assert!(of(&[b'0'; 300], b"K\x01").is_err_and(|error| error.contains("endless name")));
@@ -356,7 +302,7 @@ mod tests {
                 let place = place.index(bytes.len());
                 bytes[place] = value;
             }
-            if let Ok(pickle) = Pickle::parse(&bytes)
+            if let Ok((pickle, _)) = Pickle::parse(&bytes)
                 && let Ok(tensors) = describe_state_dict(&pickle)
             {
                 for tensor in tensors.values() {

@@ -90,7 +90,8 @@ macro_rules! image_backbone {
             ///
             /// # Panics
             ///
-            /// If [`check_images`](Self::check_images) refuses the images.
+            /// If [`check_images`](Self::check_images) refuses the images; with gradients also if there
+            /// is a single image so small that a batch normalisation sees one pixel of it.
             pub fn forward(
                 &self,
                 images: burn::tensor::Tensor<B, 4>,
@@ -107,7 +108,8 @@ macro_rules! image_backbone {
             ///
             /// # Panics
             ///
-            /// If [`check_images`](Self::check_images) refuses the images.
+            /// If [`check_images`](Self::check_images) refuses the images; with gradients also if there
+            /// is a single image so small that a batch normalisation sees one pixel of it.
             pub fn forward_features(
                 &self,
                 images: burn::tensor::Tensor<B, 4>,
@@ -127,7 +129,8 @@ macro_rules! image_backbone {
             ///
             /// # Panics
             ///
-            /// If [`check_images`](Self::check_images) refuses the images.
+            /// If [`check_images`](Self::check_images) refuses the images; with gradients also if there
+            /// is a single image so small that a batch normalisation sees one pixel of it.
             pub fn forward_layers(
                 &self,
                 images: burn::tensor::Tensor<B, 4>,

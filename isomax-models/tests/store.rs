@@ -394,12 +394,44 @@ fn records_come_back_and_are_checked() {
         let error = refused(store::load_record(&mut second, &path));
         assert!(error.contains("dtype"), "{error}");
     }
+    // What Burn itself panics at, and what would fill the memory or the stack.
+    let id = bytes.windows(4).position(|window| window == b"\xa2id\xad").unwrap() + 3;
+    let long_id = [&bytes[..id], b"\xd9\x24", &[b'0'; 36], &bytes[id + 14..]].concat();
+    fs::write(&path, long_id).unwrap();
+    let error = refused(store::load_record(&mut second, &path));
+    assert!(error.contains("id '0000"), "{error}");
+    let many = [b"\x81\xa4item\xdd\x00\xff\xff\xff".as_slice(), &[0xc0; 0xff_ffff]].concat();
+    let deep = [b"\x81\xa4item".as_slice(), &[0x91; 100_000]].concat();
+    for hostile in [many, deep] {
+        fs::write(&path, hostile).unwrap();
+        let error = refused(store::load_record(&mut second, &path));
+        assert!(error.contains("expected a full-precision record of Burn"), "{error}");
+    }
     for length in [0, 1, 50, bytes.len() / 2, bytes.len() - 1] {
         fs::write(&path, &bytes[..length]).unwrap();
         let error = refused(store::load_record(&mut second, &path));
         assert!(error.contains("record: expected a full-precision record of Burn"), "{error}");
     }
     assert!(values(&first) == values(&second));
+}
+
+/// A bias that the module has no room for is not dropped in silence.
+#[test]
+fn records_with_more_are_refused() {
+    use isomax_models::layers::Conv1x1Config;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record");
+    let device = Default::default();
+    let config = Conv1x1Config::new([2, 3]);
+    let with_bias = config.clone().with_bias(true).init::<Flex>(&device);
+    let mut without = config.init::<Flex>(&device);
+    store::save_record(&with_bias, &path).unwrap();
+    let error = refused(store::load_record(&mut without, &path));
+    assert!(error.ends_with("1 unexpected: bias"), "{error}");
+    let mut with_bias = with_bias;
+    store::save_record(&without, &path).unwrap();
+    let error = refused(store::load_record(&mut with_bias, &path));
+    assert!(error.ends_with("1 missing: bias"), "{error}");
 }
 
 /// What Burn's own recorder writes loads, and the other way round.

@@ -51,9 +51,9 @@ fn conv<B: Backend>(
 /// - maps: `[batch_size, channels_in, height, width]`
 /// - output: `[batch_size, channels_out, …]`, as of the layer
 pub fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-    #[cfg(feature = "flex")]
+    #[cfg(any(feature = "flex", feature = "tch"))]
     if is_plain_3x3(conv) {
-        let output = super::flex::conv3x3(&maps, &conv.weight.val());
+        let output = super::conv3x3::conv3x3(&maps, &conv.weight.val());
         if let Some(output) = output {
             return match &conv.bias {
                 Some(bias) => add_bias(output, bias.val()),
@@ -65,7 +65,7 @@ pub fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4
 }
 
 /// Whether a layer is a 3 × 3 convolution padded by 1, with nothing else set.
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "tch"))]
 fn is_plain_3x3<B: Backend>(conv: &Conv2d<B>) -> bool {
     let by_one = PaddingConfig2d::Explicit(1, 1, 1, 1);
     conv.kernel_size == [3, 3]

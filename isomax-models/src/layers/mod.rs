@@ -1,13 +1,13 @@
 //! The layers that the networks are made of, with PyTorch's names, semantics and initialisation.
 //!
-//! They use public operations of Burn, in the formulations that are fast on its processor backends. With the feature `flex`, 3 × 3 convolutions have gradients of their own
-//! on that backend.
+//! They use public operations of Burn, in the formulations that are fast on its processor backends. With the
+//! features `flex` and `tch`, 3 × 3 convolutions have gradients of their own on those backends.
 
 mod batch_norm;
 mod concat;
 mod conv;
-#[cfg(feature = "flex")]
-mod flex;
+#[cfg(any(feature = "flex", feature = "tch"))]
+mod conv3x3;
 mod pool;
 mod rows;
 

@@ -41,15 +41,17 @@ pub fn average_2x2<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 4> {
     let is_even = full_height % 2 == 0 && full_width % 2 == 0;
     let maps = if is_even { maps } else { maps.slice(s![.., .., ..2 * height, ..2 * width]) };
     let pairs_of_lines = maps.reshape([batch_size * channels * height, 4 * width]);
-    let pooling = pooling_matrix(width, &pairs_of_lines.device());
+    let pooling = pooling_matrix(width, &pairs_of_lines);
     pairs_of_lines.matmul(pooling).reshape([batch_size, channels, height, width])
 }
 
-/// `[4 · width, width]`: from two lines of `2 · width` pixels to one line of means.
-fn pooling_matrix<B: Backend>(width: usize, device: &B::Device) -> Tensor<B, 2> {
+/// `[4 · width, width]`, of the type of the maps: from two lines of `2 · width` pixels to one line of
+/// means.
+fn pooling_matrix<B: Backend>(width: usize, like: &Tensor<B, 2>) -> Tensor<B, 2> {
     let mut values = vec![0.0_f32; 4 * width * width];
     for pixel in 0..4 * width {
         values[pixel * width + (pixel % (2 * width)) / 2] = 0.25;
     }
-    Tensor::from_data(TensorData::new(values, [4 * width, width]), device)
+    let values = TensorData::new(values, [4 * width, width]);
+    Tensor::from_data(values, (&like.device(), like.dtype()))
 }

@@ -1,12 +1,12 @@
 //! Weights in files: of PyTorch, of the safetensors library, and Burn's own records.
 //!
 //! The networks of this crate have these functions as methods; here they take any module of Burn.
-//! Tensors are matched by PyTorch's names, which for a module are the names of its fields, and in
+//! In files of PyTorch and safetensors, tensors are matched by PyTorch's names, which for a module are the names of its fields, and in
 //! PyTorch's layouts: the weights of [`nn::Linear`](burn::nn::Linear) are transposed on the way.
 //!
 //! Loading is strict. A tensor that is missing, unexpected or of another shape is a
-//! [`StoreError::Mismatch`] that lists all of them, and the module is then as it was. Two names are
-//! treated apart:
+//! [`StoreError::Mismatch`] that lists all of them, and the module is then as it was. A record must fit
+//! the module exactly; in the other formats two names are treated apart:
 //!
 //! - `num_batches_tracked`, a counter of PyTorch's batch normalisation, is ignored
 //! - the `temperature` of a head of [`isomax_burn`], which networks of PyTorch need not have, may be
@@ -15,8 +15,8 @@
 //! Clones of a module share their running statistics in Burn, so that loading into one changes those of
 //! the other.
 //!
-//! Values are converted to the type that the module computes in, so that half and double precision
-//! load as well.
+//! Values of the other formats are converted to the type that the module computes in, so that half and
+//! double precision load as well.
 //!
 //! ```no_run
 //! use burn::backend::Flex;
@@ -49,7 +49,7 @@ pub use record::{load_record, save_record};
 use pytorch::PytorchFile;
 use safetensors::SafetensorsFile;
 
-/// Loads a state dict that `torch.save` of any version wrote: as it is, with the prefix `module.` of
+/// Loads a state dict that `torch.save` wrote, of PyTorch 0.4 or newer: as it is, with the prefix `module.` of
 /// `DataParallel`, or in a checkpoint under `state_dict`, `model`, `model_state_dict` or `net`.
 ///
 /// Nothing in the file is executed: functions that its pickle names are read as names. Tensors may

@@ -324,8 +324,8 @@ impl Machine<'_> {
         let makes_dict =
             matches!(&self.nodes[function], Node::Global(name) if DICTS.contains(&name.as_str()));
         if makes_dict {
+            self.charge(self.items_of(arguments).map_or(0, <[Place]>::len))?;
             let entries = self.entries_of(arguments).unwrap_or_default();
-            self.charge(entries.len())?;
             self.push(Node::Dict(entries));
         } else {
             self.push(Node::Call { function, arguments });
@@ -333,17 +333,21 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// The entries of `OrderedDict([(key, value), …])`.
-    fn entries_of(&self, arguments: Place) -> Option<Vec<(Place, Place)>> {
+    /// The pairs of `OrderedDict([(key, value), …])`.
+    fn items_of(&self, arguments: Place) -> Option<&[Place]> {
         let Node::Tuple(arguments) = &self.nodes[arguments] else { return None };
-        let (Node::List(items) | Node::Tuple(items)) = &self.nodes[*arguments.first()?] else {
-            return None;
-        };
+        match &self.nodes[*arguments.first()?] {
+            Node::List(items) | Node::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    fn entries_of(&self, arguments: Place) -> Option<Vec<(Place, Place)>> {
         let pair = |item: &Place| match &self.nodes[*item] {
             Node::Tuple(pair) | Node::List(pair) => Some((*pair.first()?, *pair.get(1)?)),
             _ => None,
         };
-        items.iter().map(pair).collect()
+        self.items_of(arguments)?.iter().map(pair).collect()
     }
 
     fn extend_list(&mut self, items: Vec<Place>) -> Result<(), String> {

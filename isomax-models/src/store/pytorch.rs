@@ -98,6 +98,9 @@ fn describe_state_dict(pickle: &Pickle) -> Result<BTreeMap<String, Description>,
         return Err(format!("a dictionary with {} for a name", pickle.describe(key)));
     }
     let state_dict = pickle.entries(state_dict).unwrap_or_default();
+    if state_dict.len() > MAX_TENSORS {
+        return Err(format!("a dictionary of {} entries", state_dict.len()));
+    }
     let prefix = "module.";
     let is_parallel = state_dict.keys().all(|name| name.starts_with(prefix));
     let describe = |(name, value): (&str, &Node)| {
@@ -110,7 +113,9 @@ fn describe_state_dict(pickle: &Pickle) -> Result<BTreeMap<String, Description>,
 }
 
 const REBUILDS: [&str; 2] = ["torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"];
-/// Longest name of a storage, which are numbers; the same long one may stand in many tensors.
+/// Most tensors of a network, far beyond any; the same one may stand under many names.
+const MAX_TENSORS: usize = 100_000;
+/// Longest name of a storage or of its type, which are short; the same long one may stand in many tensors.
 const MAX_NAME: usize = 255;
 const PARAMETER: &str = "torch._utils._rebuild_parameter";
 
@@ -131,9 +136,6 @@ fn describe_tensor(pickle: &Pickle, node: &Node) -> Result<Description, String> 
         return Err("a tensor without shape and strides".to_owned());
     };
     let (dtype, storage) = describe_storage(pickle, storage)?;
-    if storage.len() > MAX_NAME {
-        return Err("a tensor whose storage has an endless name".to_owned());
-    }
     let sizes =
         |node| -> Option<Vec<usize>> { pickle.items(node)?.into_iter().map(to_size).collect() };
     match (to_size(offset), sizes(shape), sizes(strides)) {
@@ -158,6 +160,12 @@ pub(super) fn describe_storage<'a>(
     let Some([_, Node::Global(kind), Node::Text(name), ..]) = id.as_deref() else {
         return Err("a tensor without storage".to_owned());
     };
+    if kind.len().max(name.len()) > MAX_NAME {
+        return Err("a tensor whose storage has an endless name".to_owned());
+    }
+    if let Some(Node::Tuple(_)) = id.as_deref().and_then(|id| id.get(5)) {
+        return Err("a tensor in a view of a storage, as before PyTorch 0.4".to_owned());
+    }
     let dtype = match kind.strip_prefix("torch.") {
         Some("FloatStorage") => DType::F32,
         Some("DoubleStorage") => DType::F64,

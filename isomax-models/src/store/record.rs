@@ -1,5 +1,6 @@
 //! Burn's own records in full precision: named MessagePack, what Burn's Learner writes as well.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -10,8 +11,7 @@ use burn::module::{Module, ParamId};
 use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use burn::tensor::backend::Backend;
 use isomax_burn::atomic_file;
-use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::error::{Mismatch, ShapeMismatch, StoreError};
 use super::tensors::settle;
@@ -50,11 +50,8 @@ pub fn load_record<B: Backend, M: Module<B>>(
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(|error| StoreError::io(path, error))?;
     // Burn takes other shapes as they come and panics at other lengths: look before loading.
-    let outline = |bytes: &[u8]| -> Result<Outline, StoreError> {
-        let file: RecordFile = rmp_serde::from_slice(bytes)
-            .map_err(|error| StoreError::format(path, EXPECTED, error))?;
-        Ok(file.item)
-    };
+    let outline =
+        |bytes| Outline::read(bytes).map_err(|error| StoreError::format(path, EXPECTED, error));
     let mut mismatch = Mismatch::default();
     compare(&outline(&to_bytes(module, path)?)?, &outline(&bytes)?, "", &mut mismatch);
     if !mismatch.is_empty() {
@@ -73,12 +70,6 @@ fn to_bytes<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<Vec<u8>
         .map_err(|error| StoreError::format(path, EXPECTED, error))
 }
 
-/// What Burn writes: its version beside the record.
-#[derive(Deserialize)]
-struct RecordFile {
-    item: Outline,
-}
-
 /// What a record says of fields, lengths and shapes, without its values.
 #[derive(Debug, PartialEq)]
 enum Outline {
@@ -88,6 +79,29 @@ enum Outline {
     Bytes(usize),
     List(Vec<Outline>),
     Fields(BTreeMap<String, Outline>),
+}
+
+/// Most values of a record, some dozens for each tensor; a hostile one of a few bytes each would fill
+/// many times its size in memory.
+const MAX_VALUES: usize = 1_000_000;
+
+/// Deepest nesting of a record, some ten for most networks; each level takes of the stack.
+const MAX_DEPTH: usize = 128;
+
+impl Outline {
+    /// The outline of the record in a file, which has Burn's version beside it.
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let left = Cell::new(MAX_VALUES);
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+        deserializer.set_max_depth(MAX_DEPTH);
+        let file = OutlineVisitor { left: &left }.deserialize(&mut deserializer);
+        match file.map_err(|error| error.to_string())? {
+            Self::Fields(mut fields) => {
+                fields.remove("item").ok_or_else(|| "there is no record in it".to_owned())
+            }
+            _ => Err("it is no map".to_owned()),
+        }
+    }
 }
 
 /// Notes where a file's outline differs from that of a module.
@@ -133,6 +147,9 @@ fn compare(expected: &Outline, found: &Outline, name: &str, mismatch: &mut Misma
             let (expected, found) = (vec![*expected], vec![*found]);
             mismatch.shapes.push(ShapeMismatch { name, expected, found });
         }
+        (Outline::Value, Outline::Fields(_) | Outline::List(_) | Outline::Bytes(_)) => {
+            mismatch.unexpected.push(name.to_owned());
+        }
         (Outline::Fields(_) | Outline::List(_) | Outline::Bytes(_), other)
             if core::mem::discriminant(expected) != core::mem::discriminant(other) =>
         {
@@ -145,7 +162,9 @@ fn compare(expected: &Outline, found: &Outline, name: &str, mismatch: &mut Misma
 /// Whether Burn reads a text as the identity of a parameter: up to eight bytes in base 32, or, in old
 /// records, a UUID.
 fn is_id(text: &str) -> bool {
-    (text.len() <= 13 || text.len() == 36) && ParamId::try_deserialize(text).is_some()
+    // Longer texts in base 32 overflow in Burn; a UUID is none, by its dashes.
+    let is_short = text.len() <= 13 || (text.len() == 36 && text.as_bytes()[8] == b'-');
+    is_short && ParamId::try_deserialize(text).is_some()
 }
 
 fn numbers(outline: &Outline) -> Vec<usize> {
@@ -157,15 +176,23 @@ fn numbers(outline: &Outline) -> Vec<usize> {
     items.iter().filter_map(number).collect()
 }
 
-impl<'de> Deserialize<'de> for Outline {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OutlineVisitor)
+/// Reads any value, as long as there are not too many.
+#[derive(Clone, Copy)]
+struct OutlineVisitor<'a> {
+    left: &'a Cell<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for OutlineVisitor<'_> {
+    type Value = Outline;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Outline, D::Error> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| de::Error::custom("it holds too many values"))?);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct OutlineVisitor;
-
-impl<'de> Visitor<'de> for OutlineVisitor {
+impl<'de> Visitor<'de> for OutlineVisitor<'_> {
     type Value = Outline;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -210,7 +237,7 @@ impl<'de> Visitor<'de> for OutlineVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Outline, A::Error> {
         let mut outlines = Vec::new();
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             outlines.push(item);
         }
         Ok(Outline::List(outlines))
@@ -218,8 +245,8 @@ impl<'de> Visitor<'de> for OutlineVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Outline, A::Error> {
         let mut fields = BTreeMap::new();
-        while let Some((key, value)) = entries.next_entry()? {
-            fields.insert(key, value);
+        while let Some(key) = entries.next_key()? {
+            fields.insert(key, entries.next_value_seed(self)?);
         }
         Ok(Outline::Fields(fields))
     }

@@ -16,7 +16,7 @@ use super::pytorch::describe_storage;
 const OLD_MAGIC: [u8; 14] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
 /// Largest pickle that is read, in bytes. Networks of a billion parameters have less than one million;
-/// the values of a hostile one would fill some forty times its size in memory.
+/// the values of a hostile one fill many times its size in memory.
 const MAX_PICKLE: usize = 16 << 20;
 
 /// Values of tensors, by the names of their storages.

@@ -25,14 +25,6 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-fn config() -> DenseNetBcConfig {
-    DenseNetBcConfig::new(10, 3).with_growth_rate(2).with_head(HeadKind::IsoMaxPlus)
-}
-
-fn network<B: Backend>() -> DenseNetBc<B> {
-    config().init(&Default::default())
-}
-
 /// The images that `make_fixtures.py` gave the network.
 fn images<B: Backend>() -> Tensor<B, 4> {
     let values = expected().images.into_iter().flatten().flatten().flatten().collect();
@@ -49,24 +41,15 @@ fn expected() -> Expected {
     serde_json::from_str(&fs::read_to_string(fixture("densenet10.json")).unwrap()).unwrap()
 }
 
+mod support;
+
+use support::{config, network, refused, values};
+
 #[track_caller]
 fn has_the_logits_of_pytorch<B: Backend>(network: &DenseNetBc<B>, tolerance: f32) {
     let expected = TensorData::new(expected().logits.concat(), [4, 3]);
     let logits = network.forward(images()).into_data();
     logits.assert_approx_eq::<f32>(&expected, Tolerance::absolute(tolerance));
-}
-
-#[track_caller]
-fn refused<T>(result: Result<T, StoreError>) -> String {
-    result.err().expect("an error").to_string()
-}
-
-/// All values of a network.
-fn values<B: Backend, M: Module<B>>(module: &M) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("values");
-    store::save_safetensors(module, &path).unwrap();
-    fs::read(path).unwrap()
 }
 
 #[test]
@@ -364,95 +347,6 @@ fn files_are_written_whole_or_not_at_all() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-#[test]
-fn records_come_back_and_are_checked() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("record");
-    let device = Default::default();
-    let first = network::<Flex>();
-    store::save_record(&first, &path).unwrap();
-    let mut second = network::<Flex>();
-    store::load_record(&mut second, &path).unwrap();
-    assert!(values(&first) == values(&second));
-
-    let mut deeper = DenseNetBcConfig { depth: 16, ..config() }.init::<Flex>(&device);
-    let error = refused(store::load_record(&mut deeper, &path));
-    assert!(error.contains("missing: ") && error.contains("block1.layer.1"), "{error}");
-    let mut classes = DenseNetBcConfig { num_classes: 7, ..config() }.init::<Flex>(&device);
-    let error = refused(store::load_record(&mut classes, &path));
-    assert!(error.contains("prototypes [3, 4] (expected [7, 4])"), "{error}");
-    let mut head = config().with_head(HeadKind::IsoMax).init::<Flex>(&device);
-    let error = refused(store::load_record(&mut head, &path));
-    assert!(error.contains("classifier.IsoMax"), "{error}");
-
-    let bytes = fs::read(&path).unwrap();
-    let first_type = bytes.windows(4).position(|window| window == b"\xa3F32").unwrap();
-    for other in [b"F64", b"I32", b"F16"] {
-        let mut changed = bytes.clone();
-        changed[first_type + 1..first_type + 4].copy_from_slice(other);
-        fs::write(&path, changed).unwrap();
-        let error = refused(store::load_record(&mut second, &path));
-        assert!(error.contains("dtype"), "{error}");
-    }
-    // What Burn itself panics at, and what would fill the memory or the stack.
-    let id = bytes.windows(4).position(|window| window == b"\xa2id\xad").unwrap() + 3;
-    let long_id = [&bytes[..id], b"\xd9\x24", &[b'0'; 36], &bytes[id + 14..]].concat();
-    fs::write(&path, long_id).unwrap();
-    let error = refused(store::load_record(&mut second, &path));
-    assert!(error.contains("id '0000"), "{error}");
-    let many = [b"\x81\xa4item\xdd\x00\xff\xff\xff".as_slice(), &[0xc0; 0xff_ffff]].concat();
-    let deep = [b"\x81\xa4item".as_slice(), &[0x91; 100_000]].concat();
-    for hostile in [many, deep] {
-        fs::write(&path, hostile).unwrap();
-        let error = refused(store::load_record(&mut second, &path));
-        assert!(error.contains("expected a full-precision record of Burn"), "{error}");
-    }
-    for length in [0, 1, 50, bytes.len() / 2, bytes.len() - 1] {
-        fs::write(&path, &bytes[..length]).unwrap();
-        let error = refused(store::load_record(&mut second, &path));
-        assert!(error.contains("record: expected a full-precision record of Burn"), "{error}");
-    }
-    assert!(values(&first) == values(&second));
-}
-
-/// A bias that the module has no room for is not dropped in silence.
-#[test]
-fn records_with_more_are_refused() {
-    use isomax_models::layers::Conv1x1Config;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("record");
-    let device = Default::default();
-    let config = Conv1x1Config::new([2, 3]);
-    let with_bias = config.clone().with_bias(true).init::<Flex>(&device);
-    let mut without = config.init::<Flex>(&device);
-    store::save_record(&with_bias, &path).unwrap();
-    let error = refused(store::load_record(&mut without, &path));
-    assert!(error.ends_with("1 unexpected: bias"), "{error}");
-    let mut with_bias = with_bias;
-    store::save_record(&without, &path).unwrap();
-    let error = refused(store::load_record(&mut with_bias, &path));
-    assert!(error.ends_with("1 missing: bias"), "{error}");
-}
-
-/// What Burn's own recorder writes loads, and the other way round.
-#[test]
-fn records_are_those_of_burn() {
-    use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder};
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("network.mpk");
-    let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
-    let first = network::<Flex>();
-    // A clone of a network that was never used would draw its own weights.
-    values(&first);
-    first.clone().save_file(&path, &recorder).unwrap();
-    let mut second = network::<Flex>();
-    store::load_record(&mut second, &path).unwrap();
-    assert!(values(&first) == values(&second));
-    store::save_record(&first, &path).unwrap();
-    let third = network::<Flex>().load_file(&path, &recorder, &Default::default()).unwrap();
-    assert!(values(&first) == values(&third));
-}
-
 /// A network that is not of this crate, with a layer whose layout differs from PyTorch's.
 #[derive(Module, Debug)]
 struct Mlp<B: Backend> {
@@ -505,17 +399,5 @@ proptest! {
         let path = folder.path().join("damaged");
         fs::write(&path, bytes).unwrap();
         let _ = network::<Flex>().load_pytorch(&path);
-    }
-
-    #[test]
-    fn damage_to_records_never_panics(place in any::<prop::sample::Index>(), flip in 1_u8..) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("damaged");
-        store::save_record(&network::<Flex>(), &path).unwrap();
-        let mut bytes = fs::read(&path).unwrap();
-        let place = place.index(bytes.len());
-        bytes[place] ^= flip;
-        fs::write(&path, bytes).unwrap();
-        let _ = store::load_record(&mut network::<Flex>(), &path);
     }
 }

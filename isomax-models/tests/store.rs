@@ -21,6 +21,10 @@ use isomax_models::{
 use proptest::prelude::*;
 use serde::Deserialize;
 
+mod support;
+
+use support::{config, network, refused, values};
+
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
@@ -40,10 +44,6 @@ struct Expected {
 fn expected() -> Expected {
     serde_json::from_str(&fs::read_to_string(fixture("densenet10.json")).unwrap()).unwrap()
 }
-
-mod support;
-
-use support::{config, network, refused, values};
 
 #[track_caller]
 fn has_the_logits_of_pytorch<B: Backend>(network: &DenseNetBc<B>, tolerance: f32) {

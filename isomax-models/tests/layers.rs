@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::backend::Flex;
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, Param};
 use burn::nn;
 use burn::tensor::backend::AutodiffBackend;
-use burn::tensor::{Distribution, Tensor, Tolerance, s};
+use burn::tensor::{Distribution, Tensor, TensorData, Tolerance, s};
 use isomax_burn::HeadKind;
 use isomax_models::layers::{
     Conv1x1Config, average_2x2, concat_channels, convolve, global_average,
@@ -88,13 +88,16 @@ fn layers_are_those_of_burn<B: AutodiffBackend>() {
         let channels = [shape[1], 4];
         let config = Conv1x1Config::new(channels).with_stride(stride).with_bias(bias);
         let ours = config.init::<B>(&device);
-        let config = nn::conv::Conv2dConfig::new(channels, [1, 1]).with_stride([stride; 2]);
-        let mut stock = config.with_bias(false).init::<B>(&device);
+        let config = nn::conv::Conv2dConfig::new(channels, [1, 1]).with_bias(false);
+        let mut stock = config.init::<B>(&device);
         // A parameter that was never used would be drawn anew in its clone.
         ours.forward(Tensor::zeros(shape, &device));
         stock.weight = ours.weight.clone();
         stock.bias = ours.bias.clone();
-        agree(shape, |maps| ours.forward(maps), |maps| stock.forward(maps));
+        // Not by Burn's own stride, whose gradient is 0 on wgpu for this kernel.
+        let step = stride as isize;
+        let subsampled = |maps: Tensor<B, 4>| maps.slice(s![.., .., ..;step, ..;step]);
+        agree(shape, |maps| ours.forward(maps), |maps| stock.forward(subsampled(maps)));
     }
     for shape in [[2, 3, 4, 6], [1, 2, 5, 7], [2, 1, 2, 2]] {
         let pool = nn::pool::AvgPool2dConfig::new([2, 2]).init();
@@ -114,6 +117,46 @@ fn layers_are_those_of_burn<B: AutodiffBackend>() {
             .with_padding(nn::PaddingConfig2d::Explicit(1, 1, 1, 1))
             .init::<B>(&device);
         agree(shape, |maps| convolve(&conv, maps), |maps| conv.forward(maps));
+    }
+}
+
+/// The convolutions of the networks, which are Burn's own on most backends, against the processor.
+fn convolutions_have_the_gradients_of_the_processor<B: AutodiffBackend>() {
+    type Reference = burn::backend::Autodiff<burn::backend::NdArray>;
+    fn run<B: AutodiffBackend>(
+        weight: TensorData,
+        maps: TensorData,
+        stride: usize,
+    ) -> [TensorData; 3] {
+        let device = Default::default();
+        let [out, channels] = [weight.shape[0], weight.shape[1]];
+        let mut conv = nn::conv::Conv2dConfig::new([channels, out], [3, 3])
+            .with_stride([stride; 2])
+            .with_padding(nn::PaddingConfig2d::Explicit(1, 1, 1, 1))
+            .with_bias(false)
+            .init::<B>(&device);
+        conv.weight = Param::from_data(weight, &device);
+        let maps = Tensor::<B, 4>::from_data(maps, &device).require_grad();
+        let output = convolve(&conv, maps.clone());
+        let gradients = output.clone().powi_scalar(2).sum().backward();
+        let of_maps = maps.grad(&gradients).unwrap().into_data();
+        let of_weight = conv.weight.val().grad(&gradients).unwrap().into_data();
+        [output.into_data(), of_maps, of_weight]
+    }
+    for (shape, out, stride) in
+        [([2, 3, 8, 8], 4, 1), ([2, 3, 8, 8], 4, 2), ([1, 4, 7, 5], 8, 2), ([2, 16, 8, 8], 32, 2)]
+    {
+        let random = |shape: [usize; 4]| {
+            let tensor =
+                Tensor::<Reference, 4>::random(shape, Distribution::Default, &Default::default());
+            tensor.into_data()
+        };
+        let (weight, maps) = (random([out, shape[1], 3, 3]), random(shape));
+        let ours = run::<B>(weight.clone(), maps.clone(), stride);
+        let reference = run::<Reference>(weight, maps, stride);
+        for (ours, reference) in ours.iter().zip(&reference) {
+            ours.assert_approx_eq::<f32>(reference, Tolerance::rel_abs(1e-3, 1e-3));
+        }
     }
 }
 
@@ -150,6 +193,7 @@ macro_rules! on_every_backend {
 on_every_backend!(
     batch_norm_is_that_of_burn,
     layers_are_those_of_burn,
+    convolutions_have_the_gradients_of_the_processor,
     every_network_and_head_trains,
 );
 

@@ -22,7 +22,15 @@ pub fn global_average<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
 /// - maps: `[batch_size, channels, height, width]`
 /// - output: `[batch_size, channels, ⌈height / stride⌉, ⌈width / stride⌉]`
 pub fn subsample<B: Backend>(maps: Tensor<B, 4>, stride: usize) -> Tensor<B, 4> {
-    if stride == 1 { maps } else { avg_pool2d(maps, [1, 1], [stride; 2], [0, 0], true, false) }
+    if stride == 1 {
+        return maps;
+    }
+    let [batch_size, channels, height, width] = maps.dims();
+    // All maps as those of one image: with one channel, Burn's gradient on wgpu mixes images up.
+    let maps = maps.reshape([1, batch_size * channels, height, width]);
+    let pooled = avg_pool2d(maps, [1, 1], [stride; 2], [0, 0], true, false);
+    let [_, _, height, width] = pooled.dims();
+    pooled.reshape([batch_size, channels, height, width])
 }
 
 /// Means of squares of 2 × 2 pixels; an odd last row or column is left out, as in PyTorch.

@@ -99,11 +99,11 @@ fn layers_are_those_of_burn<B: AutodiffBackend>() {
         let subsampled = |maps: Tensor<B, 4>| maps.slice(s![.., .., ..;step, ..;step]);
         agree(shape, |maps| ours.forward(maps), |maps| stock.forward(subsampled(maps)));
     }
-    for shape in [[2, 3, 4, 6], [1, 2, 5, 7], [3, 1, 5, 4], [1, 1, 2, 2]] {
+    for shape in [[2, 3, 4, 6], [1, 2, 5, 7], [3, 1, 5, 4], [1, 1, 4, 6]] {
         agree::<B>(shape, |maps| subsample(maps, 2), |maps| maps.slice(s![.., .., ..;2, ..;2]));
     }
     // Several images of one channel are left out: Burn's gradient on wgpu mixes them up.
-    for shape in [[2, 3, 4, 6], [1, 2, 5, 7], [1, 1, 2, 2]] {
+    for shape in [[2, 3, 4, 6], [1, 2, 5, 7], [1, 1, 4, 6]] {
         let pool = nn::pool::AvgPool2dConfig::new([2, 2]).init();
         agree::<B>(shape, average_2x2, |maps| pool.forward(maps));
         agree::<B>(

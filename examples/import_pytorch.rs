@@ -94,18 +94,19 @@ fn evaluate(
     arguments: &Arguments,
     device: &Device,
 ) -> Result<(), Box<dyn Error>> {
-    let logits_of = |path: &Path| -> Result<(Images, Tensor<Inference, 2>), Box<dyn Error>> {
+    let read = |path: &Path| -> Result<Images, Box<dyn Error>> {
         let images = Images::from_folder(path)?;
         let [height, width] = images.size;
         model.check_images([images.len(), 3, height, width])?;
-        let logits = logits(model, &images, &arguments.trained_on, 100, device);
-        Ok((images, logits))
+        Ok(images)
     };
-    let (images, known_logits) = logits_of(known)?;
+    let logits_of = |images: &Images| logits(model, images, &arguments.trained_on, 100, device);
+    let images = read(known)?;
     if images.classes.len() != arguments.classes {
         let (found, expected) = (images.classes.len(), arguments.classes);
         return Err(format!("{}: {found} classes, expected {expected}", known.display()).into());
     }
+    let known_logits = logits_of(&images);
     let accuracy = accuracy(known_logits.clone(), &images.labels);
     println!("accuracy on {} images: {accuracy:.2} %", images.len());
 
@@ -119,7 +120,8 @@ fn evaluate(
     };
     let mut table = Table::new(["OOD set", "images", "score", "AUROC", "TNR@95TPR"]);
     for path in &arguments.unknown {
-        let (images, unknown_logits) = logits_of(path)?;
+        let images = read(path)?;
+        let unknown_logits = logits_of(&images);
         for score in &scores {
             let known = values(*score, &known_logits);
             let metrics = OodMetrics::from_scores(&known, &values(*score, &unknown_logits))?;

@@ -83,11 +83,6 @@ impl Architecture {
         "wrn-28-10",
         "wrn-40-2",
     ];
-
-    /// The configuration of the network, ready for [`ModelConfig::init`].
-    pub fn config(self, num_classes: usize) -> ModelConfig {
-        ModelConfig::new(self, num_classes)
-    }
 }
 
 impl fmt::Display for Architecture {

@@ -1,9 +1,14 @@
-//! Data, evaluation and reports for out-of-distribution experiments: the room between the models
-//! and the examples. The binary `isomax-bench` gives the same to a shell.
+//! Data, training, evaluation and reports for out-of-distribution experiments: the room between the
+//! models and the examples. The binary `isomax-bench` gives the same to a shell.
 
+pub mod analyze;
 pub mod backend;
 pub mod data;
 pub mod evaluate;
 pub mod plot;
+pub mod predict;
+pub mod report;
+pub mod results;
 pub mod scores;
 pub mod table;
+pub mod train;

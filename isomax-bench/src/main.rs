@@ -1,14 +1,12 @@
 //! `isomax-bench`: out-of-distribution experiments from the shell.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use isomax_bench::scores;
-use isomax_bench::table::Table;
-use isomax_burn::metrics::{OodMetrics, PaperMetrics};
-use serde::Serialize;
+use clap::{Parser, Subcommand};
+
+mod commands;
+
+use commands::{analyze, data, evaluate, metrics, predict, report, reproduce, train};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -19,60 +17,46 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Trains a cell of a table, one or several executions, and evaluates it. Started again, it goes
+    /// on where it was.
+    Train(Box<train::TrainArgs>),
+    /// Evaluates trained weights: accuracy, calibration, and detection of OOD sets.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Makes tables over executions, and the files behind them: CSV, JSON, Markdown.
+    Analyze(analyze::AnalyzeArgs),
+    /// Writes one HTML page with tables, curves, histograms and the worst images.
+    Report(report::ReportArgs),
+    /// Trains, evaluates and reports a grid of cells: by default the published one.
+    Reproduce(Box<reproduce::ReproduceArgs>),
+    /// Classifies images, and says which are of no known class.
+    Predict(predict::PredictArgs),
+    /// Downloads, checks and lists data sets.
+    Data(data::DataCommand),
     /// Computes detection metrics of two score files, in the conventions of the field and of the
     /// papers.
-    Metrics(MetricsArgs),
-}
-
-#[derive(Args)]
-struct MetricsArgs {
-    /// Scores of in-distribution samples, one a line, high = in-distribution.
-    #[arg(long = "in", value_name = "FILE")]
-    inside: PathBuf,
-    /// Scores of out-of-distribution samples.
-    #[arg(long = "out", value_name = "FILE")]
-    outside: PathBuf,
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Serialize)]
-struct Report {
-    field: OodMetrics,
-    paper: PaperMetrics,
+    Metrics(metrics::MetricsArgs),
 }
 
 fn main() -> ExitCode {
-    let Command::Metrics(args) = Cli::parse().command;
-    match metrics(&args).and_then(|text| Ok(writeln!(io::stdout(), "{text}")?)) {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+        .format_timestamp(None)
+        .format_target(false)
+        .init();
+    let result = match Cli::parse().command {
+        Command::Train(args) => args.run(),
+        Command::Evaluate(args) => args.run(),
+        Command::Analyze(args) => args.run(),
+        Command::Report(args) => args.run(),
+        Command::Reproduce(args) => args.run(),
+        Command::Predict(args) => args.run(),
+        Command::Data(args) => args.run(),
+        Command::Metrics(args) => args.run(),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn metrics(args: &MetricsArgs) -> Result<String, Box<dyn std::error::Error>> {
-    let (inside, outside) = (scores::read(&args.inside)?, scores::read(&args.outside)?);
-    let report = Report {
-        field: OodMetrics::from_scores(&inside, &outside)?,
-        paper: PaperMetrics::from_scores(&inside, &outside)?,
-    };
-    if args.json {
-        return Ok(serde_json::to_string_pretty(&report)?);
-    }
-    let Report { field, paper } = report;
-    let percent = |value: f64| format!("{:.2} %", 100.0 * value);
-    let mut table = Table::new(["metric", "field", "papers"]);
-    table.row(["AUROC".to_owned(), percent(field.auroc), percent(paper.auroc)]);
-    table.row(["TNR@95TPR".to_owned(), percent(field.tnr_at_95_tpr), percent(paper.tnr)]);
-    table.row(["FPR95 (OOD positive)".to_owned(), percent(field.fpr_at_95_tpr), "–".to_owned()]);
-    table.row(["DTACC".to_owned(), percent(field.detection_accuracy), percent(paper.dtacc)]);
-    table.row(["AUPR in".to_owned(), percent(field.aupr_in), percent(paper.auin)]);
-    table.row(["AUPR out".to_owned(), percent(field.aupr_out), percent(paper.auout)]);
-    table.row(["AP in".to_owned(), percent(field.average_precision_in), "–".to_owned()]);
-    table.row(["AP out".to_owned(), percent(field.average_precision_out), "–".to_owned()]);
-    Ok(format!("{} in-distribution, {} OOD samples\n\n{table}", field.num_in, field.num_out))
 }

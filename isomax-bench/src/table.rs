@@ -57,6 +57,11 @@ impl Table {
         );
         self.rows.push(cells);
     }
+
+    /// All rows, that of the column names first.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
 }
 
 impl fmt::Display for Table {

@@ -94,12 +94,17 @@ pub struct ClassLogits {
 pub struct LogitStatistics {
     classes: Vec<ClassLogits>,
     entropy: Moments,
+    max_probability: Moments,
 }
 
 impl LogitStatistics {
     /// Empty statistics.
     pub fn new(num_classes: usize) -> Self {
-        Self { classes: vec![ClassLogits::default(); num_classes], entropy: Moments::default() }
+        Self {
+            classes: vec![ClassLogits::default(); num_classes],
+            entropy: Moments::default(),
+            max_probability: Moments::default(),
+        }
     }
 
     /// Takes a batch in.
@@ -121,6 +126,8 @@ impl LogitStatistics {
         );
         let entropies = crate::Score::ES.compute(logits.clone()).neg().into_data();
         entropies.iter::<f64>().for_each(|entropy| self.entropy.push(entropy));
+        let largest = crate::Score::MPS.compute(logits.clone()).into_data();
+        largest.iter::<f64>().for_each(|largest| self.max_probability.push(largest));
 
         let (logits, targets) = (logits.into_data(), targets.into_data());
         let mut logits = logits.iter::<f64>();
@@ -153,6 +160,16 @@ impl LogitStatistics {
     /// The logits of all classes but the true one, over all classes.
     pub fn inter(&self) -> Moments {
         self.merged(|class| &class.inter)
+    }
+
+    /// The entropies of the softmax outputs, in nats.
+    pub fn entropy(&self) -> Moments {
+        self.entropy
+    }
+
+    /// The largest softmax probability of each sample.
+    pub fn max_probability(&self) -> Moments {
+        self.max_probability
     }
 
     /// Mean entropy of the softmax outputs as a share of the largest possible one, `ln C`: in

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use image::{ImageFormat, RgbImage};
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
+use indicatif::ProgressBar;
 use rayon::prelude::*;
 
-use super::Images;
+use super::decode::{Picture, decode, resize};
+use super::{DecodeError, Images};
 
 /// Why a folder of images cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum ImageFolderError {
         /// The file.
         path: PathBuf,
         /// What the decoder says.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: DecodeError,
     },
     /// Images differ in size.
     #[error(
@@ -61,6 +61,24 @@ pub enum ImageFolderError {
     },
 }
 
+/// How a folder of images is read.
+#[derive(Debug, Clone, Default)]
+pub struct FolderOptions {
+    /// The `[height, width]` that images are brought to, by bilinear interpolation. Without one, all
+    /// must have the same.
+    pub resize: Option<[usize; 2]>,
+    /// Shows how many images are decoded.
+    pub progress: Option<ProgressBar>,
+}
+
+/// The files of a folder, class after class.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Listing {
+    pub classes: Vec<String>,
+    /// Each file with the index of its class.
+    pub files: Vec<(PathBuf, u16)>,
+}
+
 impl Images {
     /// Reads a folder of images of one size, decoding on all cores.
     ///
@@ -72,7 +90,24 @@ impl Images {
     ///
     /// [`ImageFolderError`] if a folder is empty, a file is no whole image, or sizes differ.
     pub fn from_folder(path: impl AsRef<Path>) -> Result<Self, ImageFolderError> {
-        let path = path.as_ref();
+        Self::from_folder_with(path, &FolderOptions::default())
+    }
+
+    /// As [`from_folder`](Self::from_folder), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_folder`](Self::from_folder).
+    pub fn from_folder_with(
+        path: impl AsRef<Path>,
+        options: &FolderOptions,
+    ) -> Result<Self, ImageFolderError> {
+        Listing::of(path.as_ref())?.decode(options)
+    }
+}
+
+impl Listing {
+    pub(super) fn of(path: &Path) -> Result<Self, ImageFolderError> {
         let (folders, images) = list(path)?;
         let classes: Vec<(String, Vec<PathBuf>)> = if images.is_empty() {
             let class = |folder: &PathBuf| Ok((name(folder), files_below(folder)?));
@@ -86,29 +121,40 @@ impl Images {
         if u16::try_from(classes.len() - 1).is_err() {
             return Err(ImageFolderError::Classes { path: path.to_owned(), found: classes.len() });
         }
-        let files: Vec<&PathBuf> = classes.iter().flat_map(|(_, files)| files).collect();
-        let first = decode(files[0])?;
-        let expected = size(&first);
-        let decoded: Vec<RgbImage> = files
-            .par_iter()
-            .map(|path| {
-                let image = decode(path)?;
-                let found = size(&image);
-                if found == expected {
-                    return Ok(image);
-                }
-                let (path, first) = (path.to_path_buf(), files[0].clone());
-                Err(ImageFolderError::Size { path, found, first, expected })
+        let (classes, files): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
+        let labelled = files.into_iter().enumerate();
+        let files = labelled.flat_map(|(i, files)| files.into_iter().map(move |f| (f, i as u16)));
+        Ok(Self { classes, files: files.collect() })
+    }
+
+    /// Decodes every image straight into its place, so that the set is in memory once.
+    pub(super) fn decode(self, options: &FolderOptions) -> Result<Images, ImageFolderError> {
+        let progress = options.progress.clone().unwrap_or_else(ProgressBar::hidden);
+        progress.set_length(self.files.len() as u64);
+        let read = |path: &Path| -> Result<Picture, ImageFolderError> {
+            let picture = read(path)?;
+            Ok(match options.resize {
+                Some(size) => resize(picture, size),
+                None => picture,
             })
-            .collect::<Result<_, _>>()?;
-        let labels = classes.iter().enumerate();
-        let labels = labels.flat_map(|(i, (_, files))| std::iter::repeat_n(i as u16, files.len()));
-        Ok(Self {
-            size: expected,
-            bytes: decoded.into_iter().flat_map(RgbImage::into_raw).collect(),
-            labels: labels.collect(),
-            classes: classes.iter().map(|(name, _)| name.clone()).collect(),
-        })
+        };
+        let (first, _) = &self.files[0];
+        let expected = size(&read(first)?);
+        let mut bytes = vec![0; self.files.len() * expected[0] * expected[1] * 3];
+        let places = bytes.par_chunks_exact_mut(expected[0] * expected[1] * 3);
+        places.zip(&self.files).try_for_each(|(place, (path, _))| {
+            let picture = read(path)?;
+            let found = size(&picture);
+            if found != expected {
+                let (path, first) = (path.clone(), first.clone());
+                return Err(ImageFolderError::Size { path, found, first, expected });
+            }
+            place.copy_from_slice(&picture);
+            progress.inc(1);
+            Ok(())
+        })?;
+        let labels = self.files.iter().map(|(_, label)| *label).collect();
+        Ok(Images { size: expected, bytes, labels, classes: self.classes })
     }
 }
 
@@ -141,38 +187,21 @@ fn files_below(path: &Path) -> Result<Vec<PathBuf>, ImageFolderError> {
     Ok(files)
 }
 
-fn decode(path: &Path) -> Result<RgbImage, ImageFolderError> {
+fn read(path: &Path) -> Result<Picture, ImageFolderError> {
     let bytes =
         fs::read(path).map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })?;
-    let decoded = if bytes.starts_with(JPEG) { decode_jpeg(&bytes) } else { decode_png(&bytes) };
-    decoded.map_err(|source| ImageFolderError::Image { path: path.to_owned(), source })
+    decode(&bytes).map_err(|source| ImageFolderError::Image { path: path.to_owned(), source })
 }
 
-/// How JPEG files begin.
-const JPEG: &[u8] = b"\xff\xd8\xff";
-
-/// Pixel by pixel what libjpeg-turbo decodes, and with it Pillow and torchvision: a network sees the
-/// images here that it sees there. Other decoders round differently, which moves accuracies in the
-/// second digit.
-fn decode_jpeg(bytes: &[u8]) -> Result<RgbImage, Box<dyn std::error::Error + Send + Sync>> {
-    let decoder = Decoder::new_with_limits(bytes, DecodeLimits::strict())?;
-    let decoder = decoder.with_output_format(PixelFormat::Rgb).with_stop_on_warning(true);
-    let image = decoder.decode_image()?;
-    RgbImage::from_raw(u32::try_from(image.width)?, u32::try_from(image.height)?, image.data)
-        .ok_or_else(|| "it has fewer pixels than it says".into())
-}
-
-fn decode_png(bytes: &[u8]) -> Result<RgbImage, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(image::load_from_memory_with_format(bytes, ImageFormat::Png)?.into_rgb8())
-}
-
-fn size(image: &RgbImage) -> [usize; 2] {
+fn size(image: &Picture) -> [usize; 2] {
     [image.height() as usize, image.width() as usize]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::RgbImage;
+    use libjpeg_turbo_rs::PixelFormat;
     use std::error::Error;
 
     type Tested = Result<(), Box<dyn Error>>;
@@ -248,6 +277,9 @@ mod tests {
         let error = refused(folder.path());
         assert!(error.contains("b.png: expected 3 × 2 pixels as in"), "{error}");
         assert!(error.ends_with("found 3 × 4"), "{error}");
+        let options = FolderOptions { resize: Some([4, 4]), progress: None };
+        let images = Images::from_folder_with(folder.path(), &options)?;
+        assert_eq!((images.size, images.len()), ([4, 4], 2));
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
-//! Color images in memory, as bytes, and the tensors that networks take.
+//! Colour images in memory, as bytes, and the tensors that networks take.
 
+use burn::data::dataset::Dataset;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use isomax_burn::UnknownName;
 
 /// Images of one size, with the labels of their classes if they have any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +18,27 @@ pub struct Images {
 }
 
 /// Values of a pixel.
-const CHANNELS: usize = 3;
+pub(super) const CHANNELS: usize = 3;
+
+/// One image of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageItem {
+    /// Red, green and blue of each pixel, row after row.
+    pub bytes: Vec<u8>,
+    /// Its class index.
+    pub label: u16,
+}
+
+impl Dataset<ImageItem> for Images {
+    fn get(&self, index: usize) -> Option<ImageItem> {
+        let label = *self.labels.get(index)?;
+        Some(ImageItem { bytes: self.image(index).to_vec(), label })
+    }
+
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+}
 
 impl Images {
     /// Number of images.
@@ -27,6 +49,36 @@ impl Images {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// Number of bytes of an image.
+    pub fn image_len(&self) -> usize {
+        self.size[0] * self.size[1] * CHANNELS
+    }
+
+    /// Red, green and blue of each pixel of an image, row after row.
+    ///
+    /// # Panics
+    ///
+    /// If there is no image of this index.
+    pub fn image(&self, index: usize) -> &[u8] {
+        &self.bytes[index * self.image_len()..][..self.image_len()]
+    }
+
+    /// The images of some indices, in their order.
+    ///
+    /// # Panics
+    ///
+    /// If there is no image of an index.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let mut bytes = Vec::with_capacity(indices.len() * self.image_len());
+        indices.iter().for_each(|&index| bytes.extend_from_slice(self.image(index)));
+        Self {
+            size: self.size,
+            bytes,
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            classes: self.classes.clone(),
+        }
     }
 
     /// Normalised images, `[indices.len(), 3, height, width]`.
@@ -45,7 +97,7 @@ impl Images {
         let table = normalization.table();
         let mut values = Vec::with_capacity(count * CHANNELS * pixels);
         for index in indices {
-            let image = &self.bytes[index * CHANNELS * pixels..][..CHANNELS * pixels];
+            let image = self.image(index);
             for (channel, table) in table.iter().enumerate() {
                 let bytes = image.iter().skip(channel).step_by(CHANNELS);
                 values.extend(bytes.map(|byte| table[usize::from(*byte)]));
@@ -65,6 +117,9 @@ pub struct Normalization {
     pub std: [f32; CHANNELS],
 }
 
+/// The normalised value of each byte in each channel.
+pub(super) type NormalizationTable = [[f32; 256]; CHANNELS];
+
 impl Normalization {
     /// As published for CIFAR-10.
     pub const CIFAR10: Self = Self { mean: [0.491, 0.482, 0.446], std: [0.247, 0.243, 0.261] };
@@ -73,22 +128,21 @@ impl Normalization {
     /// As published for SVHN.
     pub const SVHN: Self = Self { mean: [0.437, 0.443, 0.472], std: [0.198, 0.201, 0.197] };
 
-    /// The normalisation of a published training set: `cifar10`, `cifar100` or `svhn`.
-    pub fn by_name(name: &str) -> Option<Self> {
-        match name {
-            "cifar10" => Some(Self::CIFAR10),
-            "cifar100" => Some(Self::CIFAR100),
-            "svhn" => Some(Self::SVHN),
-            _ => None,
-        }
-    }
-
     /// The normalised value of each byte in each channel.
-    fn table(&self) -> [[f32; 256]; CHANNELS] {
+    pub(super) fn table(&self) -> NormalizationTable {
         std::array::from_fn(|channel| {
             let (mean, std) = (self.mean[channel], self.std[channel]);
             std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
         })
+    }
+}
+
+impl std::str::FromStr for Normalization {
+    type Err = UnknownName;
+
+    /// The normalisation of a published training set.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        name.parse::<super::KnownSet>().map(super::KnownSet::normalization)
     }
 }
 
@@ -97,19 +151,33 @@ mod tests {
     use super::*;
     use burn::backend::Flex;
 
-    #[test]
-    fn tensors_hold_channels_of_normalised_pixels() {
-        let images = Images {
+    fn two_images() -> Images {
+        Images {
             size: [1, 2],
             bytes: vec![0, 255, 51, 255, 0, 102, 9, 9, 9, 9, 9, 9],
-            labels: vec![0, 0],
-            classes: vec!["all".to_owned()],
-        };
+            labels: vec![0, 1],
+            classes: vec!["one".to_owned(), "two".to_owned()],
+        }
+    }
+
+    #[test]
+    fn tensors_hold_channels_of_normalised_pixels() {
         let normalization = Normalization { mean: [0.5, 0.0, 0.2], std: [0.5, 1.0, 0.1] };
+        let images = two_images();
         let tensor = images.tensor::<Flex>([0].into_iter(), &normalization, &Default::default());
         assert_eq!(tensor.dims(), [1, 3, 1, 2]);
         let expected = TensorData::from([[[[-1.0_f32, 1.0]], [[1.0, 0.0]], [[0.0, 2.0]]]]);
         let tolerance = burn::tensor::Tolerance::absolute(1e-5);
         tensor.into_data().assert_approx_eq::<f32>(&expected, tolerance);
+    }
+
+    #[test]
+    fn images_are_a_dataset_of_burn() {
+        let images = two_images();
+        assert_eq!(Dataset::len(&images), 2);
+        assert_eq!(images.get(1), Some(ImageItem { bytes: vec![9; 6], label: 1 }));
+        assert_eq!(images.get(2), None);
+        assert_eq!(images.select(&[1]).labels, [1]);
+        assert_eq!(images.select(&[1]).bytes, [9; 6]);
     }
 }

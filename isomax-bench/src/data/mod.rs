@@ -1,8 +1,49 @@
-//! Data sets.
+//! Data sets: where they come from, how they lie in memory, and how they reach a network.
+//!
+//! [`DataFolder`] finds the sets of the published experiments by name, whether they lie there as the
+//! official archives or as folders of images; [`fetch`] downloads them. [`Images`] holds a set as
+//! bytes; [`ImageLoader`] makes batches of it in the background for Burn's Learner.
 
+pub mod archives;
+mod augment;
+mod cache;
+mod cifar;
+mod decode;
 pub mod digits;
+pub mod fetch;
+mod folder;
 mod image_folder;
 mod images;
+mod loader;
+mod mat;
+mod svhn;
 
-pub use image_folder::ImageFolderError;
-pub use images::{Images, Normalization};
+pub use augment::Augmentation;
+pub use cache::CacheError;
+pub use cifar::CifarError;
+pub use decode::{DecodeError, Picture, decode, resize};
+pub use folder::{DataError, DataFolder, ImageSet, KnownSet, OodSource};
+pub use image_folder::{FolderOptions, ImageFolderError};
+pub use images::{ImageItem, Images, Normalization};
+pub use loader::{ImageBatch, ImageBatches, ImageLoader};
+pub use mat::MatError;
+pub use svhn::SvhnError;
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// For training, and for validation on what is held out of it.
+    Train,
+    /// For the results.
+    Test,
+}
+
+impl Split {
+    /// The name of its folder.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}

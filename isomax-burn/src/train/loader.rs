@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::{Tensor, backend::Backend};
@@ -36,6 +37,10 @@ pub enum OodSetError {
 pub struct OodDataLoader<B: Backend, O> {
     known: Arc<dyn DataLoader<B, O>>,
     sets: Vec<OodSet<B, O>>,
+    /// The sets are delivered in epochs that this divides.
+    every: usize,
+    /// Epochs begun so far.
+    epoch: AtomicUsize,
 }
 
 struct OodSet<B: Backend, O> {
@@ -46,7 +51,22 @@ struct OodSet<B: Backend, O> {
 impl<B: Backend, O: Send + 'static> OodDataLoader<B, O> {
     /// Starts with the loader of in-distribution validation samples.
     pub fn new(known: Arc<dyn DataLoader<B, O>>) -> Self {
-        Self { known, sets: Vec::new() }
+        Self { known, sets: Vec::new(), every: 1, epoch: AtomicUsize::new(0) }
+    }
+
+    /// Delivers the out-of-distribution sets every so many epochs only, to save time. In the epochs
+    /// between, their metrics have no value.
+    pub fn every(mut self, epochs: usize) -> Self {
+        self.every = epochs.max(1);
+        self
+    }
+
+    /// Goes on after this epoch, the one given to
+    /// [`SupervisedTraining::checkpoint`](burn::train::SupervisedTraining::checkpoint): epochs are
+    /// counted from there.
+    pub fn after_epoch(mut self, epoch: usize) -> Self {
+        self.epoch = AtomicUsize::new(epoch);
+        self
     }
 
     /// Adds an out-of-distribution set. Its name becomes part of the names of its metrics.
@@ -88,7 +108,12 @@ impl<B: Backend, O: Send + 'static> OodDataLoader<B, O> {
     ) -> Arc<dyn DataLoader<B, OodBatch<O>>> {
         let set =
             |set: &OodSet<B, O>| OodSet { name: set.name.clone(), loader: loader(&set.loader) };
-        Arc::new(Self { known, sets: self.sets.iter().map(set).collect() })
+        Arc::new(Self {
+            known,
+            sets: self.sets.iter().map(set).collect(),
+            every: self.every,
+            epoch: AtomicUsize::new(self.epoch.load(Ordering::Relaxed)),
+        })
     }
 }
 
@@ -100,12 +125,15 @@ impl<B: Backend, O: Send + 'static> DataLoader<B, OodBatch<O>> for OodDataLoader
             let (batches, total) = (set.loader.iter(), set.loader.num_items());
             OodStream { name: set.name.clone(), batches, total }
         };
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_due = epoch.is_multiple_of(self.every);
+        let sets = self.sets.iter().filter(|_| is_due);
         Box::new(OodIterator {
             next_known,
             known,
             known_total: self.known.num_items(),
             delivered: 0,
-            streams: self.sets.iter().map(stream).collect(),
+            streams: sets.map(stream).collect(),
             in_flight: InFlight::default(),
         })
     }

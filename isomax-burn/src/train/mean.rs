@@ -2,13 +2,14 @@ use burn::train::metric::NumericEntry;
 
 /// The mean that Burn takes of the entries of an epoch, each weighted with its count.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct WeightedMean {
+pub struct WeightedMean {
     sum: f64,
     count: usize,
 }
 
 impl WeightedMean {
-    pub(super) fn push(&mut self, entry: &NumericEntry) {
+    /// Takes an entry in.
+    pub fn push(&mut self, entry: &NumericEntry) {
         let (value, count) = match *entry {
             NumericEntry::Value(value) => (value, 1),
             NumericEntry::Aggregated { aggregated_value, count } => (aggregated_value, count),
@@ -18,12 +19,12 @@ impl WeightedMean {
     }
 
     /// The mean, if any entry had a weight.
-    pub(super) fn value(self) -> Option<f64> {
+    pub fn value(self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
 
     /// One entry that stands for all.
-    pub(super) fn entry(self) -> Option<NumericEntry> {
+    pub fn entry(self) -> Option<NumericEntry> {
         let aggregated_value = self.value()?;
         Some(NumericEntry::Aggregated { aggregated_value, count: self.count })
     }

@@ -107,11 +107,13 @@ impl OodMetric {
         };
     }
 
-    /// The entry that is logged: it counts on the last batch only.
+    /// The entry that is logged: it counts on the last batch only, and not at all in an epoch
+    /// without samples of the set.
     fn entry(&self) -> NumericEntry {
-        let count = if self.is_final { self.evaluated } else { 0 };
+        let counts = self.is_final && !self.out_scores.is_empty();
+        let count = if counts { self.evaluated } else { 0 };
         // Zero times NaN would be NaN for the whole epoch.
-        let value = if self.is_final || self.percent.is_finite() { self.percent } else { 0.0 };
+        let value = if counts || self.percent.is_finite() { self.percent } else { 0.0 };
         NumericEntry::Aggregated { aggregated_value: value, count }
     }
 }

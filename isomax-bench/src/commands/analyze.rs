@@ -1,0 +1,50 @@
+//! `isomax-bench analyze`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use isomax_bench::analyze::{csv_files, summary, tables};
+use isomax_bench::results::{Execution, find_executions};
+
+use super::{CommandResult, print};
+
+#[derive(Args)]
+pub struct AnalyzeArgs {
+    /// Folders of results; executions are found at any depth.
+    #[arg(default_value = "results")]
+    results: Vec<PathBuf>,
+    /// Folder for results_raw.csv, results_best.csv, results_odd.csv, results.json and results.md
+    /// [the first folder of results].
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Prints JSON: every number with its executions.
+    #[arg(long)]
+    json: bool,
+}
+
+impl AnalyzeArgs {
+    pub fn run(&self) -> CommandResult {
+        let executions = executions(&self.results)?;
+        let output = self.output.as_ref().unwrap_or(&self.results[0]);
+        let files = csv_files::write(output, &executions)?;
+        if self.json {
+            return Ok(print(serde_json::to_string_pretty(&summary(&executions))?)?);
+        }
+        for table in tables(&executions) {
+            print(table)?;
+        }
+        files.iter().for_each(|file| eprintln!("wrote {}", file.display()));
+        Ok(())
+    }
+}
+
+/// All executions in folders of results, at least one.
+pub fn executions(folders: &[PathBuf]) -> Result<Vec<Execution>, Box<dyn std::error::Error>> {
+    let executions = find_executions(folders)?;
+    if executions.is_empty() {
+        let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        let folders = folders.join(", ");
+        return Err(format!("{folders}: expected evaluated executions, but found none").into());
+    }
+    Ok(executions)
+}

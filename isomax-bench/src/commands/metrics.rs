@@ -1,0 +1,57 @@
+//! `isomax-bench metrics`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use isomax_bench::scores;
+use isomax_bench::table::Table;
+use isomax_burn::metrics::{OodMetrics, PaperMetrics};
+use serde::Serialize;
+
+use super::{CommandResult, print};
+
+#[derive(Args)]
+pub struct MetricsArgs {
+    /// Scores of in-distribution samples, one a line, high = in-distribution.
+    #[arg(long = "in", value_name = "FILE")]
+    inside: PathBuf,
+    /// Scores of out-of-distribution samples.
+    #[arg(long = "out", value_name = "FILE")]
+    outside: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    field: OodMetrics,
+    paper: PaperMetrics,
+}
+
+impl MetricsArgs {
+    pub fn run(&self) -> CommandResult {
+        let (inside, outside) = (scores::read(&self.inside)?, scores::read(&self.outside)?);
+        let report = Report {
+            field: OodMetrics::from_scores(&inside, &outside)?,
+            paper: PaperMetrics::from_scores(&inside, &outside)?,
+        };
+        if self.json {
+            return Ok(print(serde_json::to_string_pretty(&report)?)?);
+        }
+        let Report { field, paper } = report;
+        let percent = |value: f64| format!("{:.2} %", 100.0 * value);
+        let mut table = Table::new(["metric", "field", "papers"]);
+        table.row(["AUROC".to_owned(), percent(field.auroc), percent(paper.auroc)]);
+        table.row(["TNR@95TPR".to_owned(), percent(field.tnr_at_95_tpr), percent(paper.tnr)]);
+        let fpr = percent(field.fpr_at_95_tpr);
+        table.row(["FPR95 (OOD positive)".to_owned(), fpr, "–".to_owned()]);
+        table.row(["DTACC".to_owned(), percent(field.detection_accuracy), percent(paper.dtacc)]);
+        table.row(["AUPR in".to_owned(), percent(field.aupr_in), percent(paper.auin)]);
+        table.row(["AUPR out".to_owned(), percent(field.aupr_out), percent(paper.auout)]);
+        table.row(["AP in".to_owned(), percent(field.average_precision_in), "–".to_owned()]);
+        table.row(["AP out".to_owned(), percent(field.average_precision_out), "–".to_owned()]);
+        let samples = (field.num_in, field.num_out);
+        Ok(print(format!("{} in-distribution, {} OOD samples\n\n{table}", samples.0, samples.1))?)
+    }
+}

@@ -1,0 +1,58 @@
+//! The subcommands.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use isomax_bench::data::DataFolder;
+
+pub mod analyze;
+pub mod data;
+pub mod evaluate;
+pub mod metrics;
+pub mod predict;
+pub mod report;
+pub mod reproduce;
+pub mod train;
+
+pub type CommandResult = Result<(), Box<dyn Error>>;
+
+/// Where data sets lie.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// Folder with the data sets, as official archives or as folders of images.
+    #[arg(long, default_value = "data")]
+    data_dir: PathBuf,
+    /// Decodes folders of images anew and keeps no cache of them.
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl DataArgs {
+    pub fn folder(&self) -> DataFolder {
+        let folder = DataFolder::new(&self.data_dir).with_progress(progress("images"));
+        if self.no_cache { folder.without_cache() } else { folder }
+    }
+}
+
+/// A bar on standard error; off a terminal it is silent.
+pub fn progress(unit: &str) -> ProgressBar {
+    let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{eta}}");
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Prints to standard output; a reader that has closed it is no reason to fail.
+pub fn print(text: impl std::fmt::Display) -> io::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,29 @@
+//! `isomax-bench report`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use isomax_bench::{analyze, report};
+
+use super::CommandResult;
+use super::analyze::executions;
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Folders of results; executions are found at any depth.
+    #[arg(default_value = "results")]
+    results: Vec<PathBuf>,
+    /// The page [report.html in the first folder of results].
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    pub fn run(&self) -> CommandResult {
+        let executions = executions(&self.results)?;
+        let output = self.output.clone().unwrap_or_else(|| self.results[0].join("report.html"));
+        report::write(&output, &executions, &analyze::tables(&executions))?;
+        eprintln!("wrote {}", output.display());
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! Folders of images, decoded once: the pixels of a folder in one file, for the next start.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use isomax_burn::atomic_file;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::image_folder::Listing;
+use super::{FolderOptions, ImageFolderError, Images};
+
+/// Why a cache file is of no use. The folder is decoded again then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// The file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is damaged or was written by something else.
+    #[error("{}: expected a cache of decoded images, but {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// How cache files begin; the number is that of the format.
+const MAGIC: &[u8; 16] = b"isomax-images 1\n";
+/// No header is nearly as large: it names the classes.
+const LARGEST_HEADER: u64 = 16 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    size: [usize; 2],
+    count: usize,
+    classes: Vec<String>,
+}
+
+/// Reads a folder of images, from a cache if it holds what lies there now, and else writes one. A
+/// cache that cannot be read or written is logged as a warning and costs time only.
+pub(super) fn read_folder(
+    path: &Path,
+    cache: &Path,
+    options: &FolderOptions,
+) -> Result<Images, ImageFolderError> {
+    let listing = Listing::of(path)?;
+    let file = cache.join(format!("{}.images", fingerprint(&listing, options)?));
+    if file.exists() {
+        match load(&file) {
+            Ok(images) => return Ok(images),
+            Err(error) => log::warn!("{error}; decoding {} again", path.display()),
+        }
+    }
+    let images = listing.decode(options)?;
+    if let Err(error) = save(&file, &images) {
+        log::warn!("the decoded images are not kept: {error}");
+    }
+    Ok(images)
+}
+
+/// Names, sizes and times of all files: another value as soon as anything changes.
+fn fingerprint(listing: &Listing, options: &FolderOptions) -> Result<String, ImageFolderError> {
+    let mut hash = Sha256::new();
+    hash.update(format!("{:?} {:?}\n", options.resize, listing.classes));
+    for (path, label) in &listing.files {
+        let io = |source| ImageFolderError::Io { path: path.clone(), source };
+        let metadata = fs::metadata(path).map_err(io)?;
+        let modified =
+            metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = modified.unwrap_or_default().as_nanos();
+        hash.update(format!("{} {label} {} {modified}\n", path.display(), metadata.len()));
+    }
+    Ok(hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn save(path: &Path, images: &Images) -> Result<(), CacheError> {
+    let io = |source| CacheError::Io { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(io)?;
+    }
+    let header = Header { size: images.size, count: images.len(), classes: images.classes.clone() };
+    let header = serde_json::to_vec(&header).map_err(|error| io(error.into()))?;
+    let labels: Vec<u8> = images.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+    let length = (header.len() as u64).to_le_bytes();
+    let parts: [&[u8]; 5] = [MAGIC, &length, &header, &labels, &images.bytes];
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let write = |file: &mut File| {
+        let mut file = BufWriter::new(file);
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.write_all(&hash.finalize())?;
+        file.flush()
+    };
+    atomic_file::write(path, write).map_err(io)
+}
+
+fn load(path: &Path) -> Result<Images, CacheError> {
+    let io = |source| CacheError::Io { path: path.to_owned(), source };
+    let damaged = |what: &str| CacheError::Damaged { path: path.to_owned(), what: what.to_owned() };
+    let file = File::open(path).map_err(io)?;
+    let total = file.metadata().map_err(io)?.len();
+    let mut reader =
+        Hashing { inner: BufReader::with_capacity(1 << 20, file), hash: Sha256::new() };
+    if &reader.take::<16>().map_err(io)? != MAGIC {
+        return Err(damaged("it begins otherwise"));
+    }
+    let length = u64::from_le_bytes(reader.take().map_err(io)?);
+    if length > LARGEST_HEADER.min(total) {
+        return Err(damaged("its header is too long"));
+    }
+    let header = reader.vector(length as usize).map_err(io)?;
+    let header: Header =
+        serde_json::from_slice(&header).map_err(|error| damaged(&error.to_string()))?;
+    let Header { size: [height, width], count, classes } = header;
+    // What the header says must be what is there, before any of it is given memory.
+    let pixels = height.checked_mul(width).and_then(|n| n.checked_mul(3)?.checked_mul(count));
+    let expected = pixels.and_then(|n| n.checked_add(count.checked_mul(2)?)?.checked_add(32));
+    let left = (total - length).checked_sub((MAGIC.len() + 8) as u64);
+    let (Some(pixels), true) = (pixels, expected.map(|n| n as u64) == left) else {
+        return Err(damaged("its length is not what its header says"));
+    };
+    let labels = reader.vector(count * 2).map_err(io)?;
+    let labels: Vec<u16> =
+        labels.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+    let bytes = reader.vector(pixels).map_err(io)?;
+    let expected = reader.hash.finalize();
+    let mut found = [0; 32];
+    reader.inner.read_exact(&mut found).map_err(io)?;
+    if expected.as_slice() != found {
+        return Err(damaged("its checksum does not fit"));
+    }
+    Ok(Images { size: [height, width], bytes, labels, classes })
+}
+
+/// Reads and takes the checksum on the way.
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Hashing<R> {
+    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.inner.read_exact(&mut bytes)?;
+        self.hash.update(bytes);
+        Ok(bytes)
+    }
+
+    fn vector(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.inner.read_exact(&mut bytes)?;
+        self.hash.update(&bytes);
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::RgbImage;
+    use std::error::Error;
+
+    type Tested = Result<(), Box<dyn Error>>;
+
+    fn write_image(folder: &Path, name: &str, red: u8) -> Tested {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().ok_or("no folder")?)?;
+        Ok(RgbImage::from_fn(4, 4, |x, y| image::Rgb([red, x as u8, y as u8])).save(path)?)
+    }
+
+    fn cached_files(folder: &Path) -> Result<Vec<PathBuf>, io::Error> {
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
+    }
+
+    #[test]
+    fn a_cache_is_used_until_the_folder_changes() -> Tested {
+        let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        write_image(folder.path(), "a/1.png", 1)?;
+        write_image(folder.path(), "b/2.png", 2)?;
+        let read = || read_folder(folder.path(), cache.path(), &FolderOptions::default());
+        let first = read()?;
+        let files = cached_files(cache.path())?;
+        assert_eq!((read()?, files.len()), (first.clone(), 1));
+        assert_eq!(load(&files[0])?, first);
+        write_image(folder.path(), "b/3.png", 3)?;
+        assert_eq!((read()?.len(), cached_files(cache.path())?.len()), (3, 2));
+        Ok(())
+    }
+
+    #[test]
+    fn damage_is_noticed_and_costs_time_only() -> Tested {
+        let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        write_image(folder.path(), "a/1.png", 1)?;
+        let read = || read_folder(folder.path(), cache.path(), &FolderOptions::default());
+        let images = read()?;
+        let file = cached_files(cache.path())?.remove(0);
+        let whole = fs::read(&file)?;
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x20;
+            fs::write(&file, &bytes)?;
+            assert!(load(&file).is_err(), "byte {at}");
+            fs::write(&file, &whole[..at])?;
+            assert!(load(&file).is_err(), "{at} bytes");
+        }
+        assert_eq!(read()?, images);
+        assert_eq!(fs::read(&file)?, whole);
+        let nowhere = folder.path().join("a/1.png/cache");
+        assert_eq!(read_folder(folder.path(), &nowhere, &FolderOptions::default())?, images);
+        Ok(())
+    }
+}

@@ -1,0 +1,468 @@
+//! The sets of the published experiments, found by name in one folder.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use indicatif::ProgressBar;
+use isomax_burn::UnknownName;
+use serde::{Deserialize, Serialize};
+
+use super::cifar::{self, Cifar};
+use super::{
+    CifarError, FolderOptions, ImageFolderError, Images, Normalization, Split, SvhnError, cache,
+    svhn,
+};
+
+/// Why a data set cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The set is not there.
+    #[error(
+        "{name} is not in {}: expected one of {}; `isomax-bench data fetch {name}` \
+         downloads it where that is possible",
+        folder.display(),
+        places.join(", ")
+    )]
+    Absent {
+        /// The set.
+        name: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// What would have been read there.
+        places: Vec<String>,
+    },
+    /// There is no set of this name.
+    #[error(
+        "{name} is no known data set and not in {}: give NAME=FOLDER for a folder of images, or one \
+         of {}",
+        folder.display(),
+        OodSource::NAMES.join(", ")
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Where a folder of this name was looked for.
+        folder: PathBuf,
+    },
+    /// The folder has other classes than the set.
+    #[error("{}: expected {expected} folders, one for each class, but found {found}", path.display())]
+    Classes {
+        /// The folder.
+        path: PathBuf,
+        /// Number of classes of the set.
+        expected: usize,
+        /// Number of folders.
+        found: usize,
+    },
+    /// Images of another size than networks for this set take.
+    #[error("{}: expected images of {expected} × {expected} pixels, but found {} × {}",
+        path.display(), found[1], found[0])]
+    Size {
+        /// The folder.
+        path: PathBuf,
+        /// Height and width.
+        expected: usize,
+        /// `[height, width]`.
+        found: [usize; 2],
+    },
+    /// A folder of images cannot be read.
+    #[error(transparent)]
+    Folder(#[from] ImageFolderError),
+    /// The files of CIFAR cannot be read.
+    #[error(transparent)]
+    Cifar(#[from] CifarError),
+    /// The files of SVHN cannot be read.
+    #[error(transparent)]
+    Svhn(#[from] SvhnError),
+}
+
+/// Height and width of the images of all published experiments.
+const SIDE: usize = 32;
+
+/// A set that networks are trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum KnownSet {
+    /// CIFAR-10: ten classes of animals and vehicles.
+    Cifar10,
+    /// CIFAR-100: a hundred classes.
+    Cifar100,
+    /// SVHN: house numbers, cropped to digits. Non-commercial use only.
+    Svhn,
+}
+
+impl KnownSet {
+    /// All sets.
+    pub const ALL: [Self; 3] = [Self::Cifar10, Self::Cifar100, Self::Svhn];
+
+    /// The name in commands and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cifar10 => "cifar10",
+            Self::Cifar100 => "cifar100",
+            Self::Svhn => "svhn",
+        }
+    }
+
+    /// Number of classes.
+    pub const fn num_classes(self) -> usize {
+        match self {
+            Self::Cifar10 | Self::Svhn => 10,
+            Self::Cifar100 => 100,
+        }
+    }
+
+    /// The published normalisation of its images, and of all that a network trained on it sees.
+    pub const fn normalization(self) -> Normalization {
+        match self {
+            Self::Cifar10 => Normalization::CIFAR10,
+            Self::Cifar100 => Normalization::CIFAR100,
+            Self::Svhn => Normalization::SVHN,
+        }
+    }
+
+    /// The sets that the papers detect with a network trained on this one.
+    pub fn published_ood(self) -> Vec<OodSource> {
+        let digits = if self == Self::Svhn { "cifar10" } else { "svhn" };
+        [digits, "tiny-imagenet-resize", "lsun-resize"].map(OodSource::named).into()
+    }
+}
+
+impl fmt::Display for KnownSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for KnownSet {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let found = Self::ALL.into_iter().find(|set| set.name() == name.trim().to_lowercase());
+        found.ok_or_else(|| UnknownName {
+            what: "data set",
+            found: name.to_owned(),
+            known: Self::ALL.map(Self::name).into(),
+        })
+    }
+}
+
+impl TryFrom<String> for KnownSet {
+    type Error = UnknownName;
+
+    fn try_from(name: String) -> Result<Self, UnknownName> {
+        name.parse()
+    }
+}
+
+impl From<KnownSet> for String {
+    fn from(set: KnownSet) -> Self {
+        set.name().to_owned()
+    }
+}
+
+/// A set that shows nothing known: a name, or a name with a folder, written `NAME=FOLDER`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct OodSource {
+    /// The name in tables and files.
+    pub name: String,
+    /// The folder of its images, if it does not follow from the name.
+    pub folder: Option<PathBuf>,
+}
+
+impl OodSource {
+    /// Names with a meaning; any other is that of a folder of images.
+    pub const NAMES: [&'static str; 6] =
+        ["svhn", "cifar10", "cifar100", "tiny-imagenet-resize", "lsun-resize", "tiny-imagenet"];
+
+    /// A set without a folder of its own.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), folder: None }
+    }
+}
+
+impl From<String> for OodSource {
+    fn from(text: String) -> Self {
+        match text.split_once('=') {
+            Some((name, folder)) => Self { name: name.to_owned(), folder: Some(folder.into()) },
+            None => Self { name: text, folder: None },
+        }
+    }
+}
+
+impl From<OodSource> for String {
+    fn from(source: OodSource) -> Self {
+        source.to_string()
+    }
+}
+
+impl FromStr for OodSource {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.to_owned().into())
+    }
+}
+
+impl fmt::Display for OodSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.folder {
+            Some(folder) => write!(f, "{}={}", self.name, folder.display()),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Images, and what kind of copy they were read from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageSet {
+    /// The images.
+    pub images: Images,
+    /// Such as `official binary` or `image folder`, for captions: copies differ, and with them
+    /// results.
+    pub source: &'static str,
+}
+
+/// A folder with data sets, each in its official layout or as a folder of images.
+///
+/// | set | looked for, in this order |
+/// |---|---|
+/// | `cifar10` | `cifar-10-batches-bin/`, `cifar-10-binary.tar.gz`, `cifar10/{train,test}/CLASS/` |
+/// | `cifar100` | `cifar-100-binary/`, `cifar-100-binary.tar.gz`, `cifar100/{train,test}/CLASS/` |
+/// | `svhn` | `svhn/{train,test}_32x32.mat`, `{train,test}_32x32.mat`, `svhn/{train,test}/DIGIT/` |
+/// | `tiny-imagenet` | `tiny-imagenet-200/test/`, resized to 32 × 32 |
+/// | any other | a folder of that name |
+///
+/// Folders of images are decoded once; the pixels are then kept in `.cache` beside them.
+#[derive(Debug, Clone)]
+pub struct DataFolder {
+    folder: PathBuf,
+    uses_cache: bool,
+    progress: ProgressBar,
+}
+
+impl DataFolder {
+    /// The data sets in a folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), uses_cache: true, progress: ProgressBar::hidden() }
+    }
+
+    /// Decodes folders of images anew each time, and writes nothing.
+    pub fn without_cache(mut self) -> Self {
+        self.uses_cache = false;
+        self
+    }
+
+    /// Shows how many images are decoded.
+    pub fn with_progress(mut self, progress: ProgressBar) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Reads a labelled set.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if it is not there, damaged, or of other classes or sizes.
+    pub fn known(&self, set: KnownSet, split: Split) -> Result<ImageSet, DataError> {
+        let images = match set {
+            KnownSet::Cifar10 => {
+                self.cifar(Cifar::Ten, "cifar-10-batches-bin", "cifar-10-binary.tar.gz", set, split)
+            }
+            KnownSet::Cifar100 => self.cifar(
+                Cifar::Hundred,
+                "cifar-100-binary",
+                "cifar-100-binary.tar.gz",
+                set,
+                split,
+            ),
+            KnownSet::Svhn => self.svhn(split),
+        }?;
+        let found = images.images.size;
+        if found != [SIDE, SIDE] {
+            let path = self.folder.join(set.name());
+            return Err(DataError::Size { path, expected: SIDE, found });
+        }
+        Ok(images)
+    }
+
+    /// Reads a set of unknown images; of labelled sets this is the test split.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if it is not there, damaged, or of other sizes.
+    pub fn ood(&self, source: &OodSource) -> Result<ImageSet, DataError> {
+        if let Some(folder) = &source.folder {
+            return self.image_folder(folder, None);
+        }
+        if let Ok(set) = source.name.parse::<KnownSet>() {
+            return self.known(set, Split::Test);
+        }
+        if source.name == "tiny-imagenet" {
+            let folder = self.folder.join("tiny-imagenet-200/test");
+            return match folder.is_dir() {
+                true => self.image_folder(&folder, Some([SIDE, SIDE])),
+                false => Err(self.absent(&source.name, &["tiny-imagenet-200/test"])),
+            };
+        }
+        let folder = self.folder.join(&source.name);
+        match folder.is_dir() {
+            true => self.image_folder(&folder, None),
+            false if OodSource::NAMES.contains(&source.name.as_str()) => {
+                Err(self.absent(&source.name, &[&format!("{}/", source.name)]))
+            }
+            false => {
+                let (name, folder) = (source.name.clone(), self.folder.clone());
+                Err(DataError::Unknown { name, folder })
+            }
+        }
+    }
+
+    fn cifar(
+        &self,
+        kind: Cifar,
+        folder: &str,
+        archive: &str,
+        set: KnownSet,
+        split: Split,
+    ) -> Result<ImageSet, DataError> {
+        let (binary, packed) = (self.folder.join(folder), self.folder.join(archive));
+        if binary.is_dir() {
+            let images = cifar::read_folder(kind, split, &binary)?;
+            return Ok(ImageSet { images, source: "official binary" });
+        }
+        if packed.is_file() {
+            let images = cifar::read_archive(kind, split, &packed)?;
+            return Ok(ImageSet { images, source: "official archive" });
+        }
+        self.class_folders(set, split, &[&format!("{folder}/"), archive])
+    }
+
+    fn svhn(&self, split: Split) -> Result<ImageSet, DataError> {
+        let file = format!("{}_32x32.mat", split.name());
+        let nested = format!("svhn/{file}");
+        for place in [&nested, &file] {
+            let path = self.folder.join(place);
+            if path.is_file() {
+                return Ok(ImageSet { images: svhn::read(&path)?, source: "official .mat" });
+            }
+        }
+        self.class_folders(KnownSet::Svhn, split, &[&nested, &file])
+    }
+
+    fn class_folders(
+        &self,
+        set: KnownSet,
+        split: Split,
+        before: &[&str],
+    ) -> Result<ImageSet, DataError> {
+        let place = format!("{set}/{}", split.name());
+        let path = self.folder.join(&place);
+        if !path.is_dir() {
+            let places: Vec<&str> = before.iter().copied().chain([place.as_str()]).collect();
+            return Err(self.absent(set.name(), &places));
+        }
+        let found = self.image_folder(&path, None)?;
+        let (expected, classes) = (set.num_classes(), found.images.classes.len());
+        if classes != expected {
+            return Err(DataError::Classes { path, expected, found: classes });
+        }
+        Ok(found)
+    }
+
+    fn image_folder(&self, path: &Path, resize: Option<[usize; 2]>) -> Result<ImageSet, DataError> {
+        self.progress.reset();
+        self.progress.set_message(format!("decoding {}", path.display()));
+        let options = FolderOptions { resize, progress: Some(self.progress.clone()) };
+        let images = match self.uses_cache {
+            true => cache::read_folder(path, &self.folder.join(".cache"), &options),
+            false => Images::from_folder_with(path, &options),
+        };
+        self.progress.finish_and_clear();
+        Ok(ImageSet { images: images?, source: "image folder" })
+    }
+
+    fn absent(&self, name: &str, places: &[&str]) -> DataError {
+        DataError::Absent {
+            name: name.to_owned(),
+            folder: self.folder.clone(),
+            places: places.iter().map(|place| (*place).to_owned()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::RgbImage;
+    use std::error::Error;
+    use std::fs;
+
+    type Tested = Result<(), Box<dyn Error>>;
+
+    fn fill(folder: &Path, classes: usize, side: u32) -> Tested {
+        for class in 0..classes {
+            let folder = folder.join(format!("class-{class:03}"));
+            fs::create_dir_all(&folder)?;
+            RgbImage::new(side, side).save(folder.join("1.png"))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_absent_is_named_with_the_way_to_get_it() -> Tested {
+        let folder = tempfile::tempdir()?;
+        let data = DataFolder::new(folder.path());
+        let error = data.known(KnownSet::Cifar10, Split::Train).err().ok_or("read")?.to_string();
+        for part in
+            ["cifar10 is not in", "cifar-10-binary.tar.gz", "cifar10/train", "data fetch cifar10"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
+        let error = data.ood(&OodSource::named("lsun-resize")).err().ok_or("read")?.to_string();
+        assert!(error.contains("data fetch lsun-resize"), "{error}");
+        let error = data.ood(&OodSource::named("noise")).err().ok_or("read")?.to_string();
+        assert!(error.contains("NAME=FOLDER"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn folders_of_images_must_have_the_classes_and_the_size() -> Tested {
+        let folder = tempfile::tempdir()?;
+        let data = DataFolder::new(folder.path());
+        fill(&folder.path().join("cifar10/test"), 9, 32)?;
+        let error = data.known(KnownSet::Cifar10, Split::Test).err().ok_or("read")?.to_string();
+        assert!(error.contains("expected 10 folders") && error.contains("found 9"), "{error}");
+        fill(&folder.path().join("cifar10/test"), 10, 32)?;
+        let set = data.known(KnownSet::Cifar10, Split::Test)?;
+        assert_eq!((set.images.len(), set.source), (10, "image folder"));
+        assert!(folder.path().join(".cache").is_dir());
+        fill(&folder.path().join("svhn/test"), 10, 28)?;
+        let error = data.known(KnownSet::Svhn, Split::Test).err().ok_or("read")?.to_string();
+        assert!(error.contains("32 × 32") && error.contains("28 × 28"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_images_come_by_name_or_folder() -> Tested {
+        let folder = tempfile::tempdir()?;
+        let data = DataFolder::new(folder.path()).without_cache();
+        fill(&folder.path().join("scenes"), 3, 32)?;
+        fill(&folder.path().join("tiny-imagenet-200/test"), 2, 64)?;
+        assert_eq!(data.ood(&OodSource::named("scenes"))?.images.len(), 3);
+        assert_eq!(data.ood(&OodSource::named("tiny-imagenet"))?.images.size, [32, 32]);
+        let elsewhere: OodSource = format!("rooms={}/scenes", folder.path().display()).parse()?;
+        assert_eq!((elsewhere.name.as_str(), data.ood(&elsewhere)?.images.len()), ("rooms", 3));
+        assert_eq!(elsewhere.to_string().parse::<OodSource>()?, elsewhere);
+        assert!(!folder.path().join(".cache").exists());
+        Ok(())
+    }
+}

@@ -1,0 +1,519 @@
+//! Line and bar charts as SVG inside a page: colours come from the page's style sheet, the size
+//! from the room that there is, and whatever the values are, only numbers are written.
+
+use std::ops::RangeInclusive;
+
+use super::html::escape;
+
+/// Number of colours in the style sheet.
+const COLOURS: usize = 7;
+const WIDTH: f64 = 480.0;
+const TOP: f64 = 10.0;
+const RIGHT: f64 = 14.0;
+const LOW: f64 = 220.0;
+const TALL: f64 = 360.0;
+const LEGEND_ROW: f64 = 20.0;
+/// Width of a character, a little more than it has on average.
+const CHARACTER: f64 = 7.0;
+const LONGEST_KEY: usize = 48;
+/// Values beyond it are not drawn: the distance of two of them might be infinite.
+const LARGEST: f64 = 1e100;
+
+/// How a mark looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    colour: Option<usize>,
+    dashed: bool,
+    thin: bool,
+    dots: bool,
+}
+
+impl Style {
+    /// One of several series. After the last colour they start again, dashed.
+    pub(super) const fn series(index: usize) -> Self {
+        Self { colour: Some(index % COLOURS), dashed: index >= COLOURS, thin: false, dots: false }
+    }
+
+    /// A grey line that values are compared with.
+    pub(super) const fn guide() -> Self {
+        Self { colour: None, dashed: true, thin: true, dots: false }
+    }
+
+    /// With a dashed line.
+    pub(super) const fn dashed(self) -> Self {
+        Self { dashed: true, ..self }
+    }
+
+    /// With a thin line.
+    pub(super) const fn thin(self) -> Self {
+        Self { thin: true, ..self }
+    }
+
+    /// With a dot at each point.
+    pub(super) const fn dots(self) -> Self {
+        Self { dots: true, ..self }
+    }
+
+    fn class(self, kind: &str) -> String {
+        let colour = self.colour.map_or("guide".to_owned(), |index| format!("c{index}"));
+        let dashed = if self.dashed { " dash" } else { "" };
+        let thin = if self.thin { " thin" } else { "" };
+        format!("{kind} {colour}{dashed}{thin}")
+    }
+}
+
+/// An axis: as long as the values need it to be, unless its range is given.
+#[derive(Debug, Clone)]
+pub(super) struct Axis {
+    label: String,
+    range: Option<(f64, f64)>,
+    whole: bool,
+}
+
+impl Axis {
+    pub(super) fn new(label: impl Into<String>) -> Self {
+        Self { label: label.into(), range: None, whole: false }
+    }
+
+    /// From 0 to 1, whatever the values.
+    pub(super) fn shares(self) -> Self {
+        Self { range: Some((0.0, 1.0)), ..self }
+    }
+
+    /// For whole numbers: nothing is written between them.
+    pub(super) fn whole(self) -> Self {
+        Self { whole: true, ..self }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Shape {
+    /// Points `[x, y]`.
+    Line(Vec<[f64; 2]>),
+    /// Points `[x, low, high]`.
+    Band(Vec<[f64; 3]>),
+    /// Bars `[from, to, height]`.
+    Bars(Vec<[f64; 3]>),
+    /// The `x` of a line from bottom to top.
+    Upright(f64),
+}
+
+#[derive(Debug, Clone)]
+struct Key {
+    label: String,
+    style: Style,
+    area: bool,
+}
+
+/// A chart, its legend below it. What is not finite is passed over and leaves a gap in lines.
+#[derive(Debug, Clone)]
+pub(super) struct Chart {
+    title: String,
+    x: Axis,
+    y: Axis,
+    plot_height: f64,
+    marks: Vec<(Style, Shape)>,
+    keys: Vec<Key>,
+}
+
+impl Chart {
+    /// `title` is read out in place of the picture.
+    pub(super) fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
+        let title = title.into();
+        Self { title, x, y, plot_height: LOW, marks: Vec::new(), keys: Vec::new() }
+    }
+
+    /// About as high as wide.
+    pub(super) fn tall(self) -> Self {
+        Self { plot_height: TALL, ..self }
+    }
+
+    pub(super) fn line(&mut self, style: Style, points: Vec<[f64; 2]>) {
+        self.marks.push((style, Shape::Line(points)));
+    }
+
+    pub(super) fn band(&mut self, style: Style, points: Vec<[f64; 3]>) {
+        self.marks.push((style, Shape::Band(points)));
+    }
+
+    pub(super) fn bars(&mut self, style: Style, bars: Vec<[f64; 3]>) {
+        self.marks.push((style, Shape::Bars(bars)));
+    }
+
+    pub(super) fn upright(&mut self, style: Style, x: f64) {
+        self.marks.push((style, Shape::Upright(x)));
+    }
+
+    /// Explains a line in the legend.
+    pub(super) fn key(&mut self, label: impl Into<String>, style: Style) {
+        self.keys.push(Key { label: label.into(), style, area: false });
+    }
+
+    /// Explains bars in the legend.
+    pub(super) fn area_key(&mut self, label: impl Into<String>, style: Style) {
+        self.keys.push(Key { label: label.into(), style, area: true });
+    }
+
+    /// Whether there is nothing to draw but upright lines.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values().1.is_empty()
+    }
+
+    /// All values that can be drawn, along both axes.
+    fn values(&self) -> (Vec<f64>, Vec<f64>) {
+        let (mut xs, mut ys) = (Vec::new(), Vec::new());
+        for (_, shape) in &self.marks {
+            match shape {
+                Shape::Line(points) => {
+                    for [x, y] in points.iter().filter(|point| drawable(*point)) {
+                        xs.push(*x);
+                        ys.push(*y);
+                    }
+                }
+                Shape::Band(points) => {
+                    for [x, low, high] in points.iter().filter(|point| drawable(*point)) {
+                        xs.push(*x);
+                        ys.extend([*low, *high]);
+                    }
+                }
+                Shape::Bars(bars) => {
+                    for [from, to, height] in bars.iter().filter(|bar| drawable(*bar)) {
+                        xs.extend([*from, *to]);
+                        ys.extend([0.0, *height]);
+                    }
+                }
+                Shape::Upright(x) => xs.extend(drawable(&[*x]).then_some(*x)),
+            }
+        }
+        (xs, ys)
+    }
+
+    pub(super) fn render(&self) -> String {
+        let (xs, ys) = self.values();
+        let bars = self.marks.iter().any(|(_, shape)| matches!(shape, Shape::Bars(_)));
+        let x_range = self.x.range.unwrap_or_else(|| extent(&xs));
+        let y_range = self.y.range.unwrap_or_else(|| {
+            let (low, high) = extent(&ys);
+            let margin = 0.05 * (high - low);
+            (if bars { low } else { low - margin }, high + margin)
+        });
+        let (x_ticks, y_ticks) =
+            (Ticks::new(x_range, self.x.whole), Ticks::new(y_range, self.y.whole));
+
+        let longest = y_ticks.all().map(|(_, label)| label.chars().count()).max().unwrap_or(0);
+        let left = 30.0 + CHARACTER * longest as f64;
+        let (right, bottom) = (WIDTH - RIGHT, TOP + self.plot_height);
+        let x = Scale { range: x_range, from: left, to: right };
+        let y = Scale { range: y_range, from: bottom, to: TOP };
+
+        let (legend, legend_height) = self.legend(left, bottom + 56.0);
+        let height = bottom + 44.0 + legend_height;
+        let title = escape(&self.title);
+        let mut svg = format!(
+            r#"<svg viewBox="0 0 {WIDTH:.0} {height:.0}" role="img"><title>{title}</title>"#
+        );
+        for (value, label) in x_ticks.all() {
+            let at = x.at(value);
+            svg.push_str(&format!(r#"<path class="grid" d="M{at:.1} {TOP:.1}V{bottom:.1}"/>"#));
+            svg.push_str(&text(at, bottom + 17.0, "tick middle", &label));
+        }
+        for (value, label) in y_ticks.all() {
+            let at = y.at(value);
+            svg.push_str(&format!(r#"<path class="grid" d="M{left:.1} {at:.1}H{right:.1}"/>"#));
+            svg.push_str(&text(left - 6.0, at + 4.0, "tick end", &label));
+        }
+        self.marks.iter().for_each(|(style, shape)| svg.push_str(&draw(*style, shape, &x, &y)));
+        svg.push_str(&format!(
+            r#"<path class="axis" d="M{left:.1} {TOP:.1}V{bottom:.1}H{right:.1}"/>"#
+        ));
+        let (centre, middle) = ((left + right) / 2.0, (TOP + bottom) / 2.0);
+        if xs.is_empty() || ys.is_empty() {
+            svg.push_str(&text(centre, middle, "name middle", "no values to draw"));
+        }
+        svg.push_str(&text(centre, bottom + 36.0, "name middle", &self.x.label));
+        let upwards = format!("translate(13 {middle:.1}) rotate(-90)");
+        svg.push_str(&format!(
+            r#"<text class="name middle" transform="{upwards}">{}</text>"#,
+            escape(&self.y.label)
+        ));
+        svg + &legend + "</svg>"
+    }
+
+    /// The legend, as many rows as it needs, and their height.
+    fn legend(&self, left: f64, top: f64) -> (String, f64) {
+        let (mut svg, mut x, mut y) = (String::new(), left, top);
+        for Key { label, style, area } in &self.keys {
+            let label = match label.char_indices().nth(LONGEST_KEY) {
+                Some((cut, _)) => format!("{}…", &label[..cut]),
+                None => label.clone(),
+            };
+            let width = 42.0 + CHARACTER * label.chars().count() as f64;
+            if x > left && x + width > WIDTH {
+                (x, y) = (left, y + LEGEND_ROW);
+            }
+            let (class, path) = if *area {
+                (style.class("bars"), format!("M{x:.1} {:.1}h22v10h-22z", y - 5.0))
+            } else {
+                (style.class("line"), format!("M{x:.1} {y:.1}h22"))
+            };
+            svg.push_str(&format!(r#"<path class="{class}" d="{path}"/>"#));
+            if style.dots {
+                svg.push_str(&dot(*style, x + 11.0, y));
+            }
+            svg.push_str(&text(x + 28.0, y + 4.0, "name", &label));
+            x += width;
+        }
+        let height = if self.keys.is_empty() { 0.0 } else { y - top + LEGEND_ROW + 4.0 };
+        (svg, height)
+    }
+}
+
+fn text(x: f64, y: f64, class: &str, text: &str) -> String {
+    format!(r#"<text class="{class}" x="{x:.1}" y="{y:.1}">{}</text>"#, escape(text))
+}
+
+fn dot(style: Style, x: f64, y: f64) -> String {
+    format!(r#"<circle class="{}" cx="{x:.1}" cy="{y:.1}" r="3"/>"#, style.class("dot"))
+}
+
+fn draw(style: Style, shape: &Shape, x: &Scale, y: &Scale) -> String {
+    let mut svg = String::new();
+    match shape {
+        Shape::Line(points) => {
+            for run in runs(points) {
+                if run.len() > 1 {
+                    let d = path(run.iter().map(|[px, py]| (x.at(*px), y.at(*py))));
+                    let class = style.class("line");
+                    svg.push_str(&format!(r#"<path class="{class}" d="{d}"/>"#));
+                }
+                // A line of one point would not be seen.
+                if run.len() == 1 || style.dots {
+                    run.iter().for_each(|[px, py]| svg.push_str(&dot(style, x.at(*px), y.at(*py))));
+                }
+            }
+        }
+        Shape::Band(points) => {
+            for run in runs(points) {
+                let upper = run.iter().map(|[px, _, high]| (x.at(*px), y.at(*high)));
+                let lower = run.iter().rev().map(|[px, low, _]| (x.at(*px), y.at(*low)));
+                let (class, d) = (style.class("band"), path(upper.chain(lower)));
+                svg.push_str(&format!(r#"<path class="{class}" d="{d}Z"/>"#));
+            }
+        }
+        Shape::Bars(bars) => {
+            let d = outline(bars, x, y);
+            if !d.is_empty() {
+                svg = format!(r#"<path class="{}" d="{d}"/>"#, style.class("bars"));
+            }
+        }
+        Shape::Upright(value) => {
+            if drawable(&[*value]) {
+                let (at, class) = (x.at(*value), style.class("line"));
+                let (from, to) = (y.from, y.to);
+                svg = format!(r#"<path class="{class}" d="M{at:.1} {from:.1}V{to:.1}"/>"#);
+            }
+        }
+    }
+    svg
+}
+
+/// The points between gaps.
+fn runs<const N: usize>(points: &[[f64; N]]) -> impl Iterator<Item = &[[f64; N]]> {
+    points.split(|point| !drawable(point)).filter(|run| !run.is_empty())
+}
+
+fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
+    let pairs: Vec<String> = points.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+    format!("M{}", pairs.join(" "))
+}
+
+/// Bars that touch have one outline.
+fn outline(bars: &[[f64; 3]], x: &Scale, y: &Scale) -> String {
+    let base = y.at(0.0);
+    let (mut d, mut end) = (String::new(), None);
+    for [from, to, height] in bars.iter().filter(|bar| drawable(*bar)) {
+        if end != Some(*from) {
+            if end.is_some() {
+                d.push_str(&format!("V{base:.1}"));
+            }
+            d.push_str(&format!("M{:.1} {base:.1}", x.at(*from)));
+        }
+        d.push_str(&format!("V{:.1}H{:.1}", y.at(*height), x.at(*to)));
+        end = Some(*to);
+    }
+    if end.is_some() {
+        d.push_str(&format!("V{base:.1}"));
+    }
+    d
+}
+
+fn drawable<const N: usize>(values: &[f64; N]) -> bool {
+    values.iter().all(|value| value.is_finite() && value.abs() <= LARGEST)
+}
+
+/// From the smallest to the largest of values that can be drawn.
+fn extent(values: &[f64]) -> (f64, f64) {
+    if values.is_empty() {
+        return (0.0, 1.0);
+    }
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    widen((low, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)))
+}
+
+/// The range itself, or one around it if it has no length.
+pub(super) fn widen((low, high): (f64, f64)) -> (f64, f64) {
+    let size = low.abs().max(high.abs());
+    if high - low > (1e-9 * size).max(1e-90) {
+        return (low, high);
+    }
+    let margin = if size > 1e-80 { 0.05 * size } else { 0.5 };
+    (low - margin, high + margin)
+}
+
+/// From values to places in the picture.
+struct Scale {
+    range: (f64, f64),
+    from: f64,
+    to: f64,
+}
+
+impl Scale {
+    fn at(&self, value: f64) -> f64 {
+        let (low, high) = self.range;
+        let along = ((value - low) / (high - low)).clamp(0.0, 1.0);
+        self.from + along * (self.to - self.from)
+    }
+}
+
+/// Multiples of 1, 2 or 5 times a power of ten.
+struct Ticks {
+    multiples: RangeInclusive<i64>,
+    mantissa: f64,
+    exponent: i32,
+}
+
+impl Ticks {
+    fn new((low, high): (f64, f64), whole: bool) -> Self {
+        let rough = (high - low) / 5.0;
+        let mut exponent = rough.log10().floor() as i32;
+        let power = 10_f64.powi(exponent);
+        let enough = |mantissa: &f64| mantissa * power >= rough * (1.0 - 1e-9);
+        let mut mantissa = [1.0, 2.0, 5.0].into_iter().find(enough).unwrap_or_else(|| {
+            exponent += 1;
+            1.0
+        });
+        if whole && exponent < 0 {
+            (mantissa, exponent) = (1.0, 0);
+        }
+        let mut ticks = Self { multiples: 0..=0, mantissa, exponent };
+        let step = ticks.value(1);
+        // Ends that miss a multiple by a rounding error have it.
+        let (first, last) = ((low / step - 1e-6).ceil(), (high / step + 1e-6).floor());
+        ticks.multiples = first as i64..=last as i64;
+        ticks
+    }
+
+    fn value(&self, multiple: i64) -> f64 {
+        let value = multiple as f64 * self.mantissa;
+        // Dividing keeps 3 × 0.1 at 0.3.
+        match self.exponent {
+            exponent if exponent < 0 => value / 10_f64.powi(-exponent),
+            exponent => value * 10_f64.powi(exponent),
+        }
+    }
+
+    fn label(&self, multiple: i64) -> String {
+        let value = self.value(multiple);
+        let ends = [*self.multiples.start(), *self.multiples.end()];
+        let largest = ends.map(|end| self.value(end).abs()).into_iter().fold(0.0, f64::max);
+        let text = if multiple == 0 && largest >= 1e6 {
+            "0".to_owned()
+        } else if largest >= 1e6 || self.exponent < -5 {
+            let leading = largest.max(f64::MIN_POSITIVE).log10().floor() as i32;
+            let digits = (leading - self.exponent).clamp(0, 9) as usize;
+            format!("{value:.digits$e}")
+        } else {
+            let digits = (-self.exponent).max(0) as usize;
+            format!("{value:.digits$}")
+        };
+        text.replace('-', "−")
+    }
+
+    fn all(&self) -> impl Iterator<Item = (f64, String)> + '_ {
+        self.multiples.clone().map(move |multiple| (self.value(multiple), self.label(multiple)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(points: &[[f64; 2]]) -> Chart {
+        let mut chart = Chart::new("title", Axis::new("x"), Axis::new("y"));
+        let style = Style::series(9).dots();
+        chart.line(style, points.to_vec());
+        chart.band(Style::series(1), points.iter().map(|[x, y]| [*x, y - 1.0, y + 1.0]).collect());
+        chart.bars(Style::series(2), points.iter().map(|[x, y]| [*x, x + 1.0, *y]).collect());
+        chart.upright(Style::guide(), points.first().map_or(f64::NAN, |point| point[0]));
+        chart.key("a key", style);
+        chart.area_key("an area", style);
+        chart
+    }
+
+    #[test]
+    fn whatever_the_values_only_numbers_are_written() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let cases: [&[[f64; 2]]; 11] = [
+            &[],
+            &[[1.0, 2.0]],
+            &[[1.0, 2.0], [1.0, 2.0]],
+            &[[1.0, 0.0], [2.0, 0.0]],
+            &[[nan, 1.0], [1.0, nan], [nan, nan]],
+            &[[1.0, inf], [2.0, -inf], [inf, 3.0]],
+            &[[1.0, 1.0], [2.0, nan], [3.0, 1.5], [4.0, 2.0]],
+            &[[1.0, -1e3], [300.0, -0.5]],
+            &[[f64::MIN, f64::MAX], [f64::MAX, f64::MIN]],
+            &[[1e-320, 1e-300], [0.0, -1e-310]],
+            &[[1e99, -1e99], [-1e99, 1e99]],
+        ];
+        for points in cases {
+            let svg = chart(points).render();
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{points:?}: {svg}");
+            assert!(svg.len() < 20_000, "{points:?}: {}", svg.len());
+        }
+        assert!(chart(&[]).render().contains("no values to draw"));
+        assert!(chart(&[]).is_empty() && !chart(&[[1.0, 2.0]]).is_empty());
+    }
+
+    #[test]
+    fn gaps_part_lines_and_lone_points_are_dots() {
+        let mut chart = Chart::new("title", Axis::new("x"), Axis::new("y"));
+        let points = vec![[1.0, 1.0], [2.0, f64::NAN], [3.0, 1.5], [4.0, 2.0]];
+        chart.line(Style::series(0), points);
+        let svg = chart.render();
+        assert_eq!(svg.matches("<circle").count(), 1);
+        assert_eq!(svg.matches(r#"class="line c0""#).count(), 1);
+    }
+
+    #[test]
+    fn ticks_are_round() {
+        let labels = |range, whole| -> Vec<String> {
+            Ticks::new(range, whole).all().map(|(_, label)| label).collect()
+        };
+        assert_eq!(labels((0.0, 1.0), false), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels((1.0, 300.0), true), ["100", "200", "300"]);
+        assert_eq!(labels((0.95, 1.05), true), ["1"]);
+        assert_eq!(labels((1.0, 2.0), true), ["1", "2"]);
+        assert_eq!(labels((-1000.0, -500.0), false).first().map(String::as_str), Some("−1000"));
+        assert_eq!(labels((0.0, 4e6), false)[..2], ["0", "1e6"]);
+    }
+
+    #[test]
+    fn words_are_escaped_and_long_keys_cut() {
+        let mut chart = Chart::new("<script>", Axis::new("<x>"), Axis::new("<y>"));
+        chart.key("<ä>".repeat(100), Style::series(0));
+        let svg = chart.render();
+        assert!(!svg.contains("<script") && !svg.contains("<x>") && !svg.contains("<ä>"));
+        assert!(svg.contains("…"));
+    }
+}

@@ -1,0 +1,325 @@
+//! What experiments leave behind: the files in the folder of an execution, read and written here
+//! alone.
+//!
+//! ```text
+//! results/cifar10_resnet-20_isomax+/     one folder for each cell of a table
+//!   config.json                          the TrainingConfig
+//!   execution-1/
+//!     history.json                       History: every epoch
+//!     training.json                      Training: how it ended, which epoch was chosen
+//!     model.safetensors                  the chosen weights, by PyTorch's names
+//!     detector.json                      fitted on held-out images of known classes
+//!     evaluation.json                    Evaluation: accuracy, calibration, detection
+//!     scores/SET.SCORE.txt and .npy      detection scores, one a line
+//!     worst/SET.png                      the images that are told apart worst
+//!     checkpoint/                        to resume from
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use isomax_burn::metrics::{CalibrationMetrics, OodMetrics, PaperMetrics};
+use isomax_burn::{HeadKind, Score, atomic_file};
+use isomax_models::Architecture;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// File with the configuration of a cell.
+pub const CONFIG: &str = "config.json";
+/// File with a [`History`].
+pub const HISTORY: &str = "history.json";
+/// File with a [`Training`].
+pub const TRAINING: &str = "training.json";
+/// File with the chosen weights.
+pub const MODEL: &str = "model.safetensors";
+/// File with a fitted detector.
+pub const DETECTOR: &str = "detector.json";
+/// File with an [`Evaluation`].
+pub const EVALUATION: &str = "evaluation.json";
+/// Folder of score files.
+pub const SCORES: &str = "scores";
+/// Folder of pictures of the worst-separated images.
+pub const WORST: &str = "worst";
+/// Name of the in-distribution set among score files and pictures.
+pub const KNOWN: &str = "known";
+
+/// Why a result cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResultError {
+    /// The file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{}: expected {expected}, but {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// Every epoch of an execution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// In order, from epoch 1.
+    pub epochs: Vec<Epoch>,
+}
+
+/// The values of one epoch.
+///
+/// Keys of both maps: `loss`, `accuracy` (percent), `intra_logits_mean`, `intra_logits_std`,
+/// `inter_logits_mean`, `inter_logits_std`, `max_probs_mean`, `max_probs_std`, `entropies_mean`,
+/// `entropies_std` (of entropies divided by `ln C`). In `valid` also, for each OOD set that was
+/// watched, `SET AUROC`, `SET TNR@95TPR` and `SET FPR95`, in percent. A value that is not finite is
+/// left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 1.
+    pub epoch: usize,
+    /// Of the last step.
+    pub learning_rate: f64,
+    /// Of the training images, augmented, while the network changed.
+    pub train: BTreeMap<String, f64>,
+    /// Of the validation images, at the end of the epoch.
+    pub valid: BTreeMap<String, f64>,
+}
+
+impl History {
+    /// The epoch with the highest validation accuracy, the earliest of equal ones.
+    pub fn best_epoch(&self) -> Option<usize> {
+        let accuracy = |epoch: &&Epoch| epoch.valid.get("accuracy").copied().unwrap_or(f64::MIN);
+        let mut epochs = self.epochs.iter();
+        let first = epochs.next()?;
+        let best =
+            epochs.fold(
+                first,
+                |best, epoch| {
+                    if accuracy(&epoch) > accuracy(&best) { epoch } else { best }
+                },
+            );
+        Some(best.epoch)
+    }
+}
+
+/// How the weights that count were chosen among the epochs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// Highest accuracy on images held out of the training split.
+    #[default]
+    Validation,
+    /// Highest accuracy on the test split, as in the published code. The test accuracy is then no
+    /// longer that of unseen images.
+    Test,
+    /// The last epoch, whatever its accuracy.
+    Last,
+}
+
+impl Selection {
+    /// For tables: how the epoch was chosen.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Validation => "best validation accuracy",
+            Self::Test => "best TEST accuracy (as published)",
+            Self::Last => "last epoch",
+        }
+    }
+}
+
+/// How the training of an execution ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Seed of this execution.
+    pub seed: u64,
+    /// Epochs that were trained.
+    pub epochs: usize,
+    /// Epochs that were planned; more than trained if training stopped early.
+    pub planned_epochs: usize,
+    /// The epoch whose weights were kept.
+    pub chosen_epoch: usize,
+    /// How it was chosen.
+    pub selection: Selection,
+    /// Number of training images.
+    pub train_images: usize,
+    /// Number of images held out of the training split.
+    pub validation_images: usize,
+    /// Backend and device.
+    pub backend: String,
+    /// Names of the classes, in the order of the logits.
+    pub classes: Vec<String>,
+}
+
+/// Accuracy, calibration and detection of one network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The network.
+    pub architecture: Architecture,
+    /// Its last layer.
+    pub head: HeadKind,
+    /// Whether it was trained with fractional probability regularisation.
+    pub fpr: bool,
+    /// Name of the in-distribution set, such as `cifar10`.
+    pub known: String,
+    /// Which copy of it this is, for captions, such as `image folder, 10000 test images`.
+    pub data: String,
+    /// The temperature that the logits were divided by.
+    pub temperature: f32,
+    /// How it was trained, if that is known.
+    pub training: Option<Training>,
+    /// Accuracy, ECE and NLL on the test images of the known classes.
+    pub classification: CalibrationMetrics,
+    /// The same after a temperature was fitted on held-out images, if there were any.
+    pub calibrated: Option<Calibrated>,
+    /// Number of test images of the known classes.
+    pub images: usize,
+    /// The held-out images that the detector accepts: its target; and the test images it accepts.
+    pub detector: Option<DetectorSummary>,
+    /// One entry for each OOD set and score, the default score of the head first.
+    pub detection: Vec<Detection>,
+}
+
+/// Calibration with a temperature that was fitted on held-out images, never on test images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibrated {
+    /// The temperature.
+    pub temperature: f32,
+    /// On the test images.
+    pub classification: CalibrationMetrics,
+}
+
+/// What a detector that was fitted on held-out images does on test images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DetectorSummary {
+    /// The score.
+    pub score: Score,
+    /// The lowest score that is accepted.
+    pub threshold: f32,
+    /// Share of held-out images it was fitted to accept.
+    pub target_tpr: f64,
+    /// Share of test images of known classes that it accepts.
+    pub accepted: f64,
+}
+
+/// Detection of one OOD set by one score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Detection {
+    /// Name of the OOD set, such as `svhn`.
+    pub set: String,
+    /// Number of its images.
+    pub images: usize,
+    /// The score.
+    pub score: Score,
+    /// Whether this is the score that the papers use with the head.
+    pub is_default: bool,
+    /// In the conventions of the field.
+    pub field: OodMetrics,
+    /// In the conventions of the papers' code.
+    pub paper: PaperMetrics,
+    /// Share of the set that the fitted detector rejects, for the default score.
+    pub rejected: Option<f64>,
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+///
+/// [`ResultError`] if it cannot be read or is not `expected`.
+pub fn read_json<T: DeserializeOwned>(
+    path: impl AsRef<Path>,
+    expected: &'static str,
+) -> Result<T, ResultError> {
+    let path = path.as_ref();
+    let bytes =
+        fs::read(path).map_err(|source| ResultError::Io { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes).map_err(|source| ResultError::Malformed {
+        path: path.to_owned(),
+        expected,
+        source,
+    })
+}
+
+/// Writes a JSON file, which appears whole or not at all.
+///
+/// # Errors
+///
+/// [`ResultError::Io`].
+pub fn write_json<T: Serialize>(path: impl AsRef<Path>, value: &T) -> Result<(), ResultError> {
+    let path = path.as_ref();
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| ResultError::Io { path: path.to_owned(), source: error.into() })?;
+    bytes.push(b'\n');
+    write_bytes(path, &bytes)
+}
+
+/// Writes a file, which appears whole or not at all.
+///
+/// # Errors
+///
+/// [`ResultError::Io`].
+pub fn write_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), ResultError> {
+    let path = path.as_ref();
+    atomic_file::write(path, |file| file.write_all(bytes))
+        .map_err(|source| ResultError::Io { path: path.to_owned(), source })
+}
+
+/// An execution that was found in a folder of results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// From the name of the folder, `execution-N`; 1 for any other name.
+    pub number: usize,
+    /// What the network achieves.
+    pub evaluation: Evaluation,
+    /// Every epoch, if the execution was trained here.
+    pub history: Option<History>,
+}
+
+/// Finds all executions in folders of results, at any depth, in the order of their paths.
+///
+/// # Errors
+///
+/// [`ResultError`] if a folder cannot be listed or a result is damaged.
+pub fn find_executions(folders: &[PathBuf]) -> Result<Vec<Execution>, ResultError> {
+    let mut executions = Vec::new();
+    folders.iter().try_for_each(|folder| find_below(folder, &mut executions))?;
+    Ok(executions)
+}
+
+fn find_below(folder: &Path, found: &mut Vec<Execution>) -> Result<(), ResultError> {
+    let io = |source| ResultError::Io { path: folder.to_owned(), source };
+    let evaluation = folder.join(EVALUATION);
+    if evaluation.is_file() {
+        let history = folder.join(HISTORY);
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        found.push(Execution {
+            number: name.strip_prefix("execution-").and_then(|n| n.parse().ok()).unwrap_or(1),
+            evaluation: read_json(evaluation, "an evaluation")?,
+            history: match history.is_file() {
+                true => Some(read_json(history, "a history of epochs")?),
+                false => None,
+            },
+            folder: folder.to_owned(),
+        });
+        return Ok(());
+    }
+    let entries = fs::read_dir(folder).map_err(io)?;
+    let mut folders: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(io)?;
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    folders.iter().try_for_each(|folder| find_below(folder, found))
+}

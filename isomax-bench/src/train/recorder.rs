@@ -1,0 +1,218 @@
+//! Notes what the Learner measures, epoch by epoch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
+use burn::train::logger::MetricLogger;
+use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
+use burn::train::metric::{
+    Adaptor, Metric, MetricDefinition, MetricId, MetricMetadata, MetricName, NumericEntry,
+    SerializedEntry,
+};
+use burn::train::{ClassificationOutput, Interrupter};
+use isomax_burn::train::{OodOutput, WeightedMean};
+use isomax_burn::{LogitStatistics, Moments};
+
+use crate::results::{Epoch, History};
+
+/// The values of a training, shared by the logger and the metrics that gather them and by the
+/// checkpoints that save them.
+#[derive(Clone)]
+pub(super) struct Recorder(Arc<Mutex<State>>);
+
+struct State {
+    history: History,
+    num_classes: usize,
+    names: HashMap<MetricId, String>,
+    means: HashMap<(Split, usize), BTreeMap<String, WeightedMean>>,
+    statistics: HashMap<(Split, usize), LogitStatistics>,
+    learning_rates: HashMap<usize, f64>,
+    diverged: Option<Divergence>,
+}
+
+/// Where a training was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Divergence {
+    pub epoch: usize,
+    pub step: usize,
+}
+
+impl Recorder {
+    /// Goes on after the epochs that there are.
+    pub(super) fn new(history: History, num_classes: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            history,
+            num_classes,
+            names: HashMap::new(),
+            means: HashMap::new(),
+            statistics: HashMap::new(),
+            learning_rates: HashMap::new(),
+            diverged: None,
+        })))
+    }
+
+    pub(super) fn logger(&self) -> HistoryLogger {
+        let first_epoch = self.state().history.epochs.len() + 1;
+        HistoryLogger { recorder: self.clone(), first_epoch }
+    }
+
+    pub(super) fn metric(&self, split: Split, interrupter: Interrupter) -> StatisticsMetric {
+        StatisticsMetric { recorder: self.clone(), split, interrupter }
+    }
+
+    pub(super) fn diverged(&self) -> Option<Divergence> {
+        self.state().diverged
+    }
+
+    pub(super) fn history(&self) -> History {
+        self.state().history.clone()
+    }
+
+    /// Puts the values of an epoch that has ended into the history.
+    pub(super) fn finish(&self, epoch: usize) -> History {
+        let mut state = self.state();
+        let train = state.values(Split::Train, epoch);
+        let valid = state.values(Split::Valid, epoch);
+        let learning_rate = state.learning_rates.remove(&epoch).unwrap_or_default();
+        state.history.epochs.push(Epoch { epoch, learning_rate, train, valid });
+        state.history.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn values(&mut self, split: Split, epoch: usize) -> BTreeMap<String, f64> {
+        let mut values = BTreeMap::new();
+        for (name, mean) in self.means.remove(&(split.clone(), epoch)).unwrap_or_default() {
+            // Burn's own metrics bear capitals; those of OOD sets are named after the set.
+            let name = match name.as_str() {
+                "Loss" | "Accuracy" => name.to_lowercase(),
+                _ => name,
+            };
+            values.extend(mean.value().map(|value| (name, value)));
+        }
+        if let Some(statistics) = self.statistics.remove(&(split, epoch)) {
+            let per_class = (self.num_classes as f64).ln();
+            let mut note = |name: &str, moments: Moments, unit: f64| {
+                values.extend(moments.mean().map(|mean| (format!("{name}_mean"), mean / unit)));
+                values.extend(moments.std().map(|std| (format!("{name}_std"), std / unit)));
+            };
+            note("intra_logits", statistics.intra(), 1.0);
+            note("inter_logits", statistics.inter(), 1.0);
+            note("max_probs", statistics.max_probability(), 1.0);
+            note("entropies", statistics.entropy(), per_class);
+        }
+        values.retain(|_, value| value.is_finite());
+        values
+    }
+}
+
+/// Takes the numeric entries of Burn's metrics in.
+pub(super) struct HistoryLogger {
+    recorder: Recorder,
+    first_epoch: usize,
+}
+
+impl MetricLogger for HistoryLogger {
+    fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
+        // Burn's event store starts at 1 whatever epoch it is; after that it knows the number.
+        let epoch = epoch.max(self.first_epoch);
+        let mut state = self.recorder.state();
+        for numeric in &update.entries_numeric {
+            let entry = &numeric.entry;
+            let value = NumericEntry::deserialize(&entry.serialized_entry.serialized);
+            if let (Some(name), Ok(value)) = (state.names.get(&entry.metric_id).cloned(), value) {
+                let means = state.means.entry((split.clone(), epoch)).or_default();
+                means.entry(name).or_default().push(&value);
+            }
+        }
+    }
+
+    fn read_numeric(
+        &mut self,
+        name: &str,
+        epoch: usize,
+        split: &Split,
+    ) -> Result<Vec<NumericEntry>, String> {
+        let state = self.recorder.state();
+        let means = state.means.get(&(split.clone(), epoch));
+        Ok(means.and_then(|means| means.get(name)?.entry()).into_iter().collect())
+    }
+
+    fn log_metric_definition(&mut self, definition: MetricDefinition) {
+        self.recorder.state().names.insert(definition.metric_id, definition.name);
+    }
+
+    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
+}
+
+/// What a [`StatisticsMetric`] reads.
+pub(super) struct StatisticsInput<B: Backend> {
+    loss: Tensor<B, 1>,
+    logits: Tensor<B, 2>,
+    targets: Tensor<B, 1, Int>,
+}
+
+impl<B: Backend> Adaptor<StatisticsInput<B>> for ClassificationOutput<B> {
+    fn adapt(&self) -> StatisticsInput<B> {
+        StatisticsInput {
+            loss: self.loss.clone(),
+            logits: self.output.clone(),
+            targets: self.targets.clone(),
+        }
+    }
+}
+
+impl<B: Backend> Adaptor<StatisticsInput<B>> for OodOutput<B> {
+    fn adapt(&self) -> StatisticsInput<B> {
+        self.known().adapt()
+    }
+}
+
+/// Gathers what the published experiments log beside loss and accuracy, and stops a training whose
+/// loss is no longer a number.
+#[derive(Clone)]
+pub(super) struct StatisticsMetric {
+    recorder: Recorder,
+    split: Split,
+    interrupter: Interrupter,
+}
+
+impl Metric for StatisticsMetric {
+    type Input = StatisticsInput<burn::backend::Flex>;
+
+    fn name(&self) -> MetricName {
+        Arc::new("Logits".to_owned())
+    }
+
+    fn update(&mut self, input: &Self::Input, metadata: &MetricMetadata) -> SerializedEntry {
+        let epoch = metadata.global_progress.items_processed;
+        let mut state = self.recorder.state();
+        let loss = input.loss.clone().sum().into_scalar();
+        if !loss.is_finite() {
+            let step = metadata.iteration.unwrap_or_default();
+            state.diverged.get_or_insert(Divergence { epoch, step });
+            self.interrupter.stop(Some("the loss is not finite"));
+        }
+        if let Some(rate) = metadata.lr {
+            state.learning_rates.insert(epoch, rate);
+        }
+        let num_classes = state.num_classes;
+        let statistics = state.statistics.entry((self.split.clone(), epoch));
+        let statistics = statistics.or_insert_with(|| LogitStatistics::new(num_classes));
+        if input.targets.dims()[0] > 0 {
+            statistics.update(input.logits.clone(), input.targets.clone());
+        }
+        let shown = |moments: Moments| moments.mean().unwrap_or_default();
+        let (intra, inter) = (shown(statistics.intra()), shown(statistics.inter()));
+        let text = format!("true class {intra:.3}, others {inter:.3}");
+        SerializedEntry::new(text.clone(), text)
+    }
+
+    fn clear(&mut self) {}
+}

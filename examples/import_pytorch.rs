@@ -40,7 +40,7 @@ struct Arguments {
     #[arg(long, default_value_t = 10)]
     classes: usize,
     /// Set that the network was trained on, whose normalisation all images get: cifar10, cifar100 or svhn.
-    #[arg(long, default_value = "cifar10", value_parser = normalization)]
+    #[arg(long, default_value = "cifar10")]
     trained_on: Normalization,
     /// Labelled images of the known classes.
     #[arg(long)]
@@ -51,10 +51,6 @@ struct Arguments {
     /// Where to save the network as safetensors.
     #[arg(long)]
     export: Option<PathBuf>,
-}
-
-fn normalization(name: &str) -> Result<Normalization, String> {
-    Normalization::by_name(name).ok_or_else(|| "known: cifar10, cifar100, svhn".to_owned())
 }
 
 fn main() -> ExitCode {

@@ -340,6 +340,7 @@ mod tests {
             train_images: 40,
             validation_images: 10,
             backend: "flex".into(),
+            classes: vec!["one".to_owned(), "two".to_owned()],
         }
     }
 

@@ -5,6 +5,7 @@ pub mod analyze;
 pub mod backend;
 pub mod data;
 pub mod evaluate;
+pub mod experiment;
 pub mod plot;
 pub mod predict;
 pub mod report;

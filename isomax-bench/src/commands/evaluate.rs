@@ -9,12 +9,12 @@ use clap::Args;
 use isomax_bench::backend::{self, Device, Inference};
 use isomax_bench::data::{DataFolder, KnownSet, OodSource, Split};
 use isomax_bench::evaluate::{Subject, evaluate, held_out_indices, summary};
+use isomax_bench::experiment::evaluate_execution;
 use isomax_bench::results::{self, Evaluation};
 use isomax_bench::train::{Classifier, ConfigOptions, ExperimentData, TrainingConfig};
 use isomax_burn::HeadKind;
 use isomax_models::{Architecture, Model, ModelConfig, store};
 
-use super::train::evaluate_trained;
 use super::{CommandResult, DataArgs, print};
 
 #[derive(Args)]
@@ -80,11 +80,8 @@ impl EvaluateArgs {
         }
         let data = ExperimentData::load(&config, &self.data.folder())?;
         let output = self.output.clone().unwrap_or_else(|| run.to_owned());
-        if output != run {
-            fs::create_dir_all(&output)?;
-            fs::copy(run.join(results::MODEL), output.join(results::MODEL))?;
-        }
-        evaluate_trained(&config, training, &data, &output)
+        fs::create_dir_all(&output)?;
+        Ok(evaluate_execution::<Inference>(&config, training, &data, run, &output)?)
     }
 
     fn evaluate_weights(

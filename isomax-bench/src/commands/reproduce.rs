@@ -2,14 +2,16 @@
 
 use clap::Args;
 use isomax_bench::analyze::{csv_files, tables};
+use isomax_bench::backend::Training;
 use isomax_bench::data::KnownSet;
+use isomax_bench::experiment::run_cell;
 use isomax_bench::report;
 use isomax_bench::results::find_executions;
 use isomax_bench::train::ConfigOptions;
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 
-use super::train::{RunArgs, run_cell};
+use super::train::RunArgs;
 use super::{CommandResult, DataArgs, print};
 
 #[derive(Args)]
@@ -36,6 +38,7 @@ pub struct ReproduceArgs {
 impl ReproduceArgs {
     pub fn run(&self) -> CommandResult {
         let folder = self.data.folder();
+        let options = self.runs.options();
         for &known in &self.sets {
             for &architecture in &self.networks {
                 for &head in &self.heads {
@@ -45,14 +48,14 @@ impl ReproduceArgs {
                         head: Some(head),
                         ..self.options.clone()
                     };
-                    run_cell(&config.config()?, &folder, &self.runs)?;
+                    run_cell::<Training>(&config.config()?, &folder, &options)?;
                 }
             }
         }
-        let executions = find_executions(std::slice::from_ref(&self.runs.output))?;
+        let executions = find_executions(std::slice::from_ref(&options.output))?;
         let tables = tables(&executions);
-        csv_files::write(&self.runs.output, &executions)?;
-        report::write(self.runs.output.join("report.html"), &executions, &tables)?;
+        csv_files::write(&options.output, &executions)?;
+        report::write(options.output.join("report.html"), &executions, &tables)?;
         tables.iter().try_for_each(print)?;
         Ok(())
     }

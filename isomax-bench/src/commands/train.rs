@@ -1,17 +1,12 @@
 //! `isomax-bench train`.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use clap::Args;
-use isomax_bench::backend::{self, Inference, Training as Trained};
-use isomax_bench::data::DataFolder;
-use isomax_bench::evaluate::{Subject, evaluate, summary};
-use isomax_bench::results::{self, Evaluation, Training};
-use isomax_bench::train::{
-    ConfigOptions, ExecutionFolder, ExperimentData, RunOptions, TrainingConfig, train,
-};
-use isomax_models::ModelConfig;
+use isomax_bench::backend::{self, Training};
+use isomax_bench::evaluate::summary;
+use isomax_bench::experiment::{CellOptions, run_cell};
+use isomax_bench::train::ConfigOptions;
 
 use super::{CommandResult, DataArgs, print};
 
@@ -42,7 +37,7 @@ pub struct RunArgs {
     execution: Option<u16>,
     /// Folder of the results; each cell of a table has its own in it.
     #[arg(long, default_value = "results")]
-    pub output: PathBuf,
+    output: PathBuf,
     /// Background threads that make batches.
     #[arg(long, default_value_t = 1)]
     workers: usize,
@@ -55,7 +50,8 @@ impl TrainArgs {
     pub fn run(&self) -> CommandResult {
         let file = self.config.as_ref().map(ConfigOptions::read).transpose()?;
         let config = self.options.clone().or(file.unwrap_or_default()).config()?;
-        let evaluations = run_cell(&config, &self.data.folder(), &self.runs)?;
+        let options = self.runs.options();
+        let evaluations = run_cell::<Training>(&config, &self.data.folder(), &options)?;
         if self.json {
             return Ok(print(serde_json::to_string_pretty(&evaluations)?)?);
         }
@@ -70,71 +66,17 @@ impl TrainArgs {
     }
 }
 
-/// Trains and evaluates the executions of a cell; what is finished is read.
-pub fn run_cell(
-    config: &TrainingConfig,
-    folder: &DataFolder,
-    runs: &RunArgs,
-) -> Result<Vec<(u16, Evaluation)>, Box<dyn std::error::Error>> {
-    let executions = match runs.execution {
-        Some(execution) => execution..=execution,
-        None => 1..=runs.executions,
-    };
-    let mut data: Option<ExperimentData> = None;
-    let mut evaluations = Vec::new();
-    for execution in executions {
-        let folder_of = ExecutionFolder::open(&runs.output, config, execution.into())?;
-        let evaluation = folder_of.path().join(results::EVALUATION);
-        if evaluation.exists() {
-            evaluations.push((execution, results::read_json(evaluation, "an evaluation")?));
-            continue;
+impl RunArgs {
+    pub fn options(&self) -> CellOptions {
+        CellOptions {
+            output: self.output.clone(),
+            executions: match self.execution {
+                Some(execution) => execution.into()..=execution.into(),
+                None => 1..=self.executions.into(),
+            },
+            workers: self.workers,
+            plain: self.plain,
+            backend: backend::name(),
         }
-        // Nothing is decoded before it is known that there is something to do.
-        let data = match &mut data {
-            Some(data) => data,
-            none => none.insert(ExperimentData::load(config, folder)?),
-        };
-        let options = RunOptions {
-            workers: runs.workers,
-            label: format!("{} {execution}/{}", config.cell_name(), runs.executions),
-            plain: runs.plain,
-        };
-        let training = train::<Trained>(
-            config,
-            execution.into(),
-            data,
-            &folder_of,
-            &options,
-            &backend::name(),
-        )?;
-        evaluations.push((execution, evaluate_trained(config, training, data, folder_of.path())?));
     }
-    Ok(evaluations)
-}
-
-/// Evaluates the weights that a training kept.
-pub fn evaluate_trained(
-    config: &TrainingConfig,
-    training: Training,
-    data: &ExperimentData,
-    folder: &Path,
-) -> Result<Evaluation, Box<dyn std::error::Error>> {
-    let device = backend::device();
-    let mut network = ModelConfig::new(config.architecture, config.known.num_classes())
-        .with_head(config.head)
-        .init::<Inference>(&device);
-    network.load_safetensors(folder.join(results::MODEL))?;
-    let (_, held_out) = data.part(config, training.seed)?;
-    let held_out: Vec<usize> = held_out.into_iter().map(|index| index as usize).collect();
-    let subject = Subject {
-        known: config.known,
-        data: data.source.clone(),
-        training: Some(training),
-        fpr: config.fpr,
-        test: Arc::clone(&data.test),
-        held_out: (!held_out.is_empty()).then(|| data.train.select(&held_out)),
-        ood: data.ood.clone(),
-        batch_size: 200,
-    };
-    Ok(evaluate(&network, config.architecture, &subject, folder, &device)?)
 }

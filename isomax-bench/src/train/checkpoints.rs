@@ -182,10 +182,21 @@ impl CheckpointingStrategy for Keeper {
         if self.recorder.diverged().is_some() || self.interrupter.should_stop() {
             return Vec::new();
         }
-        let history = self.recorder.finish(epoch);
         // The history is on the disk before the checkpoint that relies on it.
-        if let Err(error) = results::write_json(self.folder.join(results::HISTORY), &history) {
-            self.interrupter.stop(Some(&error.to_string()));
+        let written = self.recorder.finish(epoch).and_then(|history| {
+            let path = self.folder.join(results::HISTORY);
+            results::write_json(path, &history).map_err(|error| error.to_string())?;
+            Ok(history)
+        });
+        let history = match written {
+            Ok(history) => history,
+            Err(error) => {
+                self.interrupter.stop(Some(&error));
+                return Vec::new();
+            }
+        };
+        // The loss of the last steps may have been looked at only now.
+        if self.recorder.diverged().is_some() {
             return Vec::new();
         }
         let kept = self.kept(&history);
@@ -280,7 +291,7 @@ mod tests {
     #[test]
     fn the_best_epoch_stays_as_seen_from_each_that_may_be_gone_on_from() {
         let keeper = |keeps_best| {
-            let recorder = Recorder::new(History::default(), 10);
+            let recorder = Recorder::new(History::default(), 10, 0);
             Keeper::new(recorder, Interrupter::new(), Path::new("nowhere"), keeps_best)
         };
         let kept = |best, accuracies: &[f64]| -> Vec<usize> {

@@ -8,9 +8,8 @@
 //! reproducibly, such as flex, a resumed training ends with the weights and the history of one that
 //! was never interrupted.
 
-use std::fs::{self, File, TryLockError};
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
@@ -28,172 +27,30 @@ use burn::train::{
     SupervisedTraining,
 };
 use isomax_burn::Score;
-use isomax_burn::train::{EpochRenderer, OodDataLoader, OodSetError, OodTraining};
+use isomax_burn::train::{EpochRenderer, OodDataLoader, OodTraining};
 use isomax_models::Model;
-use isomax_models::store::StoreError;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
 
 mod checkpoints;
 mod classifier;
 mod config;
+mod data;
+mod error;
+mod folder;
 mod recorder;
 mod scheduler;
 
 pub use classifier::Classifier;
 pub use config::{ConfigError, ConfigOptions, TrainingConfig};
+pub use data::ExperimentData;
+pub use error::TrainError;
+pub use folder::ExecutionFolder;
 pub use scheduler::MultiStepLr;
 
-use crate::data::{DataError, DataFolder, ImageBatch, ImageBatches, ImageLoader, Images, Split};
-use crate::evaluate::held_out_indices;
-use crate::results::{self, History, ResultError, Selection, Training};
+use crate::data::{ImageBatch, ImageBatches, ImageLoader};
+use crate::results::{self, History, Selection, Training};
 use checkpoints::{CheckedRecorder, Keeper};
+use data::Batches;
 use recorder::Recorder;
-
-/// Why a training did not end well. Started again, it goes on from its last checkpoint.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// The folder cannot be used.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The folder or a file in it.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Another process works in the folder.
-    #[error("{}: another process is training here", path.display())]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The folder holds results of another configuration.
-    #[error(
-        "{}: the folder holds results of another configuration, which differs in {differences}; \
-         choose another --output, or the same values",
-        path.display()
-    )]
-    OtherConfig {
-        /// The saved configuration.
-        path: PathBuf,
-        /// Fields with the saved and the given value.
-        differences: String,
-    },
-    /// There are fewer training images than the configuration asks for.
-    #[error("{set} has {found} training images, too few for {needed} of them to be held out")]
-    TooFewImages {
-        /// The training set.
-        set: String,
-        /// Images of its training split that may be used.
-        found: usize,
-        /// Images to hold out.
-        needed: usize,
-    },
-    /// The backend has fewer devices.
-    #[error("{wanted} devices are asked for, but the backend has {found}")]
-    TooFewDevices {
-        /// How many are asked for.
-        wanted: usize,
-        /// How many there are.
-        found: usize,
-    },
-    /// The loss is no longer a number.
-    #[error(
-        "the loss is not finite in epoch {epoch}, step {step}; the checkpoints before it are kept \
-         (a lower --learning-rate or --warm-up may help)"
-    )]
-    Diverged {
-        /// The epoch.
-        epoch: usize,
-        /// The step of the epoch.
-        step: usize,
-    },
-    /// Burn's Learner was stopped, as by a disk that is full.
-    #[error("the training was stopped: {0}")]
-    Stopped(String),
-    /// No epoch's weights can be read.
-    #[error("{}: no checkpoint of a finished epoch can be read", folder.display())]
-    NoCheckpoint {
-        /// The folder of the execution.
-        folder: PathBuf,
-    },
-    /// An OOD set cannot be watched.
-    #[error(transparent)]
-    OodSet(#[from] OodSetError),
-    /// A data set cannot be used.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// A result cannot be read or written.
-    #[error(transparent)]
-    Result(#[from] ResultError),
-    /// The chosen weights cannot be written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// The images of an experiment, read once for all its executions.
-#[derive(Debug, Clone)]
-pub struct ExperimentData {
-    /// The training split of the known classes.
-    pub train: Arc<Images>,
-    /// Their test split.
-    pub test: Arc<Images>,
-    /// What is to be detected, by name.
-    pub ood: Vec<(String, Arc<Images>)>,
-    /// What kind of copies these are, for captions.
-    pub source: String,
-}
-
-impl ExperimentData {
-    /// Reads all sets of a configuration.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError`] if one is absent or damaged.
-    pub fn load(config: &TrainingConfig, folder: &DataFolder) -> Result<Self, DataError> {
-        let mut train = folder.known(config.known, Split::Train)?;
-        if let Some(count) = config.train_images.filter(|&count| count < train.images.len()) {
-            // Folders and archives may be ordered by class: take images from everywhere.
-            let mut indices: Vec<usize> = (0..train.images.len()).collect();
-            indices.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
-            indices.truncate(count);
-            indices.sort_unstable();
-            train.images = train.images.select(&indices);
-        }
-        let test = folder.known(config.known, Split::Test)?;
-        let source = format!("{}, {} training images", train.source, train.images.len());
-        let ood = config
-            .ood
-            .iter()
-            .map(|source| Ok((source.name.clone(), Arc::new(folder.ood(source)?.images))));
-        Ok(Self {
-            ood: ood.collect::<Result<_, DataError>>()?,
-            train: Arc::new(train.images),
-            test: Arc::new(test.images),
-            source,
-        })
-    }
-
-    /// The images of the training split, parted by a seed: those to train on, and those that are
-    /// held out, `(training, held out)`.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::TooFewImages`] if none would be left to train on.
-    pub fn part(
-        &self,
-        config: &TrainingConfig,
-        seed: u64,
-    ) -> Result<(Vec<u32>, Vec<u32>), TrainError> {
-        let (found, needed) = (self.train.len(), config.validation_images);
-        held_out_indices(found, needed, seed).ok_or_else(|| {
-            let set = config.known.to_string();
-            TrainError::TooFewImages { set, found, needed }
-        })
-    }
-}
 
 /// What is of the machine and the moment, not of the experiment.
 #[derive(Debug, Clone, Default)]
@@ -204,76 +61,6 @@ pub struct RunOptions {
     pub label: String,
     /// Never Burn's full-screen view.
     pub plain: bool,
-}
-
-/// The folder of an execution, which no other process uses.
-#[derive(Debug)]
-pub struct ExecutionFolder {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl ExecutionFolder {
-    /// Makes the folder of a cell and of one of its executions, and keeps other processes out.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::InUse`], [`TrainError::OtherConfig`], or [`TrainError::Io`].
-    pub fn open(
-        results: &Path,
-        config: &TrainingConfig,
-        execution: usize,
-    ) -> Result<Self, TrainError> {
-        let cell = results.join(config.cell_name());
-        let path = cell.join(format!("execution-{execution}"));
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| TrainError::Io { path, source }
-        };
-        fs::create_dir_all(&path).map_err(io(&path))?;
-        let lock_path = path.join("lock");
-        let lock = File::create(&lock_path).map_err(io(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(TrainError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(io(&lock_path)(source)),
-        }
-        let saved_path = cell.join(results::CONFIG);
-        if saved_path.exists() {
-            let saved: serde_json::Value = results::read_json(&saved_path, "a configuration")?;
-            if let Some(differences) = differences(&saved, config) {
-                return Err(TrainError::OtherConfig { path: saved_path, differences });
-            }
-        } else {
-            results::write_json(&saved_path, config)?;
-        }
-        Ok(Self { path, _lock: lock })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-/// The fields in which a configuration differs from a saved one.
-fn differences(saved: &serde_json::Value, config: &TrainingConfig) -> Option<String> {
-    let given = serde_json::to_value(config).unwrap_or_default();
-    let empty = serde_json::Map::new();
-    let (saved, given) = (saved.as_object().unwrap_or(&empty), given.as_object().unwrap_or(&empty));
-    let mut keys: Vec<&String> = saved.keys().chain(given.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let shown = |value: Option<&serde_json::Value>| {
-        value.map_or_else(|| "nothing".to_owned(), ToString::to_string)
-    };
-    let differing = keys.into_iter().filter(|key| saved.get(*key) != given.get(*key));
-    let lines: Vec<String> = differing
-        .map(|key| {
-            format!("{key}: {} there, {} here", shown(saved.get(key)), shown(given.get(key)))
-        })
-        .collect();
-    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 /// Trains one execution, or the rest of it, and keeps the chosen weights as `model.safetensors`.
@@ -327,47 +114,6 @@ pub fn train<B: AutodiffBackend>(
     Ok(training)
 }
 
-/// What the Learner is fed with.
-struct Batches {
-    train: ImageBatches,
-    valid: ImageBatches,
-    ood: Vec<(String, ImageBatches)>,
-}
-
-impl Batches {
-    fn new(
-        config: &TrainingConfig,
-        data: &ExperimentData,
-        training: Vec<u32>,
-        held_out: Vec<u32>,
-        seed: u64,
-        options: &RunOptions,
-    ) -> Self {
-        let normalization = config.known.normalization();
-        let batches = |images: &Arc<Images>| {
-            ImageBatches::new(images.clone(), normalization, config.batch_size)
-                .with_workers(options.workers)
-        };
-        // Without held-out images the test images are watched; the results say so.
-        let valid = match config.selection {
-            Selection::Validation => batches(&data.train).with_indices(held_out),
-            Selection::Last if !held_out.is_empty() => batches(&data.train).with_indices(held_out),
-            Selection::Last | Selection::Test => batches(&data.test),
-        };
-        Self {
-            train: batches(&data.train)
-                .with_indices(training)
-                .shuffled(seed)
-                .augmented(config.augmentation),
-            valid,
-            ood: match config.ood_every {
-                0 => Vec::new(),
-                _ => data.ood.iter().map(|(n, images)| (n.clone(), batches(images))).collect(),
-            },
-        }
-    }
-}
-
 /// Burn's Learner from the end of a history to the end of the training.
 fn learn<B: AutodiffBackend>(
     config: &TrainingConfig,
@@ -404,7 +150,8 @@ fn learn<B: AutodiffBackend>(
         MultiStepLr::new(config, steps_per_epoch),
     );
     let interrupter = Interrupter::new();
-    let recorder = Recorder::new(history, config.known.num_classes());
+    let valid_images = batches.valid.num_images();
+    let recorder = Recorder::new(history, config.known.num_classes(), valid_images);
     let keeps_best = config.selection != Selection::Last;
     let keeper = Keeper::new(recorder.clone(), interrupter.clone(), path, keeps_best);
     let metric = |split| recorder.metric(split, interrupter.clone());

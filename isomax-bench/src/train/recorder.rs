@@ -1,7 +1,8 @@
 //! Notes what the Learner measures, epoch by epoch.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
@@ -20,11 +21,18 @@ use crate::results::{Epoch, History};
 /// The values of a training, shared by the logger and the metrics that gather them and by the
 /// checkpoints that save them.
 #[derive(Clone)]
-pub(super) struct Recorder(Arc<Mutex<State>>);
+pub(super) struct Recorder(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    logged: Condvar,
+}
 
 struct State {
     history: History,
     num_classes: usize,
+    /// Images of a validation: an epoch is complete when the loss of all of them is logged.
+    valid_images: usize,
     names: HashMap<MetricId, String>,
     means: HashMap<(Split, usize), BTreeMap<String, WeightedMean>>,
     statistics: HashMap<(Split, usize), LogitStatistics>,
@@ -41,16 +49,18 @@ pub(super) struct Divergence {
 
 impl Recorder {
     /// Goes on after the epochs that there are.
-    pub(super) fn new(history: History, num_classes: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
+    pub(super) fn new(history: History, num_classes: usize, valid_images: usize) -> Self {
+        let state = State {
             history,
             num_classes,
+            valid_images,
             names: HashMap::new(),
             means: HashMap::new(),
             statistics: HashMap::new(),
             learning_rates: HashMap::new(),
             diverged: None,
-        })))
+        };
+        Self(Arc::new(Shared { state: Mutex::new(state), logged: Condvar::new() }))
     }
 
     pub(super) fn logger(&self) -> HistoryLogger {
@@ -70,22 +80,41 @@ impl Recorder {
         self.state().history.clone()
     }
 
-    /// Puts the values of an epoch that has ended into the history.
-    pub(super) fn finish(&self, epoch: usize) -> History {
-        let mut state = self.state();
+    /// Puts the values of an epoch that has ended into the history. Burn computes and logs them in
+    /// threads of its own, which may be behind: what is missing is waited for, a minute at most.
+    pub(super) fn finish(&self, epoch: usize) -> Result<History, String> {
+        let is_incomplete = |state: &mut State| state.validated(epoch) < state.valid_images;
+        let waiting = self.0.logged.wait_timeout_while(self.state(), PATIENCE, is_incomplete);
+        let mut state = waiting.unwrap_or_else(PoisonError::into_inner).0;
+        if is_incomplete(&mut state) {
+            let (seen, all) = (state.validated(epoch), state.valid_images);
+            return Err(format!(
+                "the metrics of epoch {epoch} cover {seen} of {all} validation images after \
+                 {PATIENCE:?}"
+            ));
+        }
         let train = state.values(Split::Train, epoch);
         let valid = state.values(Split::Valid, epoch);
         let learning_rate = state.learning_rates.remove(&epoch).unwrap_or_default();
         state.history.epochs.push(Epoch { epoch, learning_rate, train, valid });
-        state.history.clone()
+        Ok(state.history.clone())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// How long the end of an epoch waits for the metrics.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl State {
+    /// Validation images of an epoch whose loss is logged, and with it, in one update, all else.
+    fn validated(&self, epoch: usize) -> usize {
+        let means = self.means.get(&(Split::Valid, epoch));
+        means.and_then(|means| means.get("Loss")).map_or(0, |loss| loss.count())
+    }
+
     fn values(&mut self, split: Split, epoch: usize) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         for (name, mean) in self.means.remove(&(split.clone(), epoch)).unwrap_or_default() {
@@ -131,6 +160,8 @@ impl MetricLogger for HistoryLogger {
                 means.entry(name).or_default().push(&value);
             }
         }
+        drop(state);
+        self.recorder.0.logged.notify_all();
     }
 
     fn read_numeric(

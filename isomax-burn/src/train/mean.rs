@@ -18,6 +18,11 @@ impl WeightedMean {
         self.count += count;
     }
 
+    /// The sum of the weights: of most metrics the number of samples.
+    pub fn count(self) -> usize {
+        self.count
+    }
+
     /// The mean, if any entry had a weight.
     pub fn value(self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / self.count as f64)

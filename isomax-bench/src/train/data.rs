@@ -1,0 +1,115 @@
+//! The images of an experiment, and the batches that the Learner is fed with.
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+
+use super::{RunOptions, TrainError, TrainingConfig};
+use crate::data::{DataError, DataFolder, ImageBatches, Images, Split};
+use crate::evaluate::held_out_indices;
+use crate::results::Selection;
+
+/// The images of an experiment, read once for all its executions.
+#[derive(Debug, Clone)]
+pub struct ExperimentData {
+    /// The training split of the known classes.
+    pub train: Arc<Images>,
+    /// Their test split.
+    pub test: Arc<Images>,
+    /// What is to be detected, by name.
+    pub ood: Vec<(String, Arc<Images>)>,
+    /// What kind of copies these are, for captions.
+    pub source: String,
+}
+
+impl ExperimentData {
+    /// Reads all sets of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if one is absent or damaged.
+    pub fn load(config: &TrainingConfig, folder: &DataFolder) -> Result<Self, DataError> {
+        let mut train = folder.known(config.known, Split::Train)?;
+        if let Some(count) = config.train_images.filter(|&count| count < train.images.len()) {
+            // Folders and archives may be ordered by class: take images from everywhere.
+            let mut indices: Vec<usize> = (0..train.images.len()).collect();
+            indices.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
+            indices.truncate(count);
+            indices.sort_unstable();
+            train.images = train.images.select(&indices);
+        }
+        let test = folder.known(config.known, Split::Test)?;
+        let source = format!("{}, {} training images", train.source, train.images.len());
+        let ood = config
+            .ood
+            .iter()
+            .map(|source| Ok((source.name.clone(), Arc::new(folder.ood(source)?.images))));
+        Ok(Self {
+            ood: ood.collect::<Result<_, DataError>>()?,
+            train: Arc::new(train.images),
+            test: Arc::new(test.images),
+            source,
+        })
+    }
+
+    /// The images of the training split, parted by a seed: those to train on, and those that are
+    /// held out, `(training, held out)`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::TooFewImages`] if none would be left to train on.
+    pub fn part(
+        &self,
+        config: &TrainingConfig,
+        seed: u64,
+    ) -> Result<(Vec<u32>, Vec<u32>), TrainError> {
+        let (found, needed) = (self.train.len(), config.validation_images);
+        held_out_indices(found, needed, seed).ok_or_else(|| {
+            let set = config.known.to_string();
+            TrainError::TooFewImages { set, found, needed }
+        })
+    }
+}
+
+/// What the Learner is fed with.
+pub(super) struct Batches {
+    pub train: ImageBatches,
+    pub valid: ImageBatches,
+    pub ood: Vec<(String, ImageBatches)>,
+}
+
+impl Batches {
+    pub(super) fn new(
+        config: &TrainingConfig,
+        data: &ExperimentData,
+        training: Vec<u32>,
+        held_out: Vec<u32>,
+        seed: u64,
+        options: &RunOptions,
+    ) -> Self {
+        let normalization = config.known.normalization();
+        let batches = |images: &Arc<Images>| {
+            ImageBatches::new(images.clone(), normalization, config.batch_size)
+                .with_workers(options.workers)
+        };
+        // Without held-out images the test images are watched; the results say so.
+        let valid = match config.selection {
+            Selection::Validation => batches(&data.train).with_indices(held_out),
+            Selection::Last if !held_out.is_empty() => batches(&data.train).with_indices(held_out),
+            Selection::Last | Selection::Test => batches(&data.test),
+        };
+        Self {
+            train: batches(&data.train)
+                .with_indices(training)
+                .shuffled(seed)
+                .augmented(config.augmentation),
+            valid,
+            ood: match config.ood_every {
+                0 => Vec::new(),
+                _ => data.ood.iter().map(|(n, images)| (n.clone(), batches(images))).collect(),
+            },
+        }
+    }
+}

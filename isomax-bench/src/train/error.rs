@@ -1,0 +1,90 @@
+use std::io;
+use std::path::PathBuf;
+
+use isomax_burn::train::OodSetError;
+use isomax_models::store::StoreError;
+
+use super::ConfigError;
+use crate::results::ResultError;
+
+/// Why a training did not end well. Started again, it goes on from its last checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The folder cannot be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The folder or a file in it.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process works in the folder.
+    #[error("{}: another process is training here", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder holds results of another configuration.
+    #[error(
+        "{}: the folder holds results of another configuration, which differs in {differences}; \
+         choose another --output, or the same values",
+        path.display()
+    )]
+    OtherConfig {
+        /// The saved configuration.
+        path: PathBuf,
+        /// Fields with the saved and the given value.
+        differences: String,
+    },
+    /// There are fewer training images than the configuration asks for.
+    #[error("{set} has {found} training images, too few for {needed} of them to be held out")]
+    TooFewImages {
+        /// The training set.
+        set: String,
+        /// Images of its training split that may be used.
+        found: usize,
+        /// Images to hold out.
+        needed: usize,
+    },
+    /// The backend has fewer devices.
+    #[error("{wanted} devices are asked for, but the backend has {found}")]
+    TooFewDevices {
+        /// How many are asked for.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// The loss is no longer a number.
+    #[error(
+        "the loss is not finite in epoch {epoch}, step {step}; the checkpoints before it are kept \
+         (a lower --learning-rate or --warm-up may help)"
+    )]
+    Diverged {
+        /// The epoch.
+        epoch: usize,
+        /// The step of the epoch.
+        step: usize,
+    },
+    /// Burn's Learner was stopped, as by a disk that is full.
+    #[error("the training was stopped: {0}")]
+    Stopped(String),
+    /// No epoch's weights can be read.
+    #[error("{}: no checkpoint of a finished epoch can be read", folder.display())]
+    NoCheckpoint {
+        /// The folder of the execution.
+        folder: PathBuf,
+    },
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An OOD set cannot be watched.
+    #[error(transparent)]
+    OodSet(#[from] OodSetError),
+    /// A result cannot be read or written.
+    #[error(transparent)]
+    Result(#[from] ResultError),
+    /// The chosen weights cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

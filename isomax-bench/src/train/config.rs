@@ -241,7 +241,7 @@ pub struct ConfigOptions {
     /// Uses so many images of the training split only.
     #[arg(long)]
     pub train_images: Option<usize>,
-    /// Images held out of the training split [5000].
+    /// Images held out of the training split [5000; 0 if the epoch is chosen on the test split].
     #[arg(long)]
     pub validation_images: Option<usize>,
     /// How the weights that count are chosen [validation].
@@ -371,6 +371,10 @@ impl ConfigOptions {
         config.early_stopping = self.early_stopping;
         if self.select_on_test {
             config.selection = Selection::Test;
+        }
+        // As published: all images are trained on.
+        if config.selection == Selection::Test && self.validation_images.is_none() {
+            config.validation_images = 0;
         }
         config.check()?;
         Ok(config)

@@ -42,10 +42,22 @@ impl ExecutionFolder {
             if let Some(differences) = differences(&saved, config) {
                 return Err(TrainError::OtherConfig { path: saved_path, differences });
             }
-        } else {
-            results::write_json(&saved_path, config)?;
         }
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Writes the configuration into the folder of the cell. That is left to the moment when
+    /// everything is known to be there: a slip is to leave nothing that stands in the way.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Result`].
+    pub(super) fn keep_config(&self, config: &TrainingConfig) -> Result<(), TrainError> {
+        let path = self.path.with_file_name(results::CONFIG);
+        Ok(match path.exists() {
+            true => (),
+            false => results::write_json(path, config)?,
+        })
     }
 
     /// Where it is.

@@ -84,6 +84,7 @@ pub fn train<B: AutodiffBackend>(
     let seed = config.seed.wrapping_add(execution as u64 - 1);
     let (training, held_out) = data.part(config, seed)?;
     let counts = (training.len(), held_out.len());
+    folder.keep_config(config)?;
 
     let history = checkpoints::resume(path)?;
     let is_over =

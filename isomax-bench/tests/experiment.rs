@@ -1,0 +1,151 @@
+//! The whole way on generated data: train, evaluate, tables, page, predictions.
+
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+mod support;
+
+use support::{fail, run, succeed, write_cifar10, write_noise};
+
+fn json(path: impl AsRef<Path>) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_cell_from_training_to_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 40);
+    write_noise(&here.join("data/noise"), 30);
+    let train = "train --known cifar10 --architecture resnet-8 --head isomax+ --epochs 3 \
+                 --batch-size 16 --validation-images 40 --ood noise --executions 2 --plain";
+    let text = succeed(here, train);
+    assert!(text.contains("cifar10_resnet-8_isomax+, execution 2"), "{text}");
+    assert!(text.contains("| noise   | 30     | MDS (default) |"), "{text}");
+
+    let cell = here.join("results/cifar10_resnet-8_isomax+");
+    let first = cell.join("execution-1");
+    let evaluation = json(first.join("evaluation.json"));
+    assert_eq!(evaluation["training"]["epochs"], 3);
+    assert_eq!(evaluation["training"]["validation_images"], 40);
+    assert_eq!(json(cell.join("execution-2/training.json"))["seed"], 43);
+    // Brightness and stripes tell the generated classes apart.
+    let accuracy = evaluation["classification"]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.5, "accuracy {accuracy}");
+    let history = json(first.join("history.json"));
+    assert_eq!(history["epochs"].as_array().unwrap().len(), 3);
+    assert!(history["epochs"][2]["valid"]["noise AUROC"].is_number());
+    let scores = fs::read_to_string(first.join("scores/known.MDS.txt")).unwrap();
+    assert_eq!(scores.lines().count(), 40);
+
+    // The scores that were written give the metrics that were reported.
+    let metrics = format!(
+        "metrics --in {0}/scores/known.MDS.txt --out {0}/scores/noise.MDS.txt --json",
+        first.display()
+    );
+    let metrics: Value = serde_json::from_str(&succeed(here, &metrics)).unwrap();
+    assert_eq!(metrics["paper"], evaluation["detection"][0]["paper"]);
+
+    let tables = succeed(here, "analyze");
+    assert!(tables.contains("isomax+") && tables.contains(" ± "), "{tables}");
+    for file in ["results_raw.csv", "results_best.csv", "results_odd.csv", "results.json"] {
+        assert!(here.join("results").join(file).is_file(), "{file}");
+    }
+    succeed(here, "report");
+    let page = fs::read_to_string(here.join("results/report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("data:image/png;base64,"));
+
+    // Another evaluation of the same weights, from each kind of file.
+    let network = "--architecture resnet-8 --head isomax+ --known cifar10 --ood noise";
+    let chosen = evaluation["training"]["chosen_epoch"].as_u64().unwrap();
+    for weights in ["model.safetensors".to_owned(), format!("checkpoint/model-{chosen}.mpk")] {
+        let weights = first.join(weights);
+        let evaluate = format!(
+            "evaluate --weights {} {network} --held-out 40 --seed 42 --output again --json",
+            weights.display()
+        );
+        let again: Value = serde_json::from_str(&succeed(here, &evaluate)).unwrap();
+        for part in ["classification", "calibrated", "detector", "detection"] {
+            assert_eq!(again[part], evaluation[part], "{part} of {}", weights.display());
+        }
+    }
+    let run_again = format!("evaluate --run {} --output anew --json", first.display());
+    let anew: Value = serde_json::from_str(&succeed(here, &run_again)).unwrap();
+    assert_eq!(anew, evaluation);
+
+    let predict = format!("predict data/noise --run {}", first.display());
+    let lines = succeed(here, &predict);
+    assert_eq!(lines.lines().count(), 30);
+    let refused = lines.lines().filter(|line| line.ends_with("\tout")).count();
+    let rejected = evaluation["detection"][0]["rejected"].as_f64().unwrap();
+    assert_eq!(refused, (rejected * 30.0).round() as usize);
+    fs::write(here.join("notes.txt"), "no image").unwrap();
+    let mixed = run(
+        here,
+        &format!("predict notes.txt data/noise/0001.png --json --run {}", first.display()),
+    );
+    assert_eq!(mixed.status.code(), Some(1));
+    let line: Value = serde_json::from_slice(&mixed.stdout).unwrap();
+    assert_eq!(line["path"], "data/noise/0001.png");
+    let errors = String::from_utf8_lossy(&mixed.stderr).into_owned();
+    assert!(errors.contains("notes.txt: expected a PNG or JPEG image"), "{errors}");
+    assert!(errors.contains("1 of 2 files are no images"), "{errors}");
+}
+
+#[test]
+fn every_head_and_way_to_choose_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 20);
+    write_noise(&here.join("data/noise"), 10);
+    // 97 images in batches of 16: the last one has one image, which has no half to mix.
+    for (options, default) in [
+        ("--head softmax --select-on-test", "ES"),
+        ("--head isomax --selection last --validation-images 0", "ES"),
+        ("--head dismax --fpr --train-images 97 --validation-images 0 --selection last", "MMLES"),
+        ("--head isomax+ --early-stopping 1 --learning-rate 1e-9 --validation-images 20", "MDS"),
+        (
+            "--head isomax+ --gradient-accumulation 2 --validation-images 20 --fpr false --seed 3",
+            "MDS",
+        ),
+    ] {
+        let train = format!(
+            "train --known cifar10 --architecture resnet-8 --epochs 2 --batch-size 16 --ood noise \
+             --ood-every 2 --json --output {default}{} {options}",
+            options.len()
+        );
+        let evaluations: Value = serde_json::from_str(&succeed(here, &train)).unwrap();
+        let evaluation = &evaluations[0][1];
+        assert_eq!(evaluation["detection"][0]["score"], default, "{options}");
+        assert_eq!(evaluation["fpr"], options.contains("--fpr --"), "{options}");
+        let selection = &evaluation["training"]["selection"];
+        let expected = match options {
+            _ if options.contains("select-on-test") => "test",
+            _ if options.contains("last") => "last",
+            _ => "validation",
+        };
+        assert_eq!(selection, expected);
+        let held_out = evaluation["training"]["validation_images"] != 0;
+        assert_eq!(held_out, options.contains("validation-images 20"), "{options}");
+        assert_eq!(evaluation["detector"].is_object(), held_out, "{options}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 20);
+    let train = "train --known cifar10 --architecture resnet-8 --head softmax --epochs 3 \
+                 --batch-size 16 --validation-images 20 --ood-every 0 --ood cifar10 \
+                 --learning-rate 1e30";
+    let errors = fail(here, train);
+    assert!(errors.contains("the loss is not finite in epoch 1, step "), "{errors}");
+    let execution = here.join("results/cifar10_resnet-8_softmax/execution-1");
+    assert!(!execution.join("model.safetensors").exists());
+}

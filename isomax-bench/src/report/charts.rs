@@ -26,7 +26,7 @@ pub(super) fn training(cell: &Cell<'_>) -> String {
     let recorded = |execution: &&&Execution| {
         execution.history.as_ref().is_some_and(|history| !history.epochs.is_empty())
     };
-    let executions: Vec<&Execution> = cell.executions.iter().filter(recorded).copied().collect();
+    let executions: Vec<&Execution> = cell.executions().iter().filter(recorded).copied().collect();
     let histories: Vec<&History> = executions.iter().filter_map(|e| e.history.as_ref()).collect();
     let (Some(first), Some(history)) = (executions.first(), histories.first()) else {
         return html::note(&format!("There is no {HISTORY}, hence no training curves."));

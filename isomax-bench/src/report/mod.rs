@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use isomax_burn::metrics::MetricError;
 
 use self::html::Page;
-use crate::analyze::NamedTable;
+use crate::analyze::{Cell, NamedTable, cells};
 use crate::results::{self, Evaluation, Execution, ResultError, Selection, Training};
 use crate::scores::ScoreFileError;
 use crate::table::MeanStd;
@@ -60,17 +60,6 @@ const COPIES: [&str; 5] = ["image folder", "copy", "sample", "subset", "syntheti
 /// Bytes of PNG files that a page may hold; in Base64 they are a third longer.
 const PICTURE_BYTES: u64 = 3 << 20;
 
-/// Executions of the same network on the same set: never none, in the order of their numbers.
-struct Cell<'a> {
-    executions: Vec<&'a Execution>,
-}
-
-impl<'a> Cell<'a> {
-    fn first(&self) -> &'a Execution {
-        self.executions[0]
-    }
-}
-
 /// Writes a page, which appears whole or not at all.
 ///
 /// # Arguments
@@ -112,32 +101,11 @@ pub fn render(executions: &[Execution], tables: &[NamedTable]) -> Result<String,
     }
     let mut room = PICTURE_BYTES;
     for (index, cell) in cells.iter().enumerate() {
-        let evaluation = &cell.first().evaluation;
-        let heading = format!("{} on {}", network(evaluation), evaluation.known);
-        page.section(&format!("cell-{}", index + 1), &heading, &figures(cell, &mut room)?);
+        let figures = figures(cell, &mut room)?;
+        page.section(&format!("cell-{}", index + 1), cell.label(), &figures);
     }
     page.section("reading", "How to read it", &reading());
     Ok(page.finish())
-}
-
-fn cells(executions: &[Execution]) -> Vec<Cell<'_>> {
-    let mut cells: Vec<Cell<'_>> = Vec::new();
-    for execution in executions {
-        let new = &execution.evaluation;
-        let same = |cell: &Cell<'_>| {
-            let old = &cell.first().evaluation;
-            (old.architecture, old.head, old.fpr) == (new.architecture, new.head, new.fpr)
-                && old.known == new.known
-        };
-        match cells.iter().position(same) {
-            Some(index) => cells[index].executions.push(execution),
-            None => cells.push(Cell { executions: vec![execution] }),
-        }
-    }
-    for cell in &mut cells {
-        cell.executions.sort_by_key(|execution| execution.number);
-    }
-    cells
 }
 
 fn network(evaluation: &Evaluation) -> String {
@@ -233,11 +201,11 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
 
 /// All there is to see of a cell.
 fn figures(cell: &Cell<'_>, room: &mut u64) -> Result<String, ReportError> {
-    let first = cell.first();
+    let first = cell.executions()[0];
     let Evaluation { data, temperature, .. } = &first.evaluation;
-    let accuracies = cell.executions.iter().map(|e| 100.0 * e.evaluation.classification.accuracy);
+    let accuracies = cell.executions().iter().map(|e| 100.0 * e.evaluation.classification.accuracy);
     let accuracy: MeanStd = accuracies.collect();
-    let count = match cell.executions.len() {
+    let count = match cell.executions().len() {
         1 => "One execution".to_owned(),
         count => format!("{count} executions"),
     };
@@ -311,266 +279,4 @@ fn reading() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::Table;
-
-    use std::fs::{self, File};
-    use std::io::BufWriter;
-
-    use isomax_burn::metrics::{CalibrationMetrics, OodMetrics, PaperMetrics};
-    use isomax_burn::{HeadKind, Score};
-
-    use crate::results::{
-        Calibrated, Detection, DetectorSummary, Epoch, History, KNOWN, SCORES, WORST,
-    };
-
-    type TestResult = Result<(), Box<dyn std::error::Error>>;
-
-    const INSIDE: [f32; 4] = [-0.5, -0.75, -1.0, -2.0];
-    const OUTSIDE: [f32; 3] = [-1.5, -3.0, f32::NEG_INFINITY];
-
-    fn training() -> Training {
-        Training {
-            seed: 1,
-            epochs: 2,
-            planned_epochs: 3,
-            chosen_epoch: 2,
-            selection: Selection::Test,
-            train_images: 40,
-            validation_images: 10,
-            backend: "flex".into(),
-            classes: vec!["one".to_owned(), "two".to_owned()],
-        }
-    }
-
-    /// One execution without files.
-    fn execution(
-        folder: &Path,
-        known: &str,
-        set: &str,
-    ) -> Result<Execution, Box<dyn std::error::Error>> {
-        let classification =
-            CalibrationMetrics::from_logits(&[2.0, 0.0, 0.0, 1.0], &[0, 0], 2, 15)?;
-        let detection = Detection {
-            set: set.to_owned(),
-            images: OUTSIDE.len(),
-            score: Score::MDS,
-            is_default: true,
-            field: OodMetrics::from_scores(&INSIDE, &OUTSIDE)?,
-            paper: PaperMetrics::from_scores(&INSIDE, &OUTSIDE)?,
-            rejected: Some(2.0 / 3.0),
-        };
-        let detector = DetectorSummary {
-            score: Score::MDS,
-            threshold: -1.75,
-            target_tpr: 0.95,
-            accepted: 0.75,
-        };
-        let evaluation = Evaluation {
-            architecture: "resnet-20".parse()?,
-            head: HeadKind::IsoMaxPlus,
-            fpr: false,
-            known: known.to_owned(),
-            data: "a small copy".into(),
-            temperature: 1.0,
-            training: Some(training()),
-            classification: classification.clone(),
-            calibrated: Some(Calibrated { temperature: 0.5, classification }),
-            images: INSIDE.len(),
-            detector: Some(detector),
-            detection: vec![detection],
-        };
-        Ok(Execution { folder: folder.to_owned(), number: 1, evaluation, history: None })
-    }
-
-    fn history(set: &str) -> History {
-        let epoch = |epoch: usize| {
-            let mut values: std::collections::BTreeMap<String, f64> = [
-                ("loss", 1.0),
-                ("accuracy", 50.0),
-                ("intra_logits_mean", -1e3),
-                ("intra_logits_std", 1.0),
-                ("inter_logits_mean", -2e3),
-                ("inter_logits_std", 1.0),
-            ]
-            .map(|(key, value)| (key.to_owned(), value / epoch as f64))
-            .into();
-            let train = values.clone();
-            values.insert(format!("{set} AUROC"), 99.0);
-            Epoch { epoch, learning_rate: 0.1, train, valid: values }
-        };
-        History { epochs: vec![epoch(1), epoch(2)] }
-    }
-
-    fn write_scores(folder: &Path, set: &str, scores: &[f32]) -> io::Result<()> {
-        fs::create_dir_all(folder.join(SCORES))?;
-        let lines: String = scores.iter().map(|score| format!("{score}\n")).collect();
-        fs::write(folder.join(SCORES).join(format!("{set}.MDS.txt")), lines)
-    }
-
-    fn write_picture(folder: &Path, set: &str) -> TestResult {
-        fs::create_dir_all(folder.join(WORST))?;
-        let file = File::create(folder.join(WORST).join(format!("{set}.png")))?;
-        let mut encoder = png::Encoder::new(BufWriter::new(file), 2, 1);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&[0, 1, 2, 3, 4, 5])?;
-        writer.finish()?;
-        Ok(())
-    }
-
-    /// One execution with all files.
-    fn complete(folder: &Path) -> Result<Execution, Box<dyn std::error::Error>> {
-        for (set, scores) in [(KNOWN, &INSIDE[..]), ("svhn", &OUTSIDE[..])] {
-            write_scores(folder, set, scores)?;
-            write_picture(folder, set)?;
-        }
-        Ok(Execution { history: Some(history("svhn")), ..execution(folder, "cifar10", "svhn")? })
-    }
-
-    fn named(title: &str, note: &str, cell: &str) -> Vec<NamedTable> {
-        let mut table = Table::new([cell, "AUROC"]);
-        table.row([cell, "97.0"]);
-        vec![NamedTable { title: title.to_owned(), note: Some(note.to_owned()), table }]
-    }
-
-    fn tables() -> Vec<NamedTable> {
-        named("Detection", "in percent", "network")
-    }
-
-    fn count(page: &str, text: &str) -> usize {
-        page.matches(text).count()
-    }
-
-    #[test]
-    fn a_page_has_all_figures_and_needs_nothing_else() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let first = complete(folder.path())?;
-        let second = Execution { number: 2, ..first.clone() };
-        let path = folder.path().join("report.html");
-        write(&path, &[second, first], &tables())?;
-        let page = fs::read_to_string(path)?;
-
-        // Loss, accuracy, AUROC, logits; scores, ROC; reliability.
-        assert_eq!((count(&page, "<svg"), count(&page, "<img")), (7, 2));
-        assert_eq!(count(&page, "<figure>"), count(&page, "<figcaption>"));
-        assert_eq!((count(&page, "class=\"note\""), count(&page, "<table>")), (0, 1));
-        assert!(page.contains("2 executions: accuracy 50.00 ± 0.00 %"));
-        assert!(page.contains("execution 1, the first"));
-        assert!(page.contains("Infinite scores, not drawn: 1."));
-        assert!(page.contains("2 of 3 planned"));
-        assert!(!page.contains("NaN"));
-
-        let links: Vec<&str> =
-            page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert_eq!(links, ["overview", "tables", "cell-1", "reading"]);
-        for link in links {
-            assert_eq!(count(&page, &format!(" id=\"{link}\"")), 1, "{link}");
-        }
-        assert_eq!(count(&page, "href="), 4);
-        assert_eq!(count(&page, "src="), count(&page, "src=\"data:image/png;base64,"));
-        assert!(!page.contains("http://") && !page.contains("https://"));
-        assert!(!page.contains("url(") && !page.contains("@import"));
-        Ok(())
-    }
-
-    #[test]
-    fn what_is_missing_is_left_out() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let mut bare = execution(folder.path(), "cifar10", "svhn")?;
-        let page = render(std::slice::from_ref(&bare), &[])?;
-        assert_eq!((count(&page, "<svg"), count(&page, "<img")), (1, 0));
-        assert!(page.contains("no history.json"));
-        assert!(page.contains("no scores/known.MDS.txt"));
-        assert!(page.contains("no pictures in the folder worst"));
-
-        write_scores(folder.path(), KNOWN, &INSIDE)?;
-        bare.history = Some(History::default());
-        bare.evaluation.calibrated = None;
-        bare.evaluation.training = None;
-        let page = render(std::slice::from_ref(&bare), &[])?;
-        assert!(page.contains("no files with MDS of: svhn"));
-        assert!(page.contains("not recorded"));
-
-        bare.evaluation.detection.clear();
-        bare.evaluation.classification.bins.clear();
-        let page = render(&[bare], &[])?;
-        assert_eq!((count(&page, "<svg"), count(&page, "<img")), (0, 0));
-        assert!(render(&[], &[])?.contains("There are no executions"));
-        Ok(())
-    }
-
-    #[test]
-    fn names_are_text_and_lead_nowhere() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let script = "<script>alert(1)</script>";
-        let inner = folder.path().join("execution-1");
-        write_scores(&inner, KNOWN, &INSIDE)?;
-        write_scores(folder.path(), "svhn", &OUTSIDE)?;
-        let mut evil = execution(&inner, script, script)?;
-        evil.history = Some(history(script));
-        evil.evaluation.data = script.to_owned();
-        let mut outside = evil.evaluation.detection[0].clone();
-        outside.set = "../../scores/svhn".to_owned();
-        evil.evaluation.detection.push(outside);
-        let page = render(&[evil], &named(script, script, script))?;
-        assert!(!page.contains("<script"));
-        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
-        assert!(page.contains("../../scores/svhn.</p>"), "it must not be found");
-        Ok(())
-    }
-
-    #[test]
-    fn damaged_files_are_named() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let execution = complete(folder.path())?;
-        let scores = folder.path().join(SCORES).join("svhn.MDS.txt");
-        fs::write(&scores, "1.0\nNaN\n")?;
-        let error = render(std::slice::from_ref(&execution), &[]).err().ok_or("no error")?;
-        assert!(matches!(error, ReportError::Scores(_)));
-        assert!(error.to_string().contains("svhn.MDS.txt:2"), "{error}");
-
-        fs::write(&scores, "1.0\n")?;
-        fs::write(folder.path().join(WORST).join("known.png"), "GIF89a")?;
-        let error = render(&[execution], &[]).err().ok_or("no error")?;
-        assert!(matches!(error, ReportError::NotAPicture { .. }));
-        assert!(error.to_string().contains("known.png"), "{error}");
-        Ok(())
-    }
-
-    #[test]
-    fn what_the_papers_did_not_do_is_said() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let mut execution = execution(folder.path(), "CIFAR-10", "svhn")?;
-        let reasons = reservations(std::slice::from_ref(&execution)).join("\n");
-        assert!(reasons.contains("1 of 1 executions had fewer than the 300 epochs"), "{reasons}");
-        assert!(reasons.contains("CIFAR-10: a small copy"), "{reasons}");
-        assert!(reasons.contains("CIFAR-10: 4 of 10000 test images"), "{reasons}");
-        assert!(reasons.contains("svhn: 3 of 26032 test images"), "{reasons}");
-        assert!(reasons.contains("accuracy on the test split"), "{reasons}");
-
-        let trained = Training { epochs: 300, selection: Selection::Validation, ..training() };
-        execution.evaluation.training = Some(trained);
-        execution.evaluation.data = "binary files, 10000 test images".into();
-        execution.evaluation.images = 10_000;
-        execution.evaluation.detection[0].images = 26_032;
-        assert!(reservations(&[execution]).is_empty());
-        Ok(())
-    }
-
-    #[test]
-    fn executions_of_a_network_are_one_cell() -> TestResult {
-        let first = execution(Path::new("a"), "cifar10", "svhn")?;
-        let second = Execution { number: 2, ..first.clone() };
-        let mut other = first.clone();
-        other.evaluation.fpr = true;
-        let executions = [second, other, first];
-        let numbers: Vec<Vec<usize>> = (cells(&executions).iter())
-            .map(|cell| cell.executions.iter().map(|execution| execution.number).collect())
-            .collect();
-        assert_eq!(numbers, [vec![1, 2], vec![1]]);
-        Ok(())
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@
 //! cargo run --release --example svhn -- --epochs 300 --architecture densenet-bc-100 --executions 5
 //! ```
 //!
-//! Every flag of `isomax-bench train` is one here. The results lie in `results`, with a page of curves,
+//! The recipe has the flags of `isomax-bench train`. The results lie in `results`, with a page of curves,
 //! histograms and pictures; a training that was interrupted goes on when it is started again.
 
 use std::process::ExitCode;

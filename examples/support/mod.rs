@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use indicatif::ProgressBar;
 use isomax_bench::analyze;
 use isomax_bench::backend::{self, Training};
 use isomax_bench::data::{DataFolder, KnownSet};
@@ -40,8 +41,12 @@ pub fn compare(known: KnownSet, defaults: ConfigOptions, heads: &[HeadKind]) -> 
             workers: 1,
             plain: false,
             backend: backend::name(),
+            progress: ProgressBar::hidden(),
         };
         for &head in heads {
+            if arguments.options.known.is_some() || arguments.options.head.is_some() {
+                return Err("the set and the heads are those of this example".into());
+            }
             let cell = ConfigOptions { known: Some(known), head: Some(head), ..Default::default() };
             let config = cell.or(arguments.options.clone()).or(defaults.clone()).config()?;
             run_cell::<Training>(&config, &data, &options)?;

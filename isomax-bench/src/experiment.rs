@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use indicatif::ProgressBar;
 use isomax_models::ModelConfig;
 use isomax_models::store::StoreError;
 
@@ -31,6 +32,16 @@ pub enum ExperimentError {
     /// The network cannot be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// The images are others than those that the network was trained with.
+    #[error(
+        "{}: trained with other images, or the same in another order: images that are to be held out \
+         would be such as it was trained on",
+        folder.display()
+    )]
+    OtherData {
+        /// The folder of the execution.
+        folder: PathBuf,
+    },
     /// A result cannot be read.
     #[error(transparent)]
     Result(#[from] ResultError),
@@ -49,10 +60,9 @@ pub struct CellOptions {
     pub plain: bool,
     /// Name of backend and device, for the results.
     pub backend: String,
+    /// Shows how many images are evaluated.
+    pub progress: ProgressBar,
 }
-
-/// Images that are evaluated at once.
-const BATCH: usize = 200;
 
 /// Trains and evaluates executions of a cell. What is finished is read, what was interrupted goes on;
 /// data is read only if there is something to do.
@@ -84,8 +94,14 @@ pub fn run_cell<B: AutodiffBackend>(
             plain: options.plain,
         };
         let training = train::<B>(config, execution, data, &own, &run, &options.backend)?;
-        let evaluation =
-            evaluate_execution::<B::InnerBackend>(config, training, data, own.path(), own.path())?;
+        let evaluation = evaluate_execution::<B::InnerBackend>(
+            config,
+            training,
+            data,
+            own.path(),
+            own.path(),
+            &options.progress,
+        )?;
         evaluations.push((execution, evaluation));
     }
     Ok(evaluations)
@@ -103,7 +119,11 @@ pub fn evaluate_execution<B: Backend>(
     data: &ExperimentData,
     folder: &Path,
     output: &Path,
+    progress: &ProgressBar,
 ) -> Result<Evaluation, ExperimentError> {
+    if training.data != data.digest {
+        return Err(ExperimentError::OtherData { folder: folder.to_owned() });
+    }
     let device = B::Device::default();
     let mut network = ModelConfig::new(config.architecture, config.known.num_classes())
         .with_head(config.head)
@@ -119,7 +139,7 @@ pub fn evaluate_execution<B: Backend>(
         test: Arc::clone(&data.test),
         held_out: (!held_out.is_empty()).then(|| data.train.select(&held_out)),
         ood: data.ood.clone(),
-        batch_size: BATCH,
+        progress: progress.clone(),
     };
     Ok(evaluate(&network, config.architecture, &subject, output, &device)?)
 }

@@ -105,11 +105,26 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 pub fn files(inputs: Vec<PathBuf>) -> impl Iterator<Item = PathBuf> {
     inputs.into_iter().flat_map(|input| -> Box<dyn Iterator<Item = PathBuf>> {
         if input.as_os_str() == "-" {
-            let lines = io::stdin().lock().lines().map_while(Result::ok);
-            return Box::new(lines.filter(|line| !line.trim().is_empty()).map(PathBuf::from));
+            // Names need not be text; what cannot be read ends the list, with a complaint.
+            let lines = io::stdin().lock().split(b'\n').map_while(|line| {
+                line.inspect_err(|error| log::error!("standard input: {error}")).ok()
+            });
+            return Box::new(lines.map(path_of).filter(|path| !path.as_os_str().is_empty()));
         }
         Box::new(Walk { open: vec![vec![input]] })
     })
+}
+
+/// The name of a file, as a line has it.
+fn path_of(mut line: Vec<u8>) -> PathBuf {
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    #[cfg(unix)]
+    let name = <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(line);
+    #[cfg(not(unix))]
+    let name = String::from_utf8_lossy(&line).into_owned();
+    PathBuf::from(name)
 }
 
 /// A walk through folders that holds the entries of those on the way only.
@@ -130,7 +145,11 @@ impl Iterator for Walk {
             if !path.is_dir() {
                 return Some(path);
             }
-            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+            let entries = match fs::read_dir(&path) {
+                Ok(entries) => entries.flatten(),
+                // Whoever reads it as a file learns why it cannot be.
+                Err(_) => return Some(path),
+            };
             let mut entries: Vec<PathBuf> = entries
                 .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
                 .map(|entry| entry.path())

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! results/cifar10_resnet-20_isomax+/     one folder for each cell of a table
-//!   config.json                          the TrainingConfig
-//!   execution-1/
+//!   config.json, lock                    the TrainingConfig
+//!   execution-1/                         (and a lock)
 //!     history.json                       History: every epoch
 //!     training.json                      Training: how it ended, which epoch was chosen
 //!     model.safetensors                  the chosen weights, by PyTorch's names
@@ -15,7 +15,7 @@
 //!     checkpoint/                        to resume from
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ pub const MODEL: &str = "model.safetensors";
 pub const DETECTOR: &str = "detector.json";
 /// File with an [`Evaluation`].
 pub const EVALUATION: &str = "evaluation.json";
+/// Folder of checkpoints, as Burn's Learner names it.
+pub const CHECKPOINT: &str = "checkpoint";
 /// Folder of score files.
 pub const SCORES: &str = "scores";
 /// Folder of pictures of the worst-separated images.
@@ -72,6 +74,8 @@ pub enum ResultError {
 /// Every epoch of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
+    /// Digest of the images, which a resumed training must find again.
+    pub data: Option<String>,
     /// In order, from epoch 1.
     pub epochs: Vec<Epoch>,
 }
@@ -156,6 +160,8 @@ pub struct Training {
     pub validation_images: usize,
     /// Backend and device.
     pub backend: String,
+    /// Digest of the images.
+    pub data: String,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,
 }
@@ -171,7 +177,7 @@ pub struct Evaluation {
     pub fpr: bool,
     /// Name of the in-distribution set, such as `cifar10`.
     pub known: String,
-    /// Which copy of it this is, for captions, such as `image folder, 10000 test images`.
+    /// Which kind of copy of it this is, for captions, such as `image folder`.
     pub data: String,
     /// The temperature that the logits were divided by.
     pub temperature: f32,
@@ -216,6 +222,8 @@ pub struct DetectorSummary {
 pub struct Detection {
     /// Name of the OOD set, such as `svhn`.
     pub set: String,
+    /// Which kind of copy of it, such as `image folder`.
+    pub source: String,
     /// Number of its images.
     pub images: usize,
     /// The score.
@@ -284,6 +292,24 @@ pub struct Execution {
     pub evaluation: Evaluation,
     /// Every epoch, if the execution was trained here.
     pub history: Option<History>,
+    /// The configuration of its cell but for what may differ among executions or changes no weight,
+    /// if it was trained here: executions of different recipes belong to different cells.
+    pub recipe: Option<String>,
+}
+
+/// Fields of a configuration that change no weight, or that executions have each for itself.
+const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood", "ood_every"];
+
+fn recipe(cell: Option<&Path>) -> Result<Option<String>, ResultError> {
+    let path = match cell.map(|cell| cell.join(CONFIG)) {
+        Some(path) if path.is_file() => path,
+        _ => return Ok(None),
+    };
+    let mut config: serde_json::Map<_, serde_json::Value> = read_json(path, "a configuration")?;
+    NOT_OF_THE_RECIPE.iter().for_each(|field| {
+        config.remove(*field);
+    });
+    Ok(Some(serde_json::Value::Object(config).to_string()))
 }
 
 /// Finds all executions in folders of results, at any depth, in the order of their paths.
@@ -292,13 +318,21 @@ pub struct Execution {
 ///
 /// [`ResultError`] if a folder cannot be listed or a result is damaged.
 pub fn find_executions(folders: &[PathBuf]) -> Result<Vec<Execution>, ResultError> {
-    let mut executions = Vec::new();
-    folders.iter().try_for_each(|folder| find_below(folder, &mut executions))?;
+    let (mut executions, mut seen) = (Vec::new(), BTreeSet::new());
+    folders.iter().try_for_each(|folder| find_below(folder, &mut executions, &mut seen))?;
     Ok(executions)
 }
 
-fn find_below(folder: &Path, found: &mut Vec<Execution>) -> Result<(), ResultError> {
+fn find_below(
+    folder: &Path,
+    found: &mut Vec<Execution>,
+    seen: &mut BTreeSet<PathBuf>,
+) -> Result<(), ResultError> {
     let io = |source| ResultError::Io { path: folder.to_owned(), source };
+    // Folders may overlap, and links may lead in circles: nothing counts twice.
+    if !seen.insert(fs::canonicalize(folder).map_err(io)?) {
+        return Ok(());
+    }
     let evaluation = folder.join(EVALUATION);
     if evaluation.is_file() {
         let history = folder.join(HISTORY);
@@ -310,6 +344,7 @@ fn find_below(folder: &Path, found: &mut Vec<Execution>) -> Result<(), ResultErr
                 true => Some(read_json(history, "a history of epochs")?),
                 false => None,
             },
+            recipe: recipe(folder.parent())?,
             folder: folder.to_owned(),
         });
         return Ok(());
@@ -321,5 +356,5 @@ fn find_below(folder: &Path, found: &mut Vec<Execution>) -> Result<(), ResultErr
         .map_err(io)?;
     folders.retain(|path| path.is_dir());
     folders.sort();
-    folders.iter().try_for_each(|folder| find_below(folder, found))
+    folders.iter().try_for_each(|folder| find_below(folder, found, seen))
 }

@@ -66,10 +66,14 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A bar within a cell would begin another one.
+        let plain = |cell: &String| cell.replace('|', "\\|").replace(['\r', '\n'], " ");
+        let rows: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(plain).collect()).collect();
         let columns = 0..self.rows[0].len();
-        let width = |c: usize| self.rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
+        let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = columns.map(width).collect();
-        for (index, row) in self.rows.iter().enumerate() {
+        for (index, row) in rows.iter().enumerate() {
             for (cell, &width) in row.iter().zip(&widths) {
                 write!(f, "| {cell:<width$} ")?;
             }
@@ -102,5 +106,7 @@ mod tests {
         table.row(["noise", "99.9 ± 0.1"]);
         let expected = "| set   | AUROC      |\n|-------|------------|\n| noise | 99.9 ± 0.1 |\n";
         assert_eq!(table.to_string(), expected);
+        table.row(["a|b", "two\nlines"]);
+        assert!(table.to_string().ends_with("| a\\|b  | two lines  |\n"), "{table}");
     }
 }

@@ -77,6 +77,10 @@ fn checkpoint_files(output: &Path) -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
+fn is_temporary(file: &Path) -> bool {
+    file.file_name().unwrap().to_string_lossy().starts_with(".tmp")
+}
+
 /// Waits until something changes among the checkpoints, or the training ends.
 fn wait_for_saving(child: &mut Child, output: &Path) {
     let before = checkpoint_files(output);
@@ -116,6 +120,7 @@ fn killed_trainings_end_as_if_they_had_not_been() {
         if execution(&killed).join("evaluation.json").exists() {
             assert!(start(folder.path(), &killed).wait().unwrap().success());
             assert_same(&results(&killed), &expected, &format!("after {kills} kills"));
+            assert!(checkpoint_files(&killed).iter().all(|file| !is_temporary(file)));
             finished += 1;
             fs::remove_dir_all(&killed).unwrap();
         }

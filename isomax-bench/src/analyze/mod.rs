@@ -27,7 +27,7 @@ pub struct Cell<'a> {
 pub fn cells(executions: &[Execution]) -> Vec<Cell<'_>> {
     let mut groups = BTreeMap::<_, Vec<&Execution>>::new();
     for execution in executions {
-        groups.entry(key(&execution.evaluation)).or_default().push(execution);
+        groups.entry(key(execution)).or_default().push(execution);
     }
     let mut cells = Vec::new();
     for mut executions in groups.into_values() {
@@ -54,12 +54,13 @@ pub fn cells(executions: &[Execution]) -> Vec<Cell<'_>> {
 }
 
 /// What executions of one cell have in common.
-fn key(evaluation: &Evaluation) -> impl Ord {
+fn key(execution: &Execution) -> impl Ord {
+    let evaluation = &execution.evaluation;
     let Evaluation { architecture, head, fpr, known, data, training, .. } = evaluation;
     let training = training
         .as_ref()
         .map(|t| (t.planned_epochs, t.selection as u8, t.train_images, t.validation_images));
-    (known, architecture.to_string(), *head as u8, *fpr, data, training)
+    (known, architecture.to_string(), *head as u8, *fpr, data, training, &execution.recipe)
 }
 
 /// Takes a value out of a detection.
@@ -156,10 +157,13 @@ impl<'a> Cell<'a> {
 
     /// What was trained on and evaluated.
     fn data(&self) -> String {
-        let data = &self.evaluation().data;
+        let Evaluation { data, images, .. } = self.evaluation();
         match self.training() {
-            Some(training) => format!("{data}; {} training images", training.train_images),
-            None => data.clone(),
+            Some(training) => {
+                let training = training.train_images;
+                format!("{data}; {training} training, {images} test images")
+            }
+            None => format!("{data}; {images} test images"),
         }
     }
 

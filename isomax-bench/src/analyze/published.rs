@@ -230,13 +230,19 @@ fn row(
     let mean_std: MeanStd = ours.iter().copied().collect();
     let mut row = vec![cell.label().to_owned()];
     row.extend(what.map(str::to_owned));
+    // Sets may be samples of what was published.
+    let of_set = |execution: &crate::results::Execution| {
+        let mut detection = execution.evaluation.detection.iter();
+        Some(format!("; {} {} images", detection.find(|d| d.set == what[0])?.images, what[0]))
+    };
+    let set = cell.executions().first().and_then(|&execution| of_set(execution));
     row.extend([
         ours.len().to_string(),
         format!("{mean_std:.digits$}"),
         format!("{published:.digits$}"),
         format!("{difference:+.digits$}"),
         cell.epochs_of(EPOCHS),
-        cell.data(),
+        cell.data() + &set.unwrap_or_default(),
     ]);
     Some(row)
 }
@@ -328,7 +334,7 @@ mod tests {
             execution(HeadKind::IsoMaxPlus, 2, &sets(1)),
         ];
         let label = "cifar10 densenet-bc-100 isomax+";
-        let data = "image folder, 4 test images; 45000 training images";
+        let data = "image folder; 45000 training, 4 test images; 4 svhn images";
         let expected = [
             ["TNR@TPR95", "2", "87.5 ± 17.7", "97.0 ± 0.7", "-9.5"],
             ["AUROC", "2", "87.5 ± 17.7", "99.4 ± 0.1", "-11.9"],

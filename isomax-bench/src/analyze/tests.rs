@@ -16,6 +16,7 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
         for score in [Score::default_for(head), Score::MPS] {
             detection.push(Detection {
                 set: set.to_owned(),
+                source: String::new(),
                 images: out.len(),
                 score,
                 is_default: score == Score::default_for(head),
@@ -45,7 +46,7 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
             head,
             fpr: false,
             known: "cifar10".to_owned(),
-            data: "image folder, 4 test images".to_owned(),
+            data: "image folder".to_owned(),
             temperature: 1.0,
             training: Some(Training {
                 seed: number as u64,
@@ -55,6 +56,7 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
                 selection: Selection::Validation,
                 train_images: 45_000,
                 validation_images: 5_000,
+                data: String::new(),
                 backend: "none".to_owned(),
                 classes: vec!["0".to_owned(), "1".to_owned()],
             }),
@@ -64,7 +66,8 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
             detector: None,
             detection,
         },
-        history: Some(History { epochs: vec![epoch(1), epoch(2)] }),
+        history: Some(History { data: None, epochs: vec![epoch(1), epoch(2)] }),
+        recipe: None,
     }
 }
 

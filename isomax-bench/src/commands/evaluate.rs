@@ -10,12 +10,12 @@ use isomax_bench::backend::{self, Device, Inference};
 use isomax_bench::data::{DataFolder, KnownSet, OodSource, Split};
 use isomax_bench::evaluate::{Subject, evaluate, held_out_indices, summary};
 use isomax_bench::experiment::evaluate_execution;
-use isomax_bench::results::{self, Evaluation};
-use isomax_bench::train::{Classifier, ConfigOptions, ExperimentData, TrainingConfig};
+use isomax_bench::results::Evaluation;
+use isomax_bench::train::{Classifier, ExperimentData, TrainingConfig};
 use isomax_burn::HeadKind;
 use isomax_models::{Architecture, Model, ModelConfig, store};
 
-use super::{CommandResult, DataArgs, print};
+use super::{CommandResult, DataArgs, open_run, print, progress};
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -34,11 +34,12 @@ pub struct EvaluateArgs {
     /// Set that it was trained on: cifar10, cifar100 or svhn.
     #[arg(long, required_unless_present = "run")]
     known: Option<KnownSet>,
-    /// Sets to detect, each NAME or NAME=FOLDER [as published, or as trained].
+    /// Sets to detect, each NAME or NAME=FOLDER [as published, or as trained]. With --run it needs
+    /// --output: the evaluation of the run stays that of its configuration.
     #[arg(long, value_delimiter = ',')]
     ood: Option<Vec<OodSource>>,
     /// Images of the training split to fit a detector and a temperature on. The network must not
-    /// have been trained on them; with --seed they are those that `train` held out.
+    /// have been trained on them; with --seed they are those that `train` held out of a whole split.
     #[arg(long, default_value_t = 0)]
     held_out: usize,
     /// Seed of the execution whose held-out images these are.
@@ -72,16 +73,24 @@ impl EvaluateArgs {
     }
 
     fn evaluate_run(&self, run: &Path) -> Result<Evaluation, Box<dyn std::error::Error>> {
-        let training = results::read_json(run.join(results::TRAINING), "the end of a training")?;
-        let cell = run.parent().ok_or("the folder of an execution lies in that of its cell")?;
-        let mut config = ConfigOptions::read(cell.join(results::CONFIG))?.config()?;
+        let (mut config, training) = open_run(run)?;
+        if self.ood.is_some() && self.output.is_none() {
+            return Err("--ood needs --output, beside --run".into());
+        }
         if let Some(ood) = &self.ood {
             config.ood = ood.clone();
         }
         let data = ExperimentData::load(&config, &self.data.folder())?;
         let output = self.output.clone().unwrap_or_else(|| run.to_owned());
         fs::create_dir_all(&output)?;
-        Ok(evaluate_execution::<Inference>(&config, training, &data, run, &output)?)
+        Ok(evaluate_execution::<Inference>(
+            &config,
+            training,
+            &data,
+            run,
+            &output,
+            &progress("images"),
+        )?)
     }
 
     fn evaluate_weights(
@@ -106,18 +115,15 @@ impl EvaluateArgs {
             }
         };
         let sources = self.ood.clone().unwrap_or_else(|| known.published_ood());
-        let ood = sources
-            .iter()
-            .map(|source| Ok((source.name.clone(), Arc::new(folder.ood(source)?.images))));
         let subject = Subject {
             known,
             data: test.source.to_owned(),
             training: None,
             fpr: false,
-            ood: ood.collect::<Result<_, isomax_bench::data::DataError>>()?,
+            ood: folder.ood_sets(&sources)?,
             test: Arc::new(test.images),
             held_out,
-            batch_size: 200,
+            progress: progress("images"),
         };
         let output = self.output.clone().unwrap_or_else(|| PathBuf::from("evaluation"));
         fs::create_dir_all(&output)?;

@@ -1,13 +1,15 @@
 //! The subcommands.
 
 use std::error::Error;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use isomax_bench::data::DataFolder;
+use isomax_bench::results::{self, Training};
+use isomax_bench::train::{ConfigOptions, TrainingConfig};
 
 pub mod analyze;
 pub mod data;
@@ -38,15 +40,22 @@ impl DataArgs {
     }
 }
 
-/// A bar on standard error; off a terminal it is silent.
+/// A bar on standard error, shown when it gets a length; off a terminal it is silent.
 pub fn progress(unit: &str) -> ProgressBar {
     let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{eta}}");
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Configuration and end of an execution that `train` finished, by its folder.
+pub fn open_run(run: &Path) -> Result<(TrainingConfig, Training), Box<dyn Error>> {
+    let training = results::read_json(run.join(results::TRAINING), "the end of a training")?;
+    // The folder of an execution lies in that of its cell.
+    let config = fs::canonicalize(run)?.with_file_name(results::CONFIG);
+    Ok((ConfigOptions::read(config)?.config()?, training))
 }
 
 /// Prints to standard output; a reader that has closed it is no reason to fail.

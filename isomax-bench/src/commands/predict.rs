@@ -7,14 +7,13 @@ use clap::Args;
 use isomax_bench::backend;
 use isomax_bench::data::KnownSet;
 use isomax_bench::predict::{Prediction, Predictor, files};
-use isomax_bench::results::{self, Training};
-use isomax_bench::train::ConfigOptions;
+use isomax_bench::results;
 use isomax_burn::{Detector, HeadKind};
 use isomax_models::Architecture;
 use serde::Serialize;
 
-use super::CommandResult;
 use super::evaluate::load;
+use super::{CommandResult, open_run};
 
 #[derive(Args)]
 pub struct PredictArgs {
@@ -131,10 +130,7 @@ impl PredictArgs {
 
     fn find(&self) -> Result<Files, Box<dyn std::error::Error>> {
         if let Some(run) = &self.run {
-            let training: Training =
-                results::read_json(run.join(results::TRAINING), "the end of a training")?;
-            let cell = run.parent().ok_or("the folder of an execution lies in that of its cell")?;
-            let config = ConfigOptions::read(cell.join(results::CONFIG))?.config()?;
+            let (config, training) = open_run(run)?;
             return Ok(Files {
                 weights: run.join(results::MODEL),
                 architecture: config.architecture,

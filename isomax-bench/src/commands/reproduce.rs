@@ -7,7 +7,7 @@ use isomax_bench::data::KnownSet;
 use isomax_bench::experiment::run_cell;
 use isomax_bench::report;
 use isomax_bench::results::find_executions;
-use isomax_bench::train::ConfigOptions;
+use isomax_bench::train::{ConfigError, ConfigOptions, TrainingConfig};
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 
@@ -37,19 +37,13 @@ pub struct ReproduceArgs {
 
 impl ReproduceArgs {
     pub fn run(&self) -> CommandResult {
-        let folder = self.data.folder();
-        let options = self.runs.options();
-        for &known in &self.sets {
-            for &architecture in &self.networks {
-                for &head in &self.heads {
-                    let config = ConfigOptions {
-                        known: Some(known),
-                        architecture: Some(architecture),
-                        head: Some(head),
-                        ..self.options.clone()
-                    };
-                    run_cell::<Training>(&config.config()?, &folder, &options)?;
-                }
+        let (folder, options) = (self.data.folder(), self.runs.options());
+        let mut failed = Vec::new();
+        for config in self.configs()? {
+            // One cell that fails is no reason to lose a night of the others.
+            if let Err(error) = run_cell::<Training>(&config, &folder, &options) {
+                eprintln!("{}: {error}", config.cell_name());
+                failed.push(config.cell_name());
             }
         }
         let executions = find_executions(std::slice::from_ref(&options.output))?;
@@ -57,6 +51,37 @@ impl ReproduceArgs {
         csv_files::write(&options.output, &executions)?;
         report::write(options.output.join("report.html"), &executions, &tables)?;
         tables.iter().try_for_each(print)?;
-        Ok(())
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(format!("without a result: {}", failed.join(", ")).into()),
+        }
+    }
+
+    /// All cells, checked before the first begins.
+    fn configs(&self) -> Result<Vec<TrainingConfig>, ConfigError> {
+        let mut configs = Vec::new();
+        let ConfigOptions { known, architecture, head, .. } = &self.options;
+        if known.is_some() || architecture.is_some() || head.is_some() {
+            // The lists would silently stand before them.
+            return Err(ConfigError::OutOfRange {
+                name: "known, architecture and head",
+                expected: "given as --sets, --networks and --heads",
+                found: "one of them".to_owned(),
+            });
+        }
+        for &known in &self.sets {
+            for &architecture in &self.networks {
+                for &head in &self.heads {
+                    let cell = ConfigOptions {
+                        known: Some(known),
+                        architecture: Some(architecture),
+                        head: Some(head),
+                        ..self.options.clone()
+                    };
+                    configs.push(cell.config()?);
+                }
+            }
+        }
+        Ok(configs)
     }
 }

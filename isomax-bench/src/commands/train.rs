@@ -8,7 +8,7 @@ use isomax_bench::evaluate::summary;
 use isomax_bench::experiment::{CellOptions, run_cell};
 use isomax_bench::train::ConfigOptions;
 
-use super::{CommandResult, DataArgs, print};
+use super::{CommandResult, DataArgs, print, progress};
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -33,7 +33,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     executions: u16,
     /// This execution alone, to share them among machines.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, conflicts_with = "executions", value_parser = clap::value_parser!(u16).range(1..))]
     execution: Option<u16>,
     /// Folder of the results; each cell of a table has its own in it.
     #[arg(long, default_value = "results")]
@@ -77,6 +77,7 @@ impl RunArgs {
             workers: self.workers,
             plain: self.plain,
             backend: backend::name(),
+            progress: progress("images"),
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn write_image(
     // The columns of the image that the part shows, and where they begin in it.
     let first = right.clamp(0, width as isize) as usize;
     let last = (width as isize + right).clamp(0, width as isize) as usize;
-    let begin = (first as isize - right) as usize;
+    let begin = ((first as isize - right).max(0) as usize).min(width);
     for (channel, (table, plane)) in
         table.iter().zip(out.chunks_exact_mut(height * width)).enumerate()
     {
@@ -107,7 +107,9 @@ mod tests {
         assert_eq!(red([1, 0], false), [4., 5., 6., -1., -1., -1.]);
         assert_eq!(red([-1, 1], false), [-1., -1., -1., 2., 3., -1.]);
         assert_eq!(red([0, -2], true), [1., -1., -1., 4., -1., -1.]);
-        assert_eq!(red([5, -5], false), [-1.; 6]);
+        for far in [[5, -5], [0, -5], [0, 5], [0, 3], [0, -3]] {
+            assert_eq!(red(far, false), [-1.; 6], "{far:?}");
+        }
     }
 
     #[test]

@@ -54,7 +54,10 @@ pub(super) fn read_folder(
     options: &FolderOptions,
 ) -> Result<Images, ImageFolderError> {
     let listing = Listing::of(path)?;
-    let file = cache.join(format!("{}.images", fingerprint(&listing, options)?));
+    let root = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let name = hex(Sha256::new_with_prefix(root.as_os_str().as_encoded_bytes()));
+    let prefix = format!("{name}-{:?}", options.resize).replace([' ', ',', '(', ')', '[', ']'], "");
+    let file = cache.join(format!("{prefix}-{}.images", fingerprint(path, &listing)?));
     if file.exists() {
         match load(&file) {
             Ok(images) => return Ok(images),
@@ -62,25 +65,41 @@ pub(super) fn read_folder(
         }
     }
     let images = listing.decode(options)?;
-    if let Err(error) = save(&file, &images) {
-        log::warn!("the decoded images are not kept: {error}");
+    match save(&file, &images) {
+        Ok(()) => remove_others(cache, &prefix, &file),
+        Err(error) => log::warn!("the decoded images are not kept: {error}"),
     }
     Ok(images)
 }
 
+/// What the folder held before is of no use any more.
+fn remove_others(cache: &Path, prefix: &str, newest: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let is_older = entry.file_name().to_string_lossy().starts_with(prefix);
+        if is_older && entry.path() != newest {
+            // One that stays costs room only.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Names, sizes and times of all files: another value as soon as anything changes.
-fn fingerprint(listing: &Listing, options: &FolderOptions) -> Result<String, ImageFolderError> {
+fn fingerprint(root: &Path, listing: &Listing) -> Result<String, ImageFolderError> {
     let mut hash = Sha256::new();
-    hash.update(format!("{:?} {:?}\n", options.resize, listing.classes));
     for (path, label) in &listing.files {
         let io = |source| ImageFolderError::Io { path: path.clone(), source };
         let metadata = fs::metadata(path).map_err(io)?;
         let modified =
             metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = modified.unwrap_or_default().as_nanos();
-        hash.update(format!("{} {label} {} {modified}\n", path.display(), metadata.len()));
+        hash.update(path.strip_prefix(root).unwrap_or(path).as_os_str().as_encoded_bytes());
+        hash.update(format!("\0{label} {} {modified}\n", metadata.len()));
     }
-    Ok(hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash))
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn save(path: &Path, images: &Images) -> Result<(), CacheError> {
@@ -139,6 +158,9 @@ fn load(path: &Path) -> Result<Images, CacheError> {
     if expected.as_slice() != found {
         return Err(damaged("its checksum does not fit"));
     }
+    if labels.iter().any(|&label| usize::from(label) >= classes.len()) {
+        return Err(damaged("a label names no class"));
+    }
     Ok(Images { size: [height, width], bytes, labels, classes })
 }
 
@@ -193,7 +215,7 @@ mod tests {
         assert_eq!((read()?, files.len()), (first.clone(), 1));
         assert_eq!(load(&files[0])?, first);
         write_image(folder.path(), "b/3.png", 3)?;
-        assert_eq!((read()?.len(), cached_files(cache.path())?.len()), (3, 2));
+        assert_eq!((read()?.len(), cached_files(cache.path())?.len()), (3, 1));
         Ok(())
     }
 

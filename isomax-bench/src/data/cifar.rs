@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use super::{Images, Split};
 
@@ -171,7 +171,7 @@ fn read_members(
     let damaged = |source| CifarError::Archive { path: path.to_owned(), source };
     let members = kind.members(split);
     let mut parts: Vec<Option<Records>> = members.iter().map(|_| None).collect();
-    let mut archive = tar::Archive::new(GzDecoder::new(file).take(MOST_BYTES));
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(file).take(MOST_BYTES));
     // Raw, as entries that hold the names of others would be read into memory whole.
     for entry in archive.entries().map_err(damaged)?.raw(true) {
         let entry = entry.map_err(damaged)?;

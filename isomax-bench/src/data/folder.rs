@@ -3,11 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use isomax_burn::UnknownName;
 use serde::{Deserialize, Serialize};
 
+use super::archives::archives_named;
 use super::cifar::{self, Cifar};
 use super::{
     CifarError, FolderOptions, ImageFolderError, Images, Normalization, Split, SvhnError, cache,
@@ -20,10 +23,10 @@ use super::{
 pub enum DataError {
     /// The set is not there.
     #[error(
-        "{name} is not in {}: expected one of {}; `isomax-bench data fetch {name}` \
-         downloads it where that is possible",
+        "{name} is not in {}: expected one of {}{}",
         folder.display(),
-        places.join(", ")
+        places.join(", "),
+        fetch_hint(name)
     )]
     Absent {
         /// The set.
@@ -56,17 +59,6 @@ pub enum DataError {
         /// Number of folders.
         found: usize,
     },
-    /// Images of another size than networks for this set take.
-    #[error("{}: expected images of {expected} × {expected} pixels, but found {} × {}",
-        path.display(), found[1], found[0])]
-    Size {
-        /// The folder.
-        path: PathBuf,
-        /// Height and width.
-        expected: usize,
-        /// `[height, width]`.
-        found: [usize; 2],
-    },
     /// A folder of images cannot be read.
     #[error(transparent)]
     Folder(#[from] ImageFolderError),
@@ -76,6 +68,13 @@ pub enum DataError {
     /// The files of SVHN cannot be read.
     #[error(transparent)]
     Svhn(#[from] SvhnError),
+}
+
+fn fetch_hint(name: &str) -> String {
+    match archives_named(name).is_empty() {
+        true => String::new(),
+        false => format!("; `isomax-bench data fetch {name}` downloads it"),
+    }
 }
 
 /// Height and width of the images of all published experiments.
@@ -165,7 +164,7 @@ impl From<KnownSet> for String {
 
 /// A set that shows nothing known: a name, or a name with a folder, written `NAME=FOLDER`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[serde(try_from = "String", into = "String")]
 pub struct OodSource {
     /// The name in tables and files.
     pub name: String,
@@ -184,11 +183,27 @@ impl OodSource {
     }
 }
 
-impl From<String> for OodSource {
-    fn from(text: String) -> Self {
-        match text.split_once('=') {
-            Some((name, folder)) => Self { name: name.to_owned(), folder: Some(folder.into()) },
-            None => Self { name: text, folder: None },
+/// A name that cannot be that of a set of unknown images.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' cannot name an OOD set, for which there will be files of that name: expected letters, \
+     digits, '-', '_', '+' or '.', beginning with a letter or digit, and not 'known'"
+)]
+pub struct InvalidSetName(pub String);
+
+impl TryFrom<String> for OodSource {
+    type Error = InvalidSetName;
+
+    fn try_from(text: String) -> Result<Self, InvalidSetName> {
+        let (name, folder) = match text.split_once('=') {
+            Some((name, folder)) => (name.to_owned(), Some(folder.into())),
+            None => (text, None),
+        };
+        let is_allowed = |c: char| c.is_alphanumeric() || "-_+.".contains(c);
+        let begins_well = name.starts_with(char::is_alphanumeric);
+        match begins_well && name.chars().all(is_allowed) && name != crate::results::KNOWN {
+            true => Ok(Self { name, folder }),
+            false => Err(InvalidSetName(name)),
         }
     }
 }
@@ -200,10 +215,10 @@ impl From<OodSource> for String {
 }
 
 impl FromStr for OodSource {
-    type Err = std::convert::Infallible;
+    type Err = InvalidSetName;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.to_owned().into())
+    fn from_str(text: &str) -> Result<Self, InvalidSetName> {
+        text.to_owned().try_into()
     }
 }
 
@@ -224,6 +239,17 @@ pub struct ImageSet {
     /// Such as `official binary` or `image folder`, for captions: copies differ, and with them
     /// results.
     pub source: &'static str,
+}
+
+/// A set of unknown images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedImages {
+    /// Its name in tables and files.
+    pub name: String,
+    /// What kind of copy it is.
+    pub source: String,
+    /// The images.
+    pub images: Arc<Images>,
 }
 
 /// A folder with data sets, each in its official layout or as a folder of images.
@@ -273,7 +299,7 @@ impl DataFolder {
     ///
     /// [`DataError`] if it is not there, damaged, or of other classes or sizes.
     pub fn known(&self, set: KnownSet, split: Split) -> Result<ImageSet, DataError> {
-        let images = match set {
+        match set {
             KnownSet::Cifar10 => {
                 self.cifar(Cifar::Ten, "cifar-10-batches-bin", "cifar-10-binary.tar.gz", set, split)
             }
@@ -285,13 +311,7 @@ impl DataFolder {
                 split,
             ),
             KnownSet::Svhn => self.svhn(split),
-        }?;
-        let found = images.images.size;
-        if found != [SIDE, SIDE] {
-            let path = self.folder.join(set.name());
-            return Err(DataError::Size { path, expected: SIDE, found });
         }
-        Ok(images)
     }
 
     /// Reads a set of unknown images; of labelled sets this is the test split.
@@ -324,6 +344,20 @@ impl DataFolder {
                 Err(DataError::Unknown { name, folder })
             }
         }
+    }
+
+    /// Reads several sets of unknown images, each with its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`ood`](Self::ood).
+    pub fn ood_sets(&self, sources: &[OodSource]) -> Result<Vec<NamedImages>, DataError> {
+        let read = |set: &OodSource| {
+            let ImageSet { images, source } = self.ood(set)?;
+            let (name, source) = (set.name.clone(), source.to_owned());
+            Ok(NamedImages { name, source, images: Arc::new(images) })
+        };
+        sources.iter().map(read).collect()
     }
 
     fn cifar(
@@ -381,7 +415,9 @@ impl DataFolder {
     fn image_folder(&self, path: &Path, resize: Option<[usize; 2]>) -> Result<ImageSet, DataError> {
         self.progress.reset();
         self.progress.set_message(format!("decoding {}", path.display()));
-        let options = FolderOptions { resize, progress: Some(self.progress.clone()) };
+        self.progress.enable_steady_tick(Duration::from_millis(200));
+        let (size, progress) = (Some([SIDE, SIDE]), Some(self.progress.clone()));
+        let options = FolderOptions { resize, size, progress };
         let images = match self.uses_cache {
             true => cache::read_folder(path, &self.folder.join(".cache"), &options),
             false => Images::from_folder_with(path, &options),
@@ -462,6 +498,9 @@ mod tests {
         let elsewhere: OodSource = format!("rooms={}/scenes", folder.path().display()).parse()?;
         assert_eq!((elsewhere.name.as_str(), data.ood(&elsewhere)?.images.len()), ("rooms", 3));
         assert_eq!(elsewhere.to_string().parse::<OodSource>()?, elsewhere);
+        for name in ["", "known", "../evil", "a/b", ".hidden", "=data", "a b"] {
+            assert!(name.parse::<OodSource>().is_err(), "{name}");
+        }
         assert!(!folder.path().join(".cache").exists());
         Ok(())
     }

@@ -45,6 +45,32 @@ pub enum ImageFolderError {
         /// Its `[height, width]`.
         expected: [usize; 2],
     },
+    /// Images of another size than is asked for.
+    #[error(
+        "{}: expected images of {} × {} pixels, but found {} × {}",
+        path.display(), expected[1], expected[0], found[1], found[0]
+    )]
+    OtherSize {
+        /// The first image.
+        path: PathBuf,
+        /// Its `[height, width]`.
+        found: [usize; 2],
+        /// The `[height, width]` that is asked for.
+        expected: [usize; 2],
+    },
+    /// More pixels than there is memory for.
+    #[error(
+        "{}: {images} images of {} × {} pixels do not fit into memory; smaller ones are needed",
+        path.display(), size[1], size[0]
+    )]
+    TooLarge {
+        /// The folder.
+        path: PathBuf,
+        /// Number of images.
+        images: usize,
+        /// `[height, width]` of the first.
+        size: [usize; 2],
+    },
     /// More classes than labels can tell apart.
     #[error("{}: expected at most 65536 folders, one for each class, but found {found}", path.display())]
     Classes {
@@ -67,6 +93,8 @@ pub struct FolderOptions {
     /// The `[height, width]` that images are brought to, by bilinear interpolation. Without one, all
     /// must have the same.
     pub resize: Option<[usize; 2]>,
+    /// The `[height, width]` that images must have; any if none is given.
+    pub size: Option<[usize; 2]>,
     /// Shows how many images are decoded.
     pub progress: Option<ProgressBar>,
 }
@@ -140,7 +168,11 @@ impl Listing {
         };
         let (first, _) = &self.files[0];
         let expected = size(&read(first)?);
-        let mut bytes = vec![0; self.files.len() * expected[0] * expected[1] * 3];
+        if let Some(size) = options.size.filter(|size| *size != expected) {
+            let (path, found) = (first.clone(), expected);
+            return Err(ImageFolderError::OtherSize { path, found, expected: size });
+        }
+        let mut bytes = room(&self, expected)?;
         let places = bytes.par_chunks_exact_mut(expected[0] * expected[1] * 3);
         places.zip(&self.files).try_for_each(|(place, (path, _))| {
             let picture = read(path)?;
@@ -156,6 +188,22 @@ impl Listing {
         let labels = self.files.iter().map(|(_, label)| *label).collect();
         Ok(Images { size: expected, bytes, labels, classes: self.classes })
     }
+}
+
+/// Memory for all images, where there is as much.
+fn room(listing: &Listing, [height, width]: [usize; 2]) -> Result<Vec<u8>, ImageFolderError> {
+    let first = &listing.files[0].0;
+    let too_large = || ImageFolderError::TooLarge {
+        path: first.parent().unwrap_or(first).to_owned(),
+        images: listing.files.len(),
+        size: [height, width],
+    };
+    let pixels = height.checked_mul(width).and_then(|n| n.checked_mul(3));
+    let length = pixels.and_then(|n| n.checked_mul(listing.files.len())).ok_or_else(too_large)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| too_large())?;
+    bytes.resize(length, 0);
+    Ok(bytes)
 }
 
 fn name(path: &Path) -> String {
@@ -277,7 +325,7 @@ mod tests {
         let error = refused(folder.path());
         assert!(error.contains("b.png: expected 3 × 2 pixels as in"), "{error}");
         assert!(error.ends_with("found 3 × 4"), "{error}");
-        let options = FolderOptions { resize: Some([4, 4]), progress: None };
+        let options = FolderOptions { resize: Some([4, 4]), ..Default::default() };
         let images = Images::from_folder_with(folder.path(), &options)?;
         assert_eq!((images.size, images.len()), ([4, 4], 2));
         Ok(())

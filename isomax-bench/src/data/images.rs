@@ -3,6 +3,9 @@
 use burn::data::dataset::Dataset;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use isomax_burn::UnknownName;
+use sha2::{Digest, Sha256};
+
+use super::augment::{Change, write_image};
 
 /// Images of one size, with the labels of their classes if they have any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,18 +96,24 @@ impl Images {
         device: &B::Device,
     ) -> Tensor<B, 4> {
         let [height, width] = self.size;
-        let (pixels, count) = (height * width, indices.len());
-        let table = normalization.table();
-        let mut values = Vec::with_capacity(count * CHANNELS * pixels);
-        for index in indices {
-            let image = self.image(index);
-            for (channel, table) in table.iter().enumerate() {
-                let bytes = image.iter().skip(channel).step_by(CHANNELS);
-                values.extend(bytes.map(|byte| table[usize::from(*byte)]));
-            }
+        let (count, table) = (indices.len(), normalization.table());
+        let mut values = vec![0.0; count * self.image_len()];
+        for (index, out) in indices.zip(values.chunks_exact_mut(self.image_len())) {
+            write_image(self.image(index), self.size, Change::default(), &table, out);
         }
         Tensor::from_data(TensorData::new(values, [count, CHANNELS, height, width]), device)
     }
+}
+
+/// A digest of sets of images: sizes, labels and pixels, in their order.
+pub fn digest<'a>(sets: impl IntoIterator<Item = &'a Images>) -> String {
+    let mut hash = Sha256::new();
+    for Images { size, bytes, labels, .. } in sets {
+        hash.update(format!("{size:?} {}\n", labels.len()));
+        labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
+        hash.update(bytes);
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Mean and standard deviation of each channel, of pixels in [0, 1]. Images of every set, known or

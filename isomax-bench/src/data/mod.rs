@@ -22,9 +22,11 @@ pub use augment::Augmentation;
 pub use cache::CacheError;
 pub use cifar::CifarError;
 pub use decode::{DecodeError, Picture, decode, resize};
-pub use folder::{DataError, DataFolder, ImageSet, KnownSet, OodSource};
+pub use folder::{
+    DataError, DataFolder, ImageSet, InvalidSetName, KnownSet, NamedImages, OodSource,
+};
 pub use image_folder::{FolderOptions, ImageFolderError};
-pub use images::{ImageItem, Images, Normalization};
+pub use images::{ImageItem, Images, Normalization, digest};
 pub use loader::{ImageBatch, ImageBatches, ImageLoader};
 pub use mat::MatError;
 pub use svhn::SvhnError;

@@ -70,7 +70,7 @@ const CHANNELS: usize = 3;
 /// Bytes of an image.
 const BYTES: usize = SIDE * SIDE * CHANNELS;
 /// The largest file, `extra_32x32.mat`, holds 531,131 images, 1.63 GB.
-const LIMIT: u64 = 2_000_000_000;
+const LIMIT: u64 = 256 << 20;
 
 /// Reads images and labels of a file such as `train_32x32.mat`.
 ///

@@ -2,10 +2,12 @@
 //! not trained on.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, backend::Backend};
+use indicatif::ProgressBar;
 use isomax_burn::metrics::{CalibrationMetrics, MetricError, OodMetrics, PaperMetrics};
 use isomax_burn::{
     Detector, DetectorConfig, DetectorError, HeadKind, Score, TemperatureFit, TemperatureObjective,
@@ -18,7 +20,7 @@ use rand::seq::SliceRandom;
 mod npy;
 mod worst;
 
-use crate::data::{Images, KnownSet, Normalization};
+use crate::data::{Images, KnownSet, NamedImages, Normalization};
 use crate::results::{
     self, Calibrated, Detection, DetectorSummary, Evaluation, KNOWN, ResultError, Training,
 };
@@ -76,10 +78,10 @@ pub struct Subject {
     /// Images of the known classes that it was not trained on and is not tested on: for thresholds
     /// and temperatures.
     pub held_out: Option<Images>,
-    /// The sets to detect, by name.
-    pub ood: Vec<(String, Arc<Images>)>,
-    /// Images that are computed at once.
-    pub batch_size: usize,
+    /// The sets to detect.
+    pub ood: Vec<NamedImages>,
+    /// Shows how many images are computed.
+    pub progress: ProgressBar,
 }
 
 /// The scores that suit a head, the one of the papers first.
@@ -94,6 +96,8 @@ pub fn scores_for(kind: HeadKind) -> &'static [Score] {
     }
 }
 
+/// Images that are computed at once.
+const BATCH: usize = 200;
 /// Share of known images that a detector is fitted to accept.
 const TARGET_TPR: f64 = 0.95;
 /// The score of the detector comes first.
@@ -115,11 +119,18 @@ pub fn evaluate<B: Backend>(
     let kind = network.head().kind();
     let temperature = network.head().temperature();
     let normalization = subject.known.normalization();
+    remove_old(folder)?;
+    let held_out = subject.held_out.iter().map(Images::len).sum::<usize>();
+    let all = subject.ood.iter().map(|set| set.images.len()).sum::<usize>() + held_out;
+    subject.progress.set_length((all + subject.test.len()) as u64);
     let outputs = |set: &str, images: &Images| -> Result<Tensor<B, 2>, EvaluateError> {
         let [height, width] = images.size;
         let source = network.check_images([images.len(), 3, height, width]);
         source.map_err(|source| EvaluateError::Images { set: set.to_owned(), source })?;
-        Ok(logits(network, images, &normalization, subject.batch_size, device))
+        subject.progress.set_message(format!("evaluating {set}"));
+        let logits = logits(network, images, &normalization, BATCH, device);
+        subject.progress.inc(images.len() as u64);
+        Ok(logits)
     };
     let scores = scores_for(kind);
 
@@ -151,7 +162,7 @@ pub fn evaluate<B: Backend>(
     let known_scores = write_scores(folder, KNOWN, scores, &known)?;
     worst::write(&pictures, KNOWN, &subject.test, &known_scores[DEFAULT], worst::Worst::Lowest)?;
     let mut detection = Vec::new();
-    for (name, images) in &subject.ood {
+    for NamedImages { name, source, images } in &subject.ood {
         let logits = outputs(name, images)?;
         let rejected = accepted(&logits)?.map(|accepted| 1.0 - accepted);
         let set_scores = write_scores(folder, name, scores, &logits)?;
@@ -161,6 +172,7 @@ pub fn evaluate<B: Backend>(
             let (inside, outside) = (&known_scores[index], &set_scores[index]);
             detection.push(Detection {
                 set: name.clone(),
+                source: source.clone(),
                 images: images.len(),
                 score: *score,
                 is_default: index == DEFAULT,
@@ -170,6 +182,7 @@ pub fn evaluate<B: Backend>(
             });
         }
     }
+    subject.progress.finish_and_clear();
     // The default score first, as tables show it.
     detection.sort_by_key(|detection| !detection.is_default);
     let evaluation = Evaluation {
@@ -188,6 +201,27 @@ pub fn evaluate<B: Backend>(
     };
     results::write_json(folder.join(results::EVALUATION), &evaluation)?;
     Ok(evaluation)
+}
+
+/// Removes what an earlier evaluation left: a detector or scores of other weights must not stand beside
+/// the new ones. The evaluation goes first, so that what is left is never taken for a whole.
+fn remove_old(folder: &Path) -> Result<(), ResultError> {
+    let remove = |name: &str| {
+        let path = folder.join(name);
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false => fs::remove_file(&path),
+        };
+        match removed {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(ResultError::Io { path, source })
+            }
+            _ => Ok(()),
+        }
+    };
+    [results::EVALUATION, results::DETECTOR, results::SCORES, results::WORST]
+        .into_iter()
+        .try_for_each(remove)
 }
 
 /// Parts the images of a training split by a seed: those to train on, and those that are held out,

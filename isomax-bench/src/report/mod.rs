@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use isomax_burn::metrics::MetricError;
 
 use self::html::Page;
+use crate::analyze::published::EPOCHS;
 use crate::analyze::{Cell, NamedTable, cells};
 use crate::results::{self, Evaluation, Execution, ResultError, Selection, Training};
 use crate::scores::ScoreFileError;
@@ -50,11 +51,17 @@ pub enum ReportError {
     Write(#[from] ResultError),
 }
 
-/// Epochs of the papers' networks.
-const PUBLISHED_EPOCHS: usize = 300;
 /// Sizes of test splits.
-const TEST_IMAGES: [(&str, usize); 3] =
-    [("cifar10", 10_000), ("cifar100", 10_000), ("svhn", 26_032)];
+const TEST_IMAGES: [(&str, usize); 5] = [
+    ("cifar10", 10_000),
+    ("cifar100", 10_000),
+    ("svhn", 26_032),
+    ("tinyimagenetresize", 10_000),
+    ("lsunresize", 10_000),
+];
+/// Images of the training splits as published.
+const TRAINING_IMAGES: [(&str, usize); 3] =
+    [("cifar10", 50_000), ("cifar100", 50_000), ("svhn", 73_257)];
 /// Words by which [`Evaluation::data`] says that the data may differ from what was published.
 const COPIES: [&str; 5] = ["image folder", "copy", "sample", "subset", "synthetic"];
 /// Bytes of PNG files that a page may hold; in Base64 they are a third longer.
@@ -157,11 +164,11 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
     let mut reasons = Vec::new();
     let trainings = || executions.iter().filter_map(|e| e.evaluation.training.as_ref());
 
-    let epochs = || trainings().map(|t| t.epochs).filter(|&epochs| epochs < PUBLISHED_EPOCHS);
+    let epochs = || trainings().map(|t| t.epochs).filter(|&epochs| epochs < EPOCHS);
     if let (Some(fewest), Some(most)) = (epochs().min(), epochs().max()) {
         let range = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
         reasons.push(format!(
-            "{} of {} executions had fewer than the {PUBLISHED_EPOCHS} epochs of the papers \
+            "{} of {} executions had fewer than the {EPOCHS} epochs of the papers \
              ({range}): their numbers are no reproduction.",
             epochs().count(),
             executions.len()
@@ -187,6 +194,18 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
     if !parts.is_empty() {
         let parts = distinct(parts.into_iter());
         reasons.push(format!("Some data is a copy or a part of what was published ({parts})."));
+    }
+
+    let parts = trainings().zip(executions).filter_map(|(training, execution)| {
+        let known = &execution.evaluation.known;
+        let (_, all) = TRAINING_IMAGES.iter().find(|(set, _)| set == known)?;
+        let used = training.train_images + training.validation_images;
+        (used < *all).then(|| format!("{known}: {used} of {all} training images"))
+    });
+    let parts = distinct(parts);
+    if !parts.is_empty() {
+        reasons
+            .push(format!("Some networks were trained on a part of the published set ({parts})."));
     }
 
     if trainings().any(|training| training.selection == Selection::Test) {

@@ -165,19 +165,19 @@ impl Chart {
         for (_, shape) in &self.marks {
             match shape {
                 Shape::Line(points) => {
-                    for [x, y] in points.iter().filter(|point| drawable(*point)) {
+                    for [x, y] in points.iter().filter(|point| drawable(point)) {
                         xs.push(*x);
                         ys.push(*y);
                     }
                 }
                 Shape::Band(points) => {
-                    for [x, low, high] in points.iter().filter(|point| drawable(*point)) {
+                    for [x, low, high] in points.iter().filter(|point| drawable(point)) {
                         xs.push(*x);
                         ys.extend([*low, *high]);
                     }
                 }
                 Shape::Bars(bars) => {
-                    for [from, to, height] in bars.iter().filter(|bar| drawable(*bar)) {
+                    for [from, to, height] in bars.iter().filter(|bar| drawable(bar)) {
                         xs.extend([*from, *to]);
                         ys.extend([0.0, *height]);
                     }
@@ -331,7 +331,7 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
 fn outline(bars: &[[f64; 3]], x: &Scale, y: &Scale) -> String {
     let base = y.at(0.0);
     let (mut d, mut end) = (String::new(), None);
-    for [from, to, height] in bars.iter().filter(|bar| drawable(*bar)) {
+    for [from, to, height] in bars.iter().filter(|bar| drawable(bar)) {
         if end != Some(*from) {
             if end.is_some() {
                 d.push_str(&format!("V{base:.1}"));

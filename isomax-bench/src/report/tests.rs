@@ -25,6 +25,7 @@ fn training() -> Training {
         selection: Selection::Test,
         train_images: 40,
         validation_images: 10,
+        data: String::new(),
         backend: "flex".into(),
         classes: vec!["one".to_owned(), "two".to_owned()],
     }
@@ -39,6 +40,7 @@ fn execution(
     let classification = CalibrationMetrics::from_logits(&[2.0, 0.0, 0.0, 1.0], &[0, 0], 2, 15)?;
     let detection = Detection {
         set: set.to_owned(),
+        source: String::new(),
         images: OUTSIDE.len(),
         score: Score::MDS,
         is_default: true,
@@ -62,7 +64,7 @@ fn execution(
         detector: Some(detector),
         detection: vec![detection],
     };
-    Ok(Execution { folder: folder.to_owned(), number: 1, evaluation, history: None })
+    Ok(Execution { folder: folder.to_owned(), number: 1, evaluation, history: None, recipe: None })
 }
 
 fn history(set: &str) -> History {
@@ -81,7 +83,7 @@ fn history(set: &str) -> History {
         values.insert(format!("{set} AUROC"), 99.0);
         Epoch { epoch, learning_rate: 0.1, train, valid: values }
     };
-    History { epochs: vec![epoch(1), epoch(2)] }
+    History { data: None, epochs: vec![epoch(1), epoch(2)] }
 }
 
 fn write_scores(folder: &Path, set: &str, scores: &[f32]) -> io::Result<()> {

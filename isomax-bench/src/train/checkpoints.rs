@@ -32,7 +32,7 @@ pub(super) fn model_path(folder: &Path, epoch: usize) -> PathBuf {
 }
 
 fn part_path(folder: &Path, part: &str, epoch: usize) -> PathBuf {
-    folder.join("checkpoint").join(format!("{part}-{epoch}.{EXTENSION}"))
+    folder.join(results::CHECKPOINT).join(format!("{part}-{epoch}.{EXTENSION}"))
 }
 
 /// Burn's records in full precision, named MessagePack, with a SHA-256 of them behind: a reader of
@@ -122,7 +122,7 @@ pub(super) fn resume(folder: &Path) -> Result<History, results::ResultError> {
 
 /// Epochs of which there is any part.
 fn existing(folder: &Path) -> BTreeSet<usize> {
-    let entries = fs::read_dir(folder.join("checkpoint")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(folder.join(results::CHECKPOINT)).into_iter().flatten().flatten();
     let epoch = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
         let (part, epoch) = name.strip_suffix(&format!(".{EXTENSION}"))?.split_once('-')?;
@@ -164,8 +164,9 @@ impl Keeper {
         let last = epochs.saturating_sub(LAST - 1)..=epochs;
         let mut kept: BTreeSet<usize> = last.clone().collect();
         if self.keeps_best {
-            let best =
-                |&upto: &usize| History { epochs: history.epochs[..upto].to_vec() }.best_epoch();
+            let best = |&upto: &usize| {
+                History { data: None, epochs: history.epochs[..upto].to_vec() }.best_epoch()
+            };
             kept.extend(last.collect::<Vec<_>>().iter().filter_map(best));
         }
         kept
@@ -226,7 +227,7 @@ mod tests {
             train: BTreeMap::new(),
             valid: BTreeMap::from([("accuracy".to_owned(), *accuracy)]),
         };
-        History { epochs: accuracies.iter().enumerate().map(epoch).collect() }
+        History { data: None, epochs: accuracies.iter().enumerate().map(epoch).collect() }
     }
 
     fn save(folder: &Path, epoch: usize) -> Tested {

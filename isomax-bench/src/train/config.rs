@@ -87,7 +87,8 @@ pub struct TrainingConfig {
     pub early_stopping: Option<usize>,
     /// Steps whose gradients are added up before the weights change.
     pub gradient_accumulation: usize,
-    /// Devices that share each step.
+    /// Devices that share each step. Their gradients are added up, as those of accumulated steps are:
+    /// a learning rate for one device is too high by so many times.
     pub devices: usize,
     /// Seed of the first execution; the following ones have the following numbers.
     pub seed: u64,
@@ -170,6 +171,20 @@ impl TrainingConfig {
         )?;
         require(rising, "milestones", "in rising order", format!("{:?}", self.milestones))?;
         require(fpr_fits, "fpr", "off for heads other than dismax", self.head.to_string())?;
+        let mut names: Vec<&str> = self.ood.iter().map(|source| source.name.as_str()).collect();
+        names.sort_unstable();
+        let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
+        require(unique, "ood", "sets of different names", names.join(", "))?;
+        // The test split must not decide when to stop unless it decides anyway.
+        let patience_fits = self.early_stopping.is_none_or(|epochs| {
+            epochs > 0 && (self.validation_images > 0 || self.selection == Selection::Test)
+        });
+        require(
+            patience_fits,
+            "early-stopping",
+            "at least 1, with validation images",
+            format!("{:?} with {} images", self.early_stopping, self.validation_images),
+        )?;
         let accumulation = self.gradient_accumulation;
         require(accumulation > 0, "gradient-accumulation", "at least 1", accumulation.to_string())?;
         require(self.devices > 0, "devices", "at least 1", self.devices.to_string())?;

@@ -7,7 +7,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use super::{RunOptions, TrainError, TrainingConfig};
-use crate::data::{DataError, DataFolder, ImageBatches, Images, Split};
+use crate::data::{DataError, DataFolder, ImageBatches, Images, NamedImages, Split, digest};
 use crate::evaluate::held_out_indices;
 use crate::results::Selection;
 
@@ -18,10 +18,12 @@ pub struct ExperimentData {
     pub train: Arc<Images>,
     /// Their test split.
     pub test: Arc<Images>,
-    /// What is to be detected, by name.
-    pub ood: Vec<(String, Arc<Images>)>,
-    /// What kind of copies these are, for captions.
+    /// What is to be detected.
+    pub ood: Vec<NamedImages>,
+    /// What kind of copy the known images are, for captions.
     pub source: String,
+    /// Tells these known images, in this order, from all others.
+    pub digest: String,
 }
 
 impl ExperimentData {
@@ -41,16 +43,12 @@ impl ExperimentData {
             train.images = train.images.select(&indices);
         }
         let test = folder.known(config.known, Split::Test)?;
-        let source = format!("{}, {} training images", train.source, train.images.len());
-        let ood = config
-            .ood
-            .iter()
-            .map(|source| Ok((source.name.clone(), Arc::new(folder.ood(source)?.images))));
         Ok(Self {
-            ood: ood.collect::<Result<_, DataError>>()?,
+            ood: folder.ood_sets(&config.ood)?,
+            digest: digest([&train.images, &test.images]),
             train: Arc::new(train.images),
+            source: test.source.to_owned(),
             test: Arc::new(test.images),
-            source,
         })
     }
 
@@ -89,6 +87,11 @@ impl Batches {
         seed: u64,
         options: &RunOptions,
     ) -> Self {
+        let mut training = training;
+        if config.devices > 1 {
+            // Each device gets a part of the indices, which must not be a part of the classes.
+            training.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        }
         let normalization = config.known.normalization();
         let batches = |images: &Arc<Images>| {
             ImageBatches::new(images.clone(), normalization, config.batch_size)
@@ -108,7 +111,7 @@ impl Batches {
             valid,
             ood: match config.ood_every {
                 0 => Vec::new(),
-                _ => data.ood.iter().map(|(n, images)| (n.clone(), batches(images))).collect(),
+                _ => data.ood.iter().map(|set| (set.name.clone(), batches(&set.images))).collect(),
             },
         }
     }

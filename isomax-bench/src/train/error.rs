@@ -37,6 +37,16 @@ pub enum TrainError {
         /// Fields with the saved and the given value.
         differences: String,
     },
+    /// The images are others than those that the folder was begun with.
+    #[error(
+        "{}: begun with other images, or the same in another order: go on with the data set of \
+         then, or choose another --output",
+        folder.display()
+    )]
+    OtherData {
+        /// The folder of the execution.
+        folder: PathBuf,
+    },
     /// There are fewer training images than the configuration asks for.
     #[error("{set} has {found} training images, too few for {needed} of them to be held out")]
     TooFewImages {
@@ -58,7 +68,7 @@ pub enum TrainError {
     /// The loss is no longer a number.
     #[error(
         "the loss is not finite in epoch {epoch}, step {step}; the checkpoints before it are kept \
-         (a lower --learning-rate or --warm-up may help)"
+         (a lower --learning-rate or --warm-up may help, with another --output)"
     )]
     Diverged {
         /// The epoch.

@@ -29,20 +29,16 @@ impl ExecutionFolder {
             move |source| TrainError::Io { path, source }
         };
         fs::create_dir_all(&path).map_err(io(&path))?;
-        let lock_path = path.join("lock");
+        let lock_path = path.join(LOCK);
         let lock = File::create(&lock_path).map_err(io(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(TrainError::InUse { path }),
             Err(TryLockError::Error(source)) => return Err(io(&lock_path)(source)),
         }
-        let saved_path = cell.join(results::CONFIG);
-        if saved_path.exists() {
-            let saved: serde_json::Value = results::read_json(&saved_path, "a configuration")?;
-            if let Some(differences) = differences(&saved, config) {
-                return Err(TrainError::OtherConfig { path: saved_path, differences });
-            }
-        }
+        remove_leftovers(&path);
+        remove_leftovers(&path.join(results::CHECKPOINT));
+        check_same(&cell.join(results::CONFIG), config)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -51,18 +47,50 @@ impl ExecutionFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Result`].
+    /// [`TrainError::OtherConfig`], [`TrainError::Io`] or [`TrainError::Result`].
     pub(super) fn keep_config(&self, config: &TrainingConfig) -> Result<(), TrainError> {
         let path = self.path.with_file_name(results::CONFIG);
-        Ok(match path.exists() {
-            true => (),
-            false => results::write_json(path, config)?,
-        })
+        // Another execution of the cell may be at the same point.
+        let lock_path = self.path.with_file_name(LOCK);
+        let io = |source| TrainError::Io { path: lock_path.clone(), source };
+        let lock = File::create(&lock_path).map_err(io)?;
+        lock.lock().map_err(io)?;
+        match path.exists() {
+            true => check_same(&path, config),
+            false => Ok(results::write_json(path, config)?),
+        }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+const LOCK: &str = "lock";
+
+/// Compares a configuration with the saved one, if there is one.
+fn check_same(saved_path: &Path, config: &TrainingConfig) -> Result<(), TrainError> {
+    if !saved_path.exists() {
+        return Ok(());
+    }
+    let saved: serde_json::Value = results::read_json(saved_path, "a configuration")?;
+    match differences(&saved, config) {
+        None => Ok(()),
+        Some(differences) => {
+            Err(TrainError::OtherConfig { path: saved_path.to_owned(), differences })
+        }
+    }
+}
+
+/// Removes the temporary files of a process that was killed while it wrote them. Whoever has the lock
+/// is the only one who writes here.
+fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".tmp") {
+            // What cannot be removed costs room only.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

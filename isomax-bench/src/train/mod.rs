@@ -84,16 +84,22 @@ pub fn train<B: AutodiffBackend>(
     let seed = config.seed.wrapping_add(execution as u64 - 1);
     let (training, held_out) = data.part(config, seed)?;
     let counts = (training.len(), held_out.len());
+    let devices = devices::<B>(config.devices)?;
     folder.keep_config(config)?;
 
-    let history = checkpoints::resume(path)?;
-    let is_over =
-        history.epochs.len() >= config.epochs || patience_is_over(&history, config.early_stopping);
-    let history = match is_over {
+    let mut history = checkpoints::resume(path)?;
+    // Indices mean other images in another copy: held-out ones would have been trained on.
+    match &history.data {
+        Some(digest) if *digest != data.digest => {
+            return Err(TrainError::OtherData { folder: path.to_owned() });
+        }
+        _ => history.data = Some(data.digest.clone()),
+    }
+    let history = match is_over(config, &history) {
         true => history,
         false => {
             let batches = Batches::new(config, data, training, held_out, seed, options);
-            learn::<B>(config, seed, history, &batches, path, options)?
+            learn::<B>(config, seed, history, &batches, path, options, &devices)?
         }
     };
     let chosen_epoch = choose(config, &history, path)?;
@@ -109,6 +115,7 @@ pub fn train<B: AutodiffBackend>(
         train_images: counts.0,
         validation_images: counts.1,
         backend: backend.to_owned(),
+        data: data.digest.clone(),
         classes: data.train.classes.clone(),
     };
     results::write_json(finished, &training)?;
@@ -123,8 +130,8 @@ fn learn<B: AutodiffBackend>(
     batches: &Batches,
     path: &Path,
     options: &RunOptions,
+    devices: &[B::Device],
 ) -> Result<History, TrainError> {
-    let devices = devices::<B>(config.devices)?;
     let device = &devices[0];
     let done = history.epochs.len();
 
@@ -179,7 +186,8 @@ fn learn<B: AutodiffBackend>(
         training = training.checkpoint(done);
     }
     if devices.len() > 1 {
-        let strategy = ExecutionStrategy::multi(devices.clone(), MultiDeviceOptim::OptimMainDevice);
+        let strategy =
+            ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
         training = training.with_training_strategy(strategy.into());
     }
     training.launch(learner);
@@ -187,11 +195,18 @@ fn learn<B: AutodiffBackend>(
     if let Some(place) = recorder.diverged() {
         return Err(TrainError::Diverged { epoch: place.epoch, step: place.step });
     }
-    if interrupter.should_stop() {
-        let reason = interrupter.get_message();
+    let history = recorder.history();
+    // Burn's full-screen view resets the interrupter when it ends; the message stays.
+    let reason = interrupter.get_message();
+    if interrupter.should_stop() || reason.is_some() || !is_over(config, &history) {
         return Err(TrainError::Stopped(reason.unwrap_or_else(|| "by the user".to_owned())));
     }
-    Ok(recorder.history())
+    Ok(history)
+}
+
+/// Whether there is nothing left to train.
+fn is_over(config: &TrainingConfig, history: &History) -> bool {
+    history.epochs.len() >= config.epochs || patience_is_over(history, config.early_stopping)
 }
 
 fn optimizer<B: AutodiffBackend>(
@@ -255,7 +270,7 @@ fn choose(config: &TrainingConfig, history: &History, path: &Path) -> Result<usi
     }
     // A disk may have lost it: the best of those that are left is better than none, if that is told.
     let left = history.epochs.iter().filter(|e| checkpoints::has_model(path, e.epoch)).cloned();
-    let left = History { epochs: left.collect() };
+    let left = History { data: None, epochs: left.collect() };
     let chosen =
         left.best_epoch().ok_or_else(|| TrainError::NoCheckpoint { folder: path.to_owned() })?;
     log::warn!("the weights of epoch {wanted} are damaged or gone: epoch {chosen} stands for it");

@@ -81,17 +81,25 @@ impl Recorder {
     }
 
     /// Puts the values of an epoch that has ended into the history. Burn computes and logs them in
-    /// threads of its own, which may be behind: what is missing is waited for, a minute at most.
+    /// threads of its own, which may be behind: what is missing is waited for as long as it comes.
     pub(super) fn finish(&self, epoch: usize) -> Result<History, String> {
-        let is_incomplete = |state: &mut State| state.validated(epoch) < state.valid_images;
-        let waiting = self.0.logged.wait_timeout_while(self.state(), PATIENCE, is_incomplete);
-        let mut state = waiting.unwrap_or_else(PoisonError::into_inner).0;
-        if is_incomplete(&mut state) {
-            let (seen, all) = (state.validated(epoch), state.valid_images);
-            return Err(format!(
-                "the metrics of epoch {epoch} cover {seen} of {all} validation images after \
-                 {PATIENCE:?}"
-            ));
+        let mut state = self.state();
+        loop {
+            let seen = state.validated(epoch);
+            let all = state.valid_images;
+            if seen >= all {
+                break;
+            }
+            let stands_still = |state: &mut State| state.validated(epoch) == seen;
+            let waiting = self.0.logged.wait_timeout_while(state, PATIENCE, stands_still);
+            let (next, result) = waiting.unwrap_or_else(PoisonError::into_inner);
+            if result.timed_out() {
+                return Err(format!(
+                    "the metrics of epoch {epoch} cover {seen} of {all} validation images, and no \
+                     more after {PATIENCE:?}"
+                ));
+            }
+            state = next;
         }
         let train = state.values(Split::Train, epoch);
         let valid = state.values(Split::Valid, epoch);
@@ -105,8 +113,8 @@ impl Recorder {
     }
 }
 
-/// How long the end of an epoch waits for the metrics.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the end of an epoch waits for the next metrics: a step of a slow device.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl State {
     /// Validation images of an epoch whose loss is logged, and with it, in one update, all else.

@@ -86,9 +86,12 @@ impl<B: Backend> BatchNorm<B> {
     }
 
     fn normalize_with_running(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        let variance = self.running_var.value() + self.epsilon;
+        // Clones of a network on other devices share their running statistics.
+        let device = images.device();
+        let mean = self.running_mean.value().to_device(&device);
+        let variance = self.running_var.value().to_device(&device) + self.epsilon;
         let scale = self.weight.val() / variance.sqrt();
-        let shift = self.bias.val() - self.running_mean.value() * scale.clone();
+        let shift = self.bias.val() - mean * scale.clone();
         let rows = Rows::new(images);
         let (scale, shift) = (rows.spread(scale.unsqueeze()), rows.spread(shift.unsqueeze()));
         rows.map(|values| values * scale + shift)
@@ -124,7 +127,7 @@ impl<B: Backend> BatchNorm<B> {
     }
 
     fn update(&self, running: &RunningState<Tensor<B, 1>>, batch: Tensor<B, 2>) {
-        let old = running.value_sync() * (1.0 - self.momentum);
+        let old = running.value_sync().to_device(&batch.device()) * (1.0 - self.momentum);
         running.update((old + batch.squeeze_dim::<1>(0) * self.momentum).detach());
     }
 }

@@ -1,12 +1,15 @@
+use super::marker::MARKER;
 use super::*;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tar::EntryType;
 use tempfile::TempDir;
 
 type Tested = Result<(), Box<dyn Error>>;
@@ -473,5 +476,62 @@ fn broken_archives_leave_nothing() -> Tested {
     let fetched = fetch_offline(&LIMITS, &archive(&content, Unpack::Folder), &data);
     assert!(matches!(fetched, Err(FetchError::MissingFolder { expected: "held", .. })));
     assert_eq!(names(data.path())?, ["test.bin"]);
+    Ok(())
+}
+
+#[test]
+fn damage_after_unpacking_is_found() -> Tested {
+    let content = tar_gz(&[
+        ("held/", EntryType::Directory, ""),
+        ("held/deep/a.txt", EntryType::Regular, "abc"),
+        ("held/b.txt", EntryType::Regular, "de"),
+    ])?;
+    let data = tempfile::tempdir()?;
+    let archive = archive(&content, Unpack::Folder);
+    let server = Server::new(&content, vec![Reply::Part])?;
+    let path = server.fetch(&archive, data.path())?.path.join("deep/a.txt");
+    for damaged in [Some("abd"), Some("ab"), None] {
+        match damaged {
+            Some(text) => fs::write(&path, text)?,
+            None => fs::remove_file(&path)?,
+        }
+        let found = verify(&archive, data.path())?;
+        let is_named = matches!(&found, Verified::Different { path: named, .. } if *named == path);
+        assert!(is_named, "{damaged:?}: {found:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_page_in_place_of_the_file_does_no_harm() -> Tested {
+    let content = content();
+    let mut archive = archive(&content, Unpack::No);
+    archive.bytes = Some(200_000);
+    let data = with_part(&content[..100_000])?;
+    let server = Server::new(b"<html>Log in first</html>", vec![Reply::Whole])?;
+    let error = server.fetch(&archive, data.path()).err().ok_or("fetched")?;
+    assert!(matches!(error, FetchError::Length { expected: 200_000, found: 25, .. }), "{error}");
+    let server = Server::new(&content, vec![Reply::Part])?;
+    assert!(fs::read(server.fetch(&archive, data.path())?.path)? == content);
+    assert_eq!(server.ranges(), [Some("bytes=100000-".to_owned())]);
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn links_lead_to_no_file_of_someone_else() -> Tested {
+    let content = content();
+    let archive = archive(&content, Unpack::No);
+    for name in ["test.bin.part", ".test.bin.lock"] {
+        let data = tempfile::tempdir()?;
+        let mine = data.path().join("mine");
+        fs::write(&mine, "keep me")?;
+        fs::create_dir(data.path().join("held"))?;
+        std::os::unix::fs::symlink(&mine, data.path().join("held").join(name))?;
+        let server = Server::new(&content, vec![Reply::Part])?;
+        let error = server.fetch(&archive, data.path()).err().ok_or("fetched")?;
+        assert!(matches!(error, FetchError::Occupied { .. }), "{name}: {error}");
+        assert_eq!(fs::read(&mine)?, b"keep me");
+    }
     Ok(())
 }

@@ -14,7 +14,7 @@ pub struct AnalyzeArgs {
     #[arg(default_value = "results")]
     results: Vec<PathBuf>,
     /// Folder for results_raw.csv, results_best.csv, results_odd.csv, results.json and results.md
-    /// [the first folder of results].
+    /// (default: the first folder of results).
     #[arg(long)]
     output: Option<PathBuf>,
     /// Prints JSON: every number with its executions.

@@ -33,7 +33,7 @@ enum Action {
     },
     /// Compares what is there with the published checksums.
     Verify {
-        /// Names of the sets [all].
+        /// Names of the sets (default: all).
         names: Vec<String>,
     },
     /// Lists what can be fetched, with its terms of use, and what is there.

@@ -34,7 +34,7 @@ pub struct EvaluateArgs {
     /// Set that it was trained on: cifar10, cifar100 or svhn.
     #[arg(long, required_unless_present = "run")]
     known: Option<KnownSet>,
-    /// Sets to detect, each NAME or NAME=FOLDER [as published, or as trained]. With --run it needs
+    /// Sets to detect, each NAME or NAME=FOLDER (default: as published, or as trained). With --run it needs
     /// --output: the evaluation of the run stays that of its configuration.
     #[arg(long, value_delimiter = ',')]
     ood: Option<Vec<OodSource>>,
@@ -45,7 +45,7 @@ pub struct EvaluateArgs {
     /// Seed of the execution whose held-out images these are.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Folder for scores, pictures, detector and evaluation [that of the run, or evaluation].
+    /// Folder for scores, pictures, detector and evaluation (default: that of the run, or evaluation).
     #[arg(long)]
     output: Option<PathBuf>,
     #[command(flatten)]

@@ -13,7 +13,7 @@ pub struct ReportArgs {
     /// Folders of results; executions are found at any depth.
     #[arg(default_value = "results")]
     results: Vec<PathBuf>,
-    /// The page [report.html in the first folder of results].
+    /// The page (default: report.html in the first folder of results).
     #[arg(long)]
     output: Option<PathBuf>,
 }

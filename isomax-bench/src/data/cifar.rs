@@ -135,15 +135,16 @@ impl Cifar {
 ///
 /// [`CifarError`] if a file is missing or does not consist of whole records with valid labels.
 pub(super) fn read_folder(kind: Cifar, split: Split, folder: &Path) -> Result<Images, CifarError> {
-    let read = |member: &&str| -> Result<Records, CifarError> {
+    let members = kind.members(split);
+    let mut records = Records::with_room(kind, members.len());
+    for member in members {
         let path = folder.join(member);
         let error = |source| CifarError::Io { path: path.clone(), source };
         let file = File::open(&path).map_err(error)?;
         let length = file.metadata().map_err(error)?.len();
-        records(kind, &path, length, BufReader::new(file), error)
-    };
-    let parts = kind.members(split).iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(join(kind, parts))
+        records.read(kind, &path, length, BufReader::new(file), error)?;
+    }
+    Ok(records.into_images(kind))
 }
 
 /// Reads a part of a data set from its binary archive, without unpacking it to disk.
@@ -170,16 +171,19 @@ fn read_members(
 ) -> Result<Images, CifarError> {
     let damaged = |source| CifarError::Archive { path: path.to_owned(), source };
     let members = kind.members(split);
-    let mut parts: Vec<Option<Records>> = members.iter().map(|_| None).collect();
+    let mut records = Records::with_room(kind, members.len());
+    // Which member came when, and its records.
+    let mut found: Vec<(usize, usize)> = Vec::new();
     let mut archive = tar::Archive::new(MultiGzDecoder::new(file).take(MOST_BYTES));
     // Raw, as entries that hold the names of others would be read into memory whole.
     for entry in archive.entries().map_err(damaged)?.raw(true) {
         let entry = entry.map_err(damaged)?;
         let is_named = |member: &&str| has_name(&entry.path_bytes(), member);
         let Some(at) = members.iter().position(is_named) else { continue };
-        if entry.header().entry_type().is_file() {
+        let is_new = found.iter().all(|(member, _)| *member != at);
+        if entry.header().entry_type().is_file() && is_new {
             let (path, length) = (path.join(members[at]), entry.size());
-            parts[at] = Some(records(kind, &path, length, entry, damaged)?);
+            found.push((at, records.read(kind, &path, length, entry, damaged)?));
         }
     }
     // The checksum stands at the end, which lies behind that of the tar file.
@@ -189,72 +193,85 @@ fn read_members(
         let error = format!("it unpacks to {MOST_BYTES} bytes or more");
         return Err(damaged(io::Error::other(error)));
     }
-    let parts = members.iter().zip(parts).map(|(&member, part)| {
-        part.ok_or_else(|| CifarError::Missing { path: path.to_owned(), member })
-    });
-    Ok(join(kind, parts.collect::<Result<Vec<_>, _>>()?))
+    let is_missing = |at: &usize| found.iter().all(|(member, _)| member != at);
+    if let Some(at) = (0..members.len()).find(is_missing) {
+        return Err(CifarError::Missing { path: path.to_owned(), member: members[at] });
+    }
+    records.sort(found);
+    Ok(records.into_images(kind))
 }
 
 fn has_name(path: &[u8], name: &str) -> bool {
     path.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes())
 }
 
-/// Images and labels of one file.
-#[derive(Default)]
+/// Images and labels, read file after file into one place: they are in memory once.
 struct Records {
     bytes: Vec<u8>,
     labels: Vec<u16>,
 }
 
-/// Reads a file of `length` bytes, record by record.
-fn records(
-    kind: Cifar,
-    path: &Path,
-    length: u64,
-    mut file: impl Read,
-    error: impl Fn(io::Error) -> CifarError,
-) -> Result<Records, CifarError> {
-    let label_classes = kind.label_classes();
-    let mut record = vec![0; label_classes.len() + BYTES];
-    let (size, most) = (record.len() as u64, kind.most_records());
-    let count = length / size;
-    if !length.is_multiple_of(size) || count == 0 || count > most {
-        let path = path.to_owned();
-        return Err(CifarError::Length { path, most, record: size, found: length });
+impl Records {
+    /// Room for as many files of the largest size.
+    fn with_room(kind: Cifar, files: usize) -> Self {
+        let most = kind.most_records() as usize * files;
+        Self { bytes: Vec::with_capacity(most * BYTES), labels: Vec::with_capacity(most) }
     }
-    // Bounded, whatever size is stated.
-    let mut records = Records {
-        bytes: Vec::with_capacity(count as usize * BYTES),
-        labels: Vec::with_capacity(count as usize),
-    };
-    for index in 0..count {
-        file.read_exact(&mut record).map_err(&error)?;
-        let (labels, planes) = record.split_at(label_classes.len());
-        for (&found, &classes) in labels.iter().zip(label_classes) {
-            if found >= classes {
-                return Err(CifarError::Label { path: path.to_owned(), index, classes, found });
+
+    /// Reads a file of `length` bytes, record by record, and tells how many there are.
+    fn read(
+        &mut self,
+        kind: Cifar,
+        path: &Path,
+        length: u64,
+        mut file: impl Read,
+        error: impl Fn(io::Error) -> CifarError,
+    ) -> Result<usize, CifarError> {
+        let label_classes = kind.label_classes();
+        let mut record = vec![0; label_classes.len() + BYTES];
+        let (size, most) = (record.len() as u64, kind.most_records());
+        let count = length / size;
+        if !length.is_multiple_of(size) || count == 0 || count > most {
+            let path = path.to_owned();
+            return Err(CifarError::Length { path, most, record: size, found: length });
+        }
+        for index in 0..count {
+            file.read_exact(&mut record).map_err(&error)?;
+            let (labels, planes) = record.split_at(label_classes.len());
+            for (&found, &classes) in labels.iter().zip(label_classes) {
+                if found >= classes {
+                    return Err(CifarError::Label { path: path.to_owned(), index, classes, found });
+                }
+            }
+            self.labels.extend(labels.last().map(|label| u16::from(*label)));
+            let (red, rest) = planes.split_at(PIXELS);
+            let (green, blue) = rest.split_at(PIXELS);
+            for ((red, green), blue) in red.iter().zip(green).zip(blue) {
+                self.bytes.extend_from_slice(&[*red, *green, *blue]);
             }
         }
-        records.labels.extend(labels.last().map(|label| u16::from(*label)));
-        let (red, rest) = planes.split_at(PIXELS);
-        let (green, blue) = rest.split_at(PIXELS);
-        for ((red, green), blue) in red.iter().zip(green).zip(blue) {
-            records.bytes.extend_from_slice(&[*red, *green, *blue]);
+        Ok(count as usize)
+    }
+
+    /// Puts blocks of records into the order of their keys; each is given with its length.
+    fn sort(&mut self, mut blocks: Vec<(usize, usize)>) {
+        let mut begin = 0;
+        while let Some(next) = (0..blocks.len()).min_by_key(|&at| blocks[at].0) {
+            let before: usize = blocks[..next].iter().map(|(_, count)| count).sum();
+            let (_, count) = blocks.remove(next);
+            let end = begin + before + count;
+            self.labels[begin..end].rotate_right(count);
+            self.bytes[begin * BYTES..end * BYTES].rotate_right(count * BYTES);
+            begin += count;
         }
     }
-    Ok(records)
-}
 
-fn join(kind: Cifar, parts: Vec<Records>) -> Images {
-    let mut parts = parts.into_iter();
-    let Records { mut bytes, mut labels } = parts.next().unwrap_or_default();
-    let more: usize = parts.as_slice().iter().map(|part| part.bytes.len()).sum();
-    bytes.reserve_exact(more);
-    for part in parts {
-        bytes.extend(part.bytes);
-        labels.extend(part.labels);
+    fn into_images(mut self, kind: Cifar) -> Images {
+        self.bytes.shrink_to_fit();
+        self.labels.shrink_to_fit();
+        let Self { bytes, labels } = self;
+        Images { size: [SIDE, SIDE], bytes, labels, classes: kind.classes() }
     }
-    Images { size: [SIDE, SIDE], bytes, labels, classes: kind.classes() }
 }
 
 /// The classes of CIFAR-10, in the order of their labels.

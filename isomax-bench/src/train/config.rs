@@ -223,31 +223,31 @@ pub struct ConfigOptions {
     /// Trains DisMax with fractional probability regularisation.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub fpr: Option<bool>,
-    /// Entropic scale of the loss [10].
+    /// Entropic scale of the loss (default: 10).
     #[arg(long)]
     pub entropic_scale: Option<f64>,
-    /// Passes over the training images [300].
+    /// Passes over the training images (default: 300).
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Images of a step, on each device [64].
+    /// Images of a step, on each device (default: 64).
     #[arg(long)]
     pub batch_size: Option<usize>,
-    /// Learning rate at the start [0.1].
+    /// Learning rate at the start (default: 0.1).
     #[arg(long)]
     pub learning_rate: Option<f64>,
-    /// Epochs after which the learning rate falls [1/2, 2/3, 5/6 of all].
+    /// Epochs after which the learning rate falls (default: 1/2, 2/3, 5/6 of all).
     #[arg(long, value_delimiter = ',')]
     pub milestones: Option<Vec<usize>>,
-    /// What the learning rate is multiplied by then [0.1].
+    /// What the learning rate is multiplied by then (default: 0.1).
     #[arg(long)]
     pub gamma: Option<f64>,
-    /// A tenth of the learning rate in the first epoch [as published].
+    /// A tenth of the learning rate in the first epoch (default: as published).
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub warm_up: Option<bool>,
-    /// Nesterov momentum [0.9].
+    /// Nesterov momentum (default: 0.9).
     #[arg(long)]
     pub momentum: Option<f64>,
-    /// Weight decay on every parameter [1e-4].
+    /// Weight decay on every parameter (default: 1e-4).
     #[arg(long)]
     pub weight_decay: Option<f64>,
     /// Random crops and flips: in a file a table with padding and flip.
@@ -256,10 +256,10 @@ pub struct ConfigOptions {
     /// Uses so many images of the training split only.
     #[arg(long)]
     pub train_images: Option<usize>,
-    /// Images held out of the training split [5000; 0 if the epoch is chosen on the test split].
+    /// Images held out of the training split (default: 5000; 0 if the epoch is chosen on the test split).
     #[arg(long)]
     pub validation_images: Option<usize>,
-    /// How the weights that count are chosen [validation].
+    /// How the weights that count are chosen (default: validation).
     #[arg(long, value_enum)]
     pub selection: Option<Selection>,
     /// Chooses the best epoch on the test split, as the published code does: the same as
@@ -270,19 +270,19 @@ pub struct ConfigOptions {
     /// Stops if the validation accuracy has not risen for so many epochs.
     #[arg(long)]
     pub early_stopping: Option<usize>,
-    /// Steps whose gradients are added up before the weights change [1].
+    /// Steps whose gradients are added up before the weights change (default: 1).
     #[arg(long)]
     pub gradient_accumulation: Option<usize>,
-    /// Devices that share each step [1].
+    /// Devices that share each step (default: 1).
     #[arg(long)]
     pub devices: Option<usize>,
-    /// Seed of the first execution [42].
+    /// Seed of the first execution (default: 42).
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Sets to detect, each NAME or NAME=FOLDER [as published].
+    /// Sets to detect, each NAME or NAME=FOLDER (default: as published).
     #[arg(long, value_delimiter = ',')]
     pub ood: Option<Vec<OodSource>>,
-    /// Measures detection every so many epochs during training; 0 for never [1].
+    /// Measures detection every so many epochs during training; 0 for never (default: 1).
     #[arg(long)]
     pub ood_every: Option<usize>,
 }

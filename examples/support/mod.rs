@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use indicatif::ProgressBar;
 use isomax_bench::analyze;
 use isomax_bench::backend::{self, Training};
 use isomax_bench::data::{DataFolder, KnownSet};
 use isomax_bench::experiment::{CellOptions, run_cell};
+use isomax_bench::progress;
 use isomax_bench::report;
 use isomax_bench::results::find_executions;
 use isomax_bench::train::ConfigOptions;
@@ -33,15 +33,17 @@ struct Arguments {
 /// Trains and evaluates the heads in turn, prints their tables and writes a report.
 pub fn compare(known: KnownSet, defaults: ConfigOptions, heads: &[HeadKind]) -> ExitCode {
     let arguments = Arguments::parse();
+    // Warnings, as of a damaged checkpoint.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let run = || -> Result<(), Box<dyn Error>> {
-        let data = DataFolder::new(&arguments.data_dir);
+        let data = DataFolder::new(&arguments.data_dir).with_progress(progress::bar("images"));
         let options = CellOptions {
             output: arguments.output.clone(),
             executions: 1..=arguments.executions.max(1),
             workers: 1,
             plain: false,
             backend: backend::name(),
-            progress: ProgressBar::hidden(),
+            progress: progress::bar("images"),
         };
         for &head in heads {
             if arguments.options.known.is_some() || arguments.options.head.is_some() {

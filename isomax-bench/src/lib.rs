@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod plot;
 pub mod predict;
+pub mod progress;
 pub mod report;
 pub mod results;
 pub mod scores;

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use isomax_bench::data::archives::{ARCHIVES, Archive, archives_named};
 use isomax_bench::data::fetch::{FetchOptions, Progress, Verified, fetch, verify};
+use isomax_bench::progress;
 use isomax_bench::table::Table;
 
-use super::{CommandResult, print, progress};
+use super::{CommandResult, print};
 
 #[derive(Args)]
 pub struct DataCommand {
@@ -53,12 +54,7 @@ impl DataCommand {
         let options = FetchOptions { mirror: mirror.cloned() };
         for archive in archives {
             eprintln!("{}: {}; {}", archive.name, archive.what, archive.terms);
-            let bar = progress("");
-            if let Ok(style) =
-                ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}")
-            {
-                bar.set_style(style);
-            }
+            let bar = progress::bytes_bar();
             bar.set_message(archive.file);
             let fetched = fetch(archive, &self.data_dir, &options, &mut |at| show(&bar, at));
             bar.finish_and_clear();

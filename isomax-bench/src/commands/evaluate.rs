@@ -10,12 +10,13 @@ use isomax_bench::backend::{self, Device, Inference};
 use isomax_bench::data::{DataFolder, KnownSet, OodSource, Split};
 use isomax_bench::evaluate::{Subject, evaluate, held_out_indices, summary};
 use isomax_bench::experiment::evaluate_execution;
+use isomax_bench::progress;
 use isomax_bench::results::Evaluation;
 use isomax_bench::train::{Classifier, ExperimentData, TrainingConfig};
 use isomax_burn::HeadKind;
 use isomax_models::{Architecture, Model, ModelConfig, store};
 
-use super::{CommandResult, DataArgs, open_run, print, progress};
+use super::{CommandResult, DataArgs, open_run, print};
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -89,7 +90,7 @@ impl EvaluateArgs {
             &data,
             run,
             &output,
-            &progress("images"),
+            &progress::bar("images"),
         )?)
     }
 
@@ -123,7 +124,7 @@ impl EvaluateArgs {
             ood: folder.ood_sets(&sources)?,
             test: Arc::new(test.images),
             held_out,
-            progress: progress("images"),
+            progress: progress::bar("images"),
         };
         let output = self.output.clone().unwrap_or_else(|| PathBuf::from("evaluation"));
         fs::create_dir_all(&output)?;

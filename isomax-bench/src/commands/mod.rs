@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use isomax_bench::data::DataFolder;
+use isomax_bench::progress;
 use isomax_bench::results::{self, Training};
 use isomax_bench::train::{ConfigOptions, TrainingConfig};
 
@@ -35,19 +35,9 @@ pub struct DataArgs {
 
 impl DataArgs {
     pub fn folder(&self) -> DataFolder {
-        let folder = DataFolder::new(&self.data_dir).with_progress(progress("images"));
+        let folder = DataFolder::new(&self.data_dir).with_progress(progress::bar("images"));
         if self.no_cache { folder.without_cache() } else { folder }
     }
-}
-
-/// A bar on standard error, shown when it gets a length; off a terminal it is silent.
-pub fn progress(unit: &str) -> ProgressBar {
-    let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{eta}}");
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template(&template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// Configuration and end of an execution that `train` finished, by its folder.

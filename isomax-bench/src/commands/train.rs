@@ -6,9 +6,10 @@ use clap::Args;
 use isomax_bench::backend::{self, Training};
 use isomax_bench::evaluate::summary;
 use isomax_bench::experiment::{CellOptions, run_cell};
+use isomax_bench::progress;
 use isomax_bench::train::ConfigOptions;
 
-use super::{CommandResult, DataArgs, print, progress};
+use super::{CommandResult, DataArgs, print};
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -77,7 +78,7 @@ impl RunArgs {
             workers: self.workers,
             plain: self.plain,
             backend: backend::name(),
-            progress: progress("images"),
+            progress: progress::bar("images"),
         }
     }
 }

@@ -192,6 +192,15 @@ fn learn<B: AutodiffBackend>(
     }
     training.launch(learner);
 
+    outcome(config, &recorder, &interrupter)
+}
+
+/// What there is when the Learner has returned: all epochs, or a reason why not.
+fn outcome(
+    config: &TrainingConfig,
+    recorder: &Recorder,
+    interrupter: &Interrupter,
+) -> Result<History, TrainError> {
     if let Some(place) = recorder.diverged() {
         return Err(TrainError::Diverged { epoch: place.epoch, step: place.step });
     }
@@ -288,4 +297,57 @@ fn load_network<B: Backend>(
         .load(file, device)
         .map_err(|error| TrainError::Stopped(error.to_string()))?;
     Ok(Classifier::<B>::new(config, device).load_record(record).network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::KnownSet;
+    use crate::results::Epoch;
+    use isomax_burn::HeadKind;
+    use isomax_models::Architecture;
+
+    fn config() -> TrainingConfig {
+        let architecture = Architecture::CifarResNet { depth: 8 };
+        let published =
+            TrainingConfig::published(KnownSet::Cifar10, architecture, HeadKind::IsoMax);
+        TrainingConfig { epochs: 3, ..published }
+    }
+
+    fn history(accuracies: &[f64]) -> History {
+        let epoch = |(i, accuracy): (usize, &f64)| Epoch {
+            epoch: i + 1,
+            valid: [("accuracy".to_owned(), *accuracy)].into(),
+            ..Default::default()
+        };
+        History { data: None, epochs: accuracies.iter().enumerate().map(epoch).collect() }
+    }
+
+    #[test]
+    fn a_training_that_was_broken_off_is_not_finished() {
+        let outcome = |accuracies: &[f64], interrupter: &Interrupter| {
+            let recorder = Recorder::new(history(accuracies), 10, 1);
+            outcome(&config(), &recorder, interrupter).map_err(|error| error.to_string())
+        };
+        let none = Interrupter::new();
+        assert_eq!(outcome(&[1.0, 2.0, 3.0], &none), Ok(history(&[1.0, 2.0, 3.0])));
+        assert!(outcome(&[1.0], &none).is_err_and(|error| error.ends_with("by the user")));
+        let full = Interrupter::new();
+        full.stop(Some("disk full"));
+        for accuracies in [&[1.0][..], &[1.0, 2.0, 3.0]] {
+            let error = outcome(accuracies, &full);
+            assert!(error.is_err_and(|error| error.ends_with("disk full")));
+        }
+        // As the full-screen view does when it ends.
+        full.reset();
+        assert!(outcome(&[1.0, 2.0, 3.0], &full).is_err_and(|error| error.ends_with("disk full")));
+    }
+
+    #[test]
+    fn patience_ends_after_epochs_without_a_better_one() {
+        let is_over = |accuracies: &[f64]| patience_is_over(&history(accuracies), Some(2));
+        assert!(!is_over(&[]) && !is_over(&[5.0]) && !is_over(&[5.0, 4.0]));
+        assert!(is_over(&[5.0, 4.0, 5.0]) && !is_over(&[5.0, 4.0, 6.0]));
+        assert!(!patience_is_over(&history(&[5.0, 1.0, 1.0]), None));
+    }
 }

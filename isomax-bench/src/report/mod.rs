@@ -208,6 +208,13 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
             .push(format!("Some networks were trained on a part of the published set ({parts})."));
     }
 
+    if trainings().any(|training| training.validation_images == 0) {
+        reasons.push(
+            "No images were held out: what the curves call validation images are the test images."
+                .to_owned(),
+        );
+    }
+
     if trainings().any(|training| training.selection == Selection::Test) {
         reasons.push(
             "Weights were chosen by their accuracy on the test split, as in the published code: \

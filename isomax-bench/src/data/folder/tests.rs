@@ -1,0 +1,67 @@
+use super::*;
+use image::RgbImage;
+use std::error::Error;
+use std::fs;
+
+type Tested = Result<(), Box<dyn Error>>;
+
+fn fill(folder: &Path, classes: usize, side: u32) -> Tested {
+    for class in 0..classes {
+        let folder = folder.join(format!("class-{class:03}"));
+        fs::create_dir_all(&folder)?;
+        RgbImage::new(side, side).save(folder.join("1.png"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_absent_is_named_with_the_way_to_get_it() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let data = DataFolder::new(folder.path());
+    let error = data.known(KnownSet::Cifar10, Split::Train).err().ok_or("read")?.to_string();
+    for part in
+        ["cifar10 is not in", "cifar-10-binary.tar.gz", "cifar10/train", "data fetch cifar10"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = data.ood(&OodSource::named("lsun-resize")).err().ok_or("read")?.to_string();
+    assert!(error.contains("data fetch lsun-resize"), "{error}");
+    let error = data.ood(&OodSource::named("noise")).err().ok_or("read")?.to_string();
+    assert!(error.contains("NAME=FOLDER"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn folders_of_images_must_have_the_classes_and_the_size() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let data = DataFolder::new(folder.path());
+    fill(&folder.path().join("cifar10/test"), 9, 32)?;
+    let error = data.known(KnownSet::Cifar10, Split::Test).err().ok_or("read")?.to_string();
+    assert!(error.contains("expected 10 folders") && error.contains("found 9"), "{error}");
+    fill(&folder.path().join("cifar10/test"), 10, 32)?;
+    let set = data.known(KnownSet::Cifar10, Split::Test)?;
+    assert_eq!((set.images.len(), set.source), (10, "image folder"));
+    assert!(folder.path().join(".cache").is_dir());
+    fill(&folder.path().join("svhn/test"), 10, 28)?;
+    let error = data.known(KnownSet::Svhn, Split::Test).err().ok_or("read")?.to_string();
+    assert!(error.contains("32 × 32") && error.contains("28 × 28"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn unknown_images_come_by_name_or_folder() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let data = DataFolder::new(folder.path()).without_cache();
+    fill(&folder.path().join("scenes"), 3, 32)?;
+    fill(&folder.path().join("tiny-imagenet-200/test"), 2, 64)?;
+    assert_eq!(data.ood(&OodSource::named("scenes"))?.images.len(), 3);
+    assert_eq!(data.ood(&OodSource::named("tiny-imagenet"))?.images.size, [32, 32]);
+    let elsewhere: OodSource = format!("rooms={}/scenes", folder.path().display()).parse()?;
+    assert_eq!((elsewhere.name.as_str(), data.ood(&elsewhere)?.images.len()), ("rooms", 3));
+    assert_eq!(elsewhere.to_string().parse::<OodSource>()?, elsewhere);
+    for name in ["", "known", "../evil", "a/b", ".hidden", "=data", "a b"] {
+        assert!(name.parse::<OodSource>().is_err(), "{name}");
+    }
+    assert!(!folder.path().join(".cache").exists());
+    Ok(())
+}

@@ -15,6 +15,7 @@ pub mod analyze;
 pub mod data;
 pub mod evaluate;
 pub mod metrics;
+pub mod network;
 pub mod predict;
 pub mod report;
 pub mod reproduce;

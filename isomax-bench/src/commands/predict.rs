@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use isomax_bench::backend;
-use isomax_bench::data::KnownSet;
 use isomax_bench::predict::{Prediction, Predictor, files};
 use isomax_bench::results;
-use isomax_burn::{Detector, HeadKind};
-use isomax_models::Architecture;
+use isomax_burn::Detector;
 use serde::Serialize;
 
-use super::evaluate::load;
+use super::network::{NetworkArgs, Weights};
 use super::{CommandResult, open_run};
 
 #[derive(Args)]
@@ -21,23 +19,10 @@ pub struct PredictArgs {
     /// resized to 32 × 32, bilinearly.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// Folder of an execution that `train` finished: network, weights and detector.
-    #[arg(long, conflicts_with_all = ["weights", "architecture", "head", "known", "detector"])]
-    run: Option<PathBuf>,
-    /// Weights: safetensors, .pth, .pt or .mpk.
-    #[arg(long, required_unless_present = "run")]
-    weights: Option<PathBuf>,
-    /// Network.
-    #[arg(long, required_unless_present = "run")]
-    architecture: Option<Architecture>,
-    /// Its last layer.
-    #[arg(long, required_unless_present = "run")]
-    head: Option<HeadKind>,
-    /// Set that it was trained on, whose normalisation the images get.
-    #[arg(long, required_unless_present = "run")]
-    known: Option<KnownSet>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Detector, as `train` and `evaluate` save it.
-    #[arg(long, required_unless_present = "run")]
+    #[arg(long, required_unless_present = "run", conflicts_with = "run")]
     detector: Option<PathBuf>,
     /// Prints a JSON object for each image.
     #[arg(long)]
@@ -56,35 +41,24 @@ struct Line<'a> {
     in_distribution: bool,
 }
 
-/// A network by its files.
-struct Files {
-    weights: PathBuf,
-    architecture: Architecture,
-    head: HeadKind,
-    known: KnownSet,
-    detector: PathBuf,
-    classes: Vec<String>,
-}
-
 impl PredictArgs {
     pub fn run(&self) -> CommandResult {
-        let found = self.find()?;
+        let (weights, path, classes) = self.find()?;
         let device = backend::device();
-        let network = load(&found.weights, found.architecture, found.head, found.known, &device)?;
-        let detector = Detector::load(&found.detector)?;
-        if detector.head() != found.head {
-            let (path, head) = (found.detector.display(), detector.head());
-            return Err(
-                format!("{path}: fitted for {head}, but the network has {}", found.head).into()
-            );
+        let network = weights.load(&device)?;
+        let detector = Detector::load(&path)?;
+        if detector.head() != weights.head {
+            let (path, fitted, head) = (path.display(), detector.head(), weights.head);
+            return Err(format!("{path}: fitted for {fitted}, but the network has {head}").into());
         }
-        let predictor = Predictor::new(network, detector, found.known.normalization(), &device);
+        let normalization = weights.known.normalization();
+        let predictor = Predictor::new(network, detector, normalization, &device);
         let mut out = BufWriter::new(io::stdout().lock());
         let (mut seen, mut failed) = (0_usize, 0_usize);
         let shown = predictor.run(files(self.inputs.clone()), |prediction| {
             seen += 1;
             failed += usize::from(prediction.decision.is_err());
-            self.show(&mut out, &prediction, &found.classes)
+            self.show(&mut out, &prediction, &classes)
         });
         match shown.and_then(|()| Ok(out.flush()?)) {
             Err(error) if is_broken_pipe(&*error) => return Ok(()),
@@ -128,28 +102,14 @@ impl PredictArgs {
         Ok(())
     }
 
-    fn find(&self) -> Result<Files, Box<dyn std::error::Error>> {
-        if let Some(run) = &self.run {
-            let (config, training) = open_run(run)?;
-            return Ok(Files {
-                weights: run.join(results::MODEL),
-                architecture: config.architecture,
-                head: config.head,
-                known: config.known,
-                detector: run.join(results::DETECTOR),
-                classes: training.classes,
-            });
+    /// The weights, the file of the detector, and the names of the classes if they are known.
+    fn find(&self) -> Result<(Weights, PathBuf, Vec<String>), Box<dyn std::error::Error>> {
+        if let (Some(weights), Some(detector)) = (self.network.weights(), &self.detector) {
+            return Ok((weights, detector.clone(), Vec::new()));
         }
-        match (&self.weights, self.architecture, self.head, self.known, &self.detector) {
-            (Some(weights), Some(architecture), Some(head), Some(known), Some(detector)) => {
-                let (weights, detector) = (weights.clone(), detector.clone());
-                Ok(Files { weights, architecture, head, known, detector, classes: Vec::new() })
-            }
-            _ => {
-                Err("give --run, or --weights, --architecture, --head, --known and --detector"
-                    .into())
-            }
-        }
+        let run = self.network.run()?;
+        let (config, training) = open_run(run)?;
+        Ok((Weights::of_run(run, &config), run.join(results::DETECTOR), training.classes))
     }
 }
 

@@ -63,6 +63,8 @@ fn a_cell_from_training_to_page() {
     // Another evaluation of the same weights, from each kind of file.
     let network = "--architecture resnet-8 --head isomax+ --known cifar10 --ood noise";
     let chosen = evaluation["training"]["chosen_epoch"].as_u64().unwrap();
+    fs::create_dir_all(here.join("again/scores")).unwrap();
+    fs::write(here.join("again/scores/mine.txt"), "keep me").unwrap();
     for weights in ["model.safetensors".to_owned(), format!("checkpoint/model-{chosen}.mpk")] {
         let weights = first.join(weights);
         let evaluate = format!(
@@ -74,6 +76,8 @@ fn a_cell_from_training_to_page() {
             assert_eq!(again[part], evaluation[part], "{part} of {}", weights.display());
         }
     }
+    // A folder that someone else uses as well keeps what is not ours.
+    assert_eq!(fs::read(here.join("again/scores/mine.txt")).unwrap(), b"keep me");
     let run_again = format!("evaluate --run {} --output anew --json", first.display());
     let anew: Value = serde_json::from_str(&succeed(here, &run_again)).unwrap();
     assert_eq!(anew, evaluation);

@@ -203,25 +203,20 @@ pub fn evaluate<B: Backend>(
     Ok(evaluation)
 }
 
-/// Removes what an earlier evaluation left: a detector or scores of other weights must not stand beside
-/// the new ones. The evaluation goes first, so that what is left is never taken for a whole.
+/// Removes what an earlier evaluation said of other weights, first of all the evaluation itself, so that
+/// what a failure leaves is never taken for a whole. Scores and pictures are replaced one by one: a
+/// folder of such a name may hold more than ours.
 fn remove_old(folder: &Path) -> Result<(), ResultError> {
     let remove = |name: &str| {
         let path = folder.join(name);
-        let removed = match path.is_dir() {
-            true => fs::remove_dir_all(&path),
-            false => fs::remove_file(&path),
-        };
-        match removed {
+        match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(ResultError::Io { path, source })
             }
             _ => Ok(()),
         }
     };
-    [results::EVALUATION, results::DETECTOR, results::SCORES, results::WORST]
-        .into_iter()
-        .try_for_each(remove)
+    [results::EVALUATION, results::DETECTOR].into_iter().try_for_each(remove)
 }
 
 /// Parts the images of a training split by a seed: those to train on, and those that are held out,

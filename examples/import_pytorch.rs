@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --release --example import_pytorch -- resnet20.pth \
 //!     --architecture resnet-20 --head isomax+ \
-//!     --known data/cifar10/test --unknown data/svhn --unknown data/tiny-imagenet \
+//!     --known data/cifar10/test --unknown data/tiny-imagenet-resize --unknown data/lsun-resize \
 //!     --export resnet20.safetensors
 //! ```
 //!

@@ -121,7 +121,7 @@ pub fn evaluate_execution<B: Backend>(
     output: &Path,
     progress: &ProgressBar,
 ) -> Result<Evaluation, ExperimentError> {
-    if training.data != data.digest {
+    if training.digest != data.digest {
         return Err(ExperimentError::OtherData { folder: folder.to_owned() });
     }
     let device = B::Device::default();
@@ -130,7 +130,6 @@ pub fn evaluate_execution<B: Backend>(
         .init::<B>(&device);
     network.load_safetensors(folder.join(results::MODEL))?;
     let (_, held_out) = data.part(config, training.seed)?;
-    let held_out: Vec<usize> = held_out.into_iter().map(|index| index as usize).collect();
     let subject = Subject {
         known: config.known,
         data: data.source.clone(),

@@ -1,11 +1,17 @@
-//! Data, training, evaluation and reports for out-of-distribution experiments: the room between the
-//! models and the examples. The binary `isomax-bench` gives the same to a shell.
+//! Training, evaluation and reports of out-of-distribution experiments.
+//!
+//! [`experiment::run_cell`] is the whole way of a cell of a table. Its steps: [`data`] finds and loads
+//! sets, [`mod@train`] drives Burn's Learner, [`mod@evaluate`] measures, [`results`] describes the files
+//! that are left, [`analyze`] and [`report`] read them. Backends are cargo features, see [`backend`].
+//! The binary `isomax-bench` gives the same to a shell.
 
 pub mod analyze;
 pub mod backend;
+pub mod cli;
 pub mod data;
 pub mod evaluate;
 pub mod experiment;
+pub mod measures;
 pub mod plot;
 pub mod predict;
 pub mod progress;

@@ -75,7 +75,7 @@ pub enum ResultError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// Digest of the images, which a resumed training must find again.
-    pub data: Option<String>,
+    pub digest: Option<String>,
     /// In order, from epoch 1.
     pub epochs: Vec<Epoch>,
 }
@@ -99,21 +99,12 @@ pub struct Epoch {
     pub valid: BTreeMap<String, f64>,
 }
 
-impl History {
-    /// The epoch with the highest validation accuracy, the earliest of equal ones.
-    pub fn best_epoch(&self) -> Option<usize> {
-        let accuracy = |epoch: &&Epoch| epoch.valid.get("accuracy").copied().unwrap_or(f64::MIN);
-        let mut epochs = self.epochs.iter();
-        let first = epochs.next()?;
-        let best =
-            epochs.fold(
-                first,
-                |best, epoch| {
-                    if accuracy(&epoch) > accuracy(&best) { epoch } else { best }
-                },
-            );
-        Some(best.epoch)
-    }
+/// The epoch with the highest validation accuracy, the earliest of equal ones.
+pub fn best_epoch<'a>(epochs: impl IntoIterator<Item = &'a Epoch>) -> Option<usize> {
+    let accuracy = |epoch: &Epoch| epoch.valid.get("accuracy").copied().unwrap_or(f64::MIN);
+    let better =
+        |best: &'a Epoch, epoch| if accuracy(epoch) > accuracy(best) { epoch } else { best };
+    epochs.into_iter().reduce(better).map(|best| best.epoch)
 }
 
 /// How the weights that count were chosen among the epochs.
@@ -161,7 +152,10 @@ pub struct Training {
     /// Backend and device.
     pub backend: String,
     /// Digest of the images.
-    pub data: String,
+    pub digest: String,
+    /// The configuration but for what changes no weight or is each execution's own: executions of
+    /// different recipes belong to different cells.
+    pub recipe: serde_json::Map<String, serde_json::Value>,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,
 }
@@ -292,27 +286,10 @@ pub struct Execution {
     pub evaluation: Evaluation,
     /// Every epoch, if the execution was trained here.
     pub history: Option<History>,
-    /// The configuration of its cell but for what may differ among executions or changes no weight,
-    /// if it was trained here: executions of different recipes belong to different cells.
-    pub recipe: Option<String>,
 }
 
-/// Fields of a configuration that change no weight, or that executions have each for itself.
-const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood", "ood_every"];
-
-fn recipe(cell: Option<&Path>) -> Result<Option<String>, ResultError> {
-    let path = match cell.map(|cell| cell.join(CONFIG)) {
-        Some(path) if path.is_file() => path,
-        _ => return Ok(None),
-    };
-    let mut config: serde_json::Map<_, serde_json::Value> = read_json(path, "a configuration")?;
-    NOT_OF_THE_RECIPE.iter().for_each(|field| {
-        config.remove(*field);
-    });
-    Ok(Some(serde_json::Value::Object(config).to_string()))
-}
-
-/// Finds all executions in folders of results, at any depth, in the order of their paths.
+/// Finds all executions in folders of results, at any depth, in the order of their paths. Of several
+/// evaluations of one trained network one counts, and a warning names the others.
 ///
 /// # Errors
 ///
@@ -320,7 +297,36 @@ fn recipe(cell: Option<&Path>) -> Result<Option<String>, ResultError> {
 pub fn find_executions(folders: &[PathBuf]) -> Result<Vec<Execution>, ResultError> {
     let (mut executions, mut seen) = (Vec::new(), BTreeSet::new());
     folders.iter().try_for_each(|folder| find_below(folder, &mut executions, &mut seen))?;
-    Ok(executions)
+    Ok(one_of_each_network(executions))
+}
+
+/// A network that was evaluated again, into another folder, is no further execution. The evaluation
+/// beside its history stands before others.
+fn one_of_each_network(executions: Vec<Execution>) -> Vec<Execution> {
+    let network = |execution: &Execution| {
+        let Evaluation { known, architecture, head, training, .. } = &execution.evaluation;
+        Some((known.clone(), *architecture, *head, training.clone()?))
+    };
+    let mut kept: Vec<Execution> = Vec::new();
+    for mut execution in executions {
+        let same = |other: &&mut Execution| {
+            network(other).is_some_and(|its| network(&execution) == Some(its))
+        };
+        match kept.iter_mut().find(same) {
+            Some(other) => {
+                if other.history.is_none() && execution.history.is_some() {
+                    std::mem::swap(other, &mut execution);
+                }
+                log::warn!(
+                    "{}: left out, for it evaluates the same network as {}",
+                    execution.folder.display(),
+                    other.folder.display()
+                );
+            }
+            None => kept.push(execution),
+        }
+    }
+    kept
 }
 
 fn find_below(
@@ -344,7 +350,6 @@ fn find_below(
                 true => Some(read_json(history, "a history of epochs")?),
                 false => None,
             },
-            recipe: recipe(folder.parent())?,
             folder: folder.to_owned(),
         });
         return Ok(());

@@ -81,6 +81,12 @@ fn a_cell_from_training_to_page() {
     let run_again = format!("evaluate --run {} --output anew --json", first.display());
     let anew: Value = serde_json::from_str(&succeed(here, &run_again)).unwrap();
     assert_eq!(anew, evaluation);
+    // The same network is no third execution.
+    let both = run(here, "analyze anew results --json");
+    let warned = String::from_utf8_lossy(&both.stderr).into_owned();
+    assert!(warned.contains("anew: left out, for it evaluates the same network as "), "{warned}");
+    let rows: Value = serde_json::from_slice(&both.stdout).unwrap();
+    assert!(rows["rows"].as_array().unwrap().iter().all(|row| row["n"] == 2), "{rows}");
 
     let predict = format!("predict data/noise --run {}", first.display());
     let lines = succeed(here, &predict);
@@ -108,20 +114,23 @@ fn every_head_and_way_to_choose_trains() {
     write_cifar10(&here.join("data"), 20);
     write_noise(&here.join("data/noise"), 10);
     // 97 images in batches of 16: the last one has one image, which has no half to mix.
-    for (options, default) in [
-        ("--head softmax --select-on-test", "ES"),
-        ("--head isomax --selection last --validation-images 0", "ES"),
-        ("--head dismax --fpr --train-images 97 --validation-images 0 --selection last", "MMLES"),
-        ("--head isomax+ --early-stopping 1 --learning-rate 1e-9 --validation-images 20", "MDS"),
+    let accumulated = "--head isomax+ --gradient-accumulation 2 --fpr false --seed 3";
+    for (options, epochs, default) in [
+        ("--head softmax --select-on-test", 2, "ES"),
+        ("--head isomax --selection last --validation-images 0", 2, "ES"),
         (
-            "--head isomax+ --gradient-accumulation 2 --validation-images 20 --fpr false --seed 3",
-            "MDS",
+            "--head dismax --fpr --train-images 97 --validation-images 0 --selection last",
+            2,
+            "MMLES",
         ),
+        // Of 20 images the accuracy cannot rise 40 times.
+        ("--head isomax+ --early-stopping 1 --validation-images 20", 40, "MDS"),
+        (&format!("{accumulated} --validation-images 20"), 2, "MDS"),
     ] {
+        let output = format!("{default}{}", options.len());
         let train = format!(
-            "train --known cifar10 --architecture resnet-8 --epochs 2 --batch-size 16 --ood noise \
-             --ood-every 2 --json --output {default}{} {options}",
-            options.len()
+            "train --known cifar10 --architecture resnet-8 --epochs {epochs} --batch-size 16 \
+             --ood noise --ood-every 2 --json --output {output} {options}"
         );
         let evaluations: Value = serde_json::from_str(&succeed(here, &train)).unwrap();
         let evaluation = &evaluations[0][1];
@@ -137,6 +146,35 @@ fn every_head_and_way_to_choose_trains() {
         let held_out = evaluation["training"]["validation_images"] != 0;
         assert_eq!(held_out, options.contains("validation-images 20"), "{options}");
         assert_eq!(evaluation["detector"].is_object(), held_out, "{options}");
+
+        let head = options.split(' ').nth(1).unwrap();
+        let fpr = if options.contains("--fpr --") { "_fpr" } else { "" };
+        let cell = here.join(output).join(format!("cifar10_resnet-8_{head}{fpr}"));
+        let history = json(cell.join("execution-1/history.json"));
+        let trained = history["epochs"].as_array().unwrap();
+        let stopped = options.contains("--early-stopping");
+        assert_eq!(trained.len() < epochs, stopped, "{options}");
+        assert_eq!(evaluation["training"]["epochs"], trained.len());
+        for epoch in trained {
+            let is_watched = epoch["epoch"].as_u64().unwrap().is_multiple_of(2);
+            assert_eq!(epoch["valid"]["noise AUROC"].is_number(), is_watched, "{options}");
+        }
+        if expected == "last" {
+            // The last validation had the chosen weights and the test images: what the Learner
+            // logged is what the evaluation finds.
+            let valid = &trained.last().unwrap()["valid"];
+            let classes = &evaluation["classification"];
+            let field = &evaluation["detection"][0]["field"];
+            for (logged, found) in [
+                (&valid["accuracy"], &classes["accuracy"]),
+                (&valid["noise AUROC"], &field["auroc"]),
+                (&valid["noise TNR@95TPR"], &field["tnr_at_95_tpr"]),
+                (&valid["noise FPR95"], &field["fpr_at_95_tpr"]),
+            ] {
+                let (logged, found) = (logged.as_f64().unwrap(), found.as_f64().unwrap());
+                assert!((logged - 100.0 * found).abs() < 1e-6, "{options}: {logged} {found}");
+            }
+        }
     }
 }
 

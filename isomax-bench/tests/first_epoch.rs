@@ -8,27 +8,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
 mod support;
 
-use support::{succeed, write_cifar10, write_noise};
-
-/// Unpacks the files of an archive that match; false if there is no archive, or no tar with xz.
-fn unpack(archive: &Path, folder: &Path, patterns: &[&str]) -> bool {
-    fs::create_dir_all(folder).unwrap();
-    let tar = Command::new("tar")
-        .arg("xJf")
-        .arg(archive)
-        .arg("-C")
-        .arg(folder)
-        .arg("--wildcards")
-        .args(patterns)
-        .status();
-    tar.is_ok_and(|status| status.success())
-}
+use support::{succeed, unpack, write_cifar10, write_noise};
 
 #[test]
 fn one_epoch_of_resnet_20_and_its_evaluation() {

@@ -11,7 +11,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use burn::tensor::Tensor;
 use isomax_bench::backend::{Inference, device};
@@ -21,6 +20,10 @@ use isomax_burn::metrics::OodMetrics;
 use isomax_burn::{HeadKind, Score};
 use isomax_models::{Architecture, ModelConfig};
 use serde::Deserialize;
+
+mod support;
+
+use support::unpack;
 
 #[derive(Deserialize)]
 struct Reference {
@@ -43,13 +46,6 @@ struct Values {
 
 /// Percentage points.
 const TOLERANCE: f64 = 0.02;
-
-/// Unpacks parts of an archive, or all of it.
-fn unpack(archive: &Path, folder: &Path, parts: &[&str]) -> bool {
-    let status =
-        Command::new("tar").arg("xJf").arg(archive).arg("-C").arg(folder).args(parts).status();
-    status.is_ok_and(|status| status.success())
-}
 
 #[test]
 fn networks_of_pytorch_do_as_in_pytorch() {

@@ -91,6 +91,7 @@ pub use loss::{
     DEFAULT_ENTROPIC_SCALE, DisMaxLoss, DisMaxLossConfig, IsoMaxLoss, IsoMaxLossConfig, Loss,
     LossConfig, SoftMaxLoss, SoftMaxLossConfig, fpr,
 };
+pub use metrics::{CalibrationMetrics, MetricError, OodMetrics, PaperMetrics};
 pub use names::UnknownName;
 pub use score::Score;
 pub use statistics::{ClassLogits, LogitStatistics, Moments};

@@ -11,6 +11,13 @@
 //! let logits = model.forward(Tensor::zeros([2, 3, 32, 32], &device));
 //! assert_eq!(logits.dims(), [2, 10]);
 //! ```
+//!
+//! - [`Architecture`], [`ModelConfig`], [`Model`]: networks by name, such as `densenet-bc-100`
+//! - [`Backbone`]: what training and evaluation code asks of a network, one of these or one of yours
+//! - [`layers`]: layers with PyTorch's semantics that are fast on Burn's processor backends
+//! - `store` (feature `store`): weights of PyTorch, safetensors files, records of Burn
+//!
+//! The features `flex` and `tch` give these backends faster gradients of convolutions.
 
 mod architecture;
 mod backbone;

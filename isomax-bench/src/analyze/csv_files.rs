@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{summary, tables};
+use crate::measures::PAPERS;
 use crate::results::{Execution, ResultError, write_bytes, write_json};
 
 /// Every epoch of every execution, one value a row.
@@ -149,9 +150,7 @@ fn odd(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
             let (set, score) = (&detection.set, detection.score.name());
             let names: [&str; 9] =
                 [&number, &model, &data, set, &loss, "NATIVE", score, "NO", "False"];
-            let paper = detection.paper;
-            let percents = [paper.tnr, paper.auroc, paper.dtacc, paper.auin, paper.auout]
-                .map(|share| format!("{:.2}", 100.0 * share));
+            let percents = PAPERS.map(|measure| format!("{:.2}", 100.0 * (measure.of)(detection)));
             let record = names.into_iter().chain(percents.iter().map(String::as_str));
             // Four times that nobody takes, and the magnitude of a perturbation that is not made.
             let record = record.chain(["0"; 4]).chain([temperature.as_str(), "0"]);

@@ -9,12 +9,17 @@ use std::fmt;
 use isomax_burn::{HeadKind, Moments, Score};
 use isomax_models::Architecture;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::measures::{
+    ACCURACY, CALIBRATION, CALIBRATION_OTHERS, ClassificationMeasure, FIELD, FIELD_OTHERS, Measure,
+    PAPERS, PAPERS_AUROC, PAPERS_TNR,
+};
 use crate::results::{Detection, Evaluation, Execution, Selection, Training};
 use crate::table::{MeanStd, Table};
 
-/// Executions that differ in their seeds alone: the same network, head and add-on, the same data,
-/// the same planned epochs and the same way to choose the weights.
+/// Executions that differ in their seeds alone: the same network, head and add-on, the same data, and
+/// the same recipe.
 #[derive(Debug, Clone)]
 pub struct Cell<'a> {
     label: String,
@@ -34,18 +39,9 @@ pub fn cells(executions: &[Execution]) -> Vec<Cell<'_>> {
         executions.sort_by(|a, b| (a.number, &a.folder).cmp(&(b.number, &b.folder)));
         cells.push(Cell { label: String::new(), executions });
     }
-    let names: Vec<(String, [String; 4])> = cells.iter().map(Cell::name).collect();
-    for (cell, (name, own)) in cells.iter_mut().zip(&names) {
-        // Short labels: only what differs among the cells of one name is said.
-        let differs =
-            |at: &usize| names.iter().any(|(other, its)| other == name && its[*at] != own[*at]);
-        let mut apart: Vec<&str> =
-            (0..own.len()).filter(differs).map(|at| own[at].as_str()).collect();
-        apart.dedup();
-        cell.label = match apart.is_empty() {
-            true => name.clone(),
-            false => format!("{name} [{}]", apart.join("; ")),
-        };
+    let names: Vec<Name> = cells.iter().map(Cell::name).collect();
+    for (cell, name) in cells.iter_mut().zip(&names) {
+        cell.label = name.label(&names);
         if cell.selection() == Some(Selection::Test) {
             cell.label.push_str(" (selected on test)");
         }
@@ -53,51 +49,49 @@ pub fn cells(executions: &[Execution]) -> Vec<Cell<'_>> {
     cells
 }
 
+/// What tells a cell from others.
+struct Name {
+    title: String,
+    /// What of the title's cells is told apart by, in words.
+    facts: [String; 4],
+    recipe: Map<String, Value>,
+}
+
+impl Name {
+    /// A short label: only what differs among the cells of one title is said, and the fields of the
+    /// recipe only where nothing else differs.
+    fn label(&self, all: &[Self]) -> String {
+        let others = || all.iter().filter(|other| other.title == self.title);
+        let differs = |at: &usize| others().any(|other| other.facts[*at] != self.facts[*at]);
+        let facts = (0..self.facts.len()).filter(differs).map(|at| self.facts[at].clone());
+        let alike = || others().filter(|other| other.facts == self.facts);
+        let mut fields: Vec<&String> = alike().flat_map(|other| other.recipe.keys()).collect();
+        fields.sort();
+        fields.dedup();
+        fields.retain(|field| alike().any(|o| o.recipe.get(*field) != self.recipe.get(*field)));
+        let fields = fields.into_iter().map(|field| match self.recipe.get(field) {
+            Some(value) => format!("{} {value}", field.replace('_', " ")),
+            None => format!("{} not recorded", field.replace('_', " ")),
+        });
+        let mut apart: Vec<String> = facts.chain(fields).collect();
+        apart.dedup();
+        match apart.is_empty() {
+            true => self.title.clone(),
+            false => format!("{} [{}]", self.title, apart.join("; ")),
+        }
+    }
+}
+
 /// What executions of one cell have in common.
 fn key(execution: &Execution) -> impl Ord {
     let evaluation = &execution.evaluation;
     let Evaluation { architecture, head, fpr, known, data, training, .. } = evaluation;
-    let training = training
-        .as_ref()
-        .map(|t| (t.planned_epochs, t.selection as u8, t.train_images, t.validation_images));
-    (known, architecture.to_string(), *head as u8, *fpr, data, training, &execution.recipe)
+    let training = training.as_ref().map(|t| {
+        let images = (t.train_images, t.validation_images);
+        (t.planned_epochs, t.selection as u8, images, Value::from(t.recipe.clone()).to_string())
+    });
+    (known, architecture.to_string(), *head as u8, *fpr, data, training)
 }
-
-/// Takes a value out of a detection.
-type Pick = fn(&Detection) -> f64;
-/// A detection metric and its name.
-type Metric = (&'static str, Pick);
-/// A classification metric and its name.
-type ClassificationMetric = (&'static str, fn(&Evaluation) -> Option<f64>);
-
-/// The first four are in a table.
-const CLASSIFICATION: &[ClassificationMetric] = &[
-    ("accuracy", |e| Some(e.classification.accuracy)),
-    ("ECE", |e| Some(e.classification.ece)),
-    ("NLL", |e| Some(e.classification.nll)),
-    ("ECE calibrated", |e| Some(e.calibrated.as_ref()?.classification.ece)),
-    ("NLL calibrated", |e| Some(e.calibrated.as_ref()?.classification.nll)),
-    ("MCE", |e| Some(e.classification.mce)),
-];
-/// In the papers' convention; the first two are in the table of all scores.
-const PAPERS: &[Metric] = &[
-    ("TNR@TPR95", |d| d.paper.tnr),
-    ("AUROC", |d| d.paper.auroc),
-    ("DTACC", |d| d.paper.dtacc),
-    ("AUIN", |d| d.paper.auin),
-    ("AUOUT", |d| d.paper.auout),
-];
-/// In the field's convention; the first five are in a table.
-const FIELD: &[Metric] = &[
-    ("AUROC", |d| d.field.auroc),
-    ("TNR@95TPR", |d| d.field.tnr_at_95_tpr),
-    ("FPR95", |d| d.field.fpr_at_95_tpr),
-    ("AUPR in", |d| d.field.aupr_in),
-    ("AUPR out", |d| d.field.aupr_out),
-    ("AP in", |d| d.field.average_precision_in),
-    ("AP out", |d| d.field.average_precision_out),
-    ("detection accuracy", |d| d.field.detection_accuracy),
-];
 
 /// The numbers of the executions that have a value, and the values.
 type Values = (Vec<usize>, Vec<f64>);
@@ -127,20 +121,20 @@ impl<'a> Cell<'a> {
         self.training().map(|training| training.selection)
     }
 
-    /// The name, and what may tell the cell from others of this name.
-    fn name(&self) -> (String, [String; 4]) {
+    fn name(&self) -> Name {
         let Evaluation { architecture, head, fpr, known, data, .. } = self.evaluation();
         let fpr = if *fpr { " with FPR" } else { "" };
         let say = |text: fn(&Training) -> String| {
             self.training().map_or_else(|| "unknown training".to_owned(), text)
         };
-        let apart = [
+        let facts = [
             data.clone(),
             say(|t| format!("{} epochs", t.planned_epochs)),
             say(|t| t.selection.description().to_owned()),
             say(|t| format!("{} + {} images", t.train_images, t.validation_images)),
         ];
-        (format!("{known} {architecture} {head}{fpr}"), apart)
+        let recipe = self.training().map(|training| training.recipe.clone()).unwrap_or_default();
+        Name { title: format!("{known} {architecture} {head}{fpr}"), facts, recipe }
     }
 
     /// Epochs that were trained, as `300`, or as `30 of 300 epochs` if they are not `whole`.
@@ -187,11 +181,11 @@ impl<'a> Cell<'a> {
     fn detection_row(
         &self,
         (set, score): (&str, Score),
-        metrics: &[Metric],
-        value: impl Fn(&Execution, Pick) -> Option<f64>,
+        measures: &[Measure],
+        value: impl Fn(&Execution, &Measure) -> Option<f64>,
     ) -> Vec<String> {
-        let column = |&(_, pick): &Metric| self.values(|execution| value(execution, pick)).1;
-        let columns: Vec<Vec<f64>> = metrics.iter().map(column).collect();
+        let column = |measure| self.values(|execution| value(execution, measure)).1;
+        let columns: Vec<Vec<f64>> = measures.iter().map(column).collect();
         let n = columns.first().map_or(0, Vec::len);
         let mut row = vec![self.label.clone(), set.to_owned(), score.to_string(), n.to_string()];
         row.extend(columns.iter().map(|values| percent(values)));
@@ -199,7 +193,7 @@ impl<'a> Cell<'a> {
     }
 
     /// The mean over sets is formed for each execution first, so it must be over the same sets.
-    fn average_row(&self, pairs: &[(&'a str, Score)], metrics: &[Metric]) -> Vec<String> {
+    fn average_row(&self, pairs: &[(&'a str, Score)], measures: &[Measure]) -> Vec<String> {
         let everywhere =
             |pair: (&str, Score)| self.executions.iter().all(|e| find(e, pair).is_some());
         let shared: Vec<_> = pairs.iter().copied().filter(|&pair| everywhere(pair)).collect();
@@ -207,9 +201,9 @@ impl<'a> Cell<'a> {
             true => "average".to_owned(),
             false => format!("average of {} of {} sets", shared.len(), pairs.len()),
         };
-        self.detection_row((set.as_str(), pairs[0].1), metrics, |execution, pick| {
+        self.detection_row((set.as_str(), pairs[0].1), measures, |execution, measure| {
             let found = shared.iter().filter_map(|&pair| find(execution, pair));
-            found.map(pick).collect::<Moments>().mean()
+            found.map(measure.of).collect::<Moments>().mean()
         })
     }
 
@@ -231,6 +225,7 @@ impl<'a> Cell<'a> {
             selection: self.selection(),
             train_images: training.map(|t| t.train_images),
             validation_images: training.map(|t| t.validation_images),
+            recipe: training.map(|t| t.recipe.clone()).unwrap_or_default(),
             metric: metric.to_owned(),
             set: of.map(|(set, _, _)| set.to_owned()),
             score: of.map(|(_, score, _)| score),
@@ -286,6 +281,8 @@ pub struct SummaryRow {
     pub train_images: Option<usize>,
     /// Number of images held out of the training split, if that is known.
     pub validation_images: Option<usize>,
+    /// The configuration, but for what changes no weight; empty if that is not known.
+    pub recipe: Map<String, Value>,
     /// Such as `accuracy` or `AUROC`.
     pub metric: String,
     /// The OOD set of a detection metric.
@@ -310,17 +307,18 @@ pub struct SummaryRow {
 pub fn summary(executions: &[Execution]) -> Summary {
     let mut rows = Vec::new();
     for cell in cells(executions) {
-        for &(metric, pick) in CLASSIFICATION {
-            let values = cell.values(|execution| pick(&execution.evaluation));
-            rows.extend(cell.summary_row(metric, None, values));
+        let classification = [ACCURACY].into_iter().chain(CALIBRATION).chain(CALIBRATION_OTHERS);
+        for ClassificationMeasure { name, of } in classification {
+            let values = cell.values(|execution| of(&execution.evaluation));
+            rows.extend(cell.summary_row(name, None, values));
         }
+        let papers = PAPERS.map(|measure| (Convention::Papers, measure)).into_iter();
+        let field = FIELD.into_iter().chain(FIELD_OTHERS);
+        let measures = papers.chain(field.map(|measure| (Convention::Field, measure)));
         for (set, score) in cell.pairs(|_| true) {
-            let conventions = [(Convention::Papers, PAPERS), (Convention::Field, FIELD)];
-            for (convention, metrics) in conventions {
-                for &(metric, pick) in metrics {
-                    let values = cell.values(|e| find(e, (set, score)).map(pick));
-                    rows.extend(cell.summary_row(metric, Some((set, score, convention)), values));
-                }
+            for (convention, Measure { name, of }) in measures.clone() {
+                let values = cell.values(|e| find(e, (set, score)).map(of));
+                rows.extend(cell.summary_row(name, Some((set, score, convention)), values));
             }
         }
     }
@@ -358,13 +356,13 @@ pub fn tables(executions: &[Execution]) -> Vec<NamedTable> {
                     cell have.";
     let tables = [
         classification(&cells),
-        detection(&cells, "Detection, papers' convention", averages, PAPERS, true),
-        detection(&cells, "Detection, field's convention", averages, &FIELD[..5], true),
+        detection(&cells, "Detection, papers' convention", averages, &PAPERS, true),
+        detection(&cells, "Detection, field's convention", averages, &FIELD, true),
         detection(
             &cells,
             "Detection with all scores, papers' convention",
             "In percent.",
-            &PAPERS[..2],
+            &[PAPERS_TNR, PAPERS_AUROC],
             false,
         ),
         published::beside(&cells),
@@ -375,9 +373,10 @@ pub fn tables(executions: &[Execution]) -> Vec<NamedTable> {
 fn classification(cells: &[Cell<'_>]) -> Option<NamedTable> {
     let row = |cell: &Cell<'_>| {
         let n = cell.executions.len();
-        let values = |at: usize| cell.values(|e| CLASSIFICATION[at].1(&e.evaluation)).1;
-        let mut row = vec![cell.label.clone(), n.to_string(), percent(&values(0))];
-        row.extend((1..4).map(|at| number(&values(at), n)));
+        let values =
+            |measure: ClassificationMeasure| cell.values(|e| (measure.of)(&e.evaluation)).1;
+        let mut row = vec![cell.label.clone(), n.to_string(), percent(&values(ACCURACY))];
+        row.extend(CALIBRATION.map(|measure| number(&values(measure), n)));
         row.push(cell.epochs_of(cell.training().map_or(0, |training| training.planned_epochs)));
         row.push(cell.selection().map_or("unknown", Selection::description).to_owned());
         row.push(cell.data());
@@ -403,21 +402,23 @@ fn detection(
     cells: &[Cell<'_>],
     title: &str,
     note: &str,
-    metrics: &[Metric],
+    measures: &[Measure],
     default_only: bool,
 ) -> Option<NamedTable> {
     let mut rows = Vec::new();
     for cell in cells {
         let pairs = cell.pairs(|detection| detection.is_default || !default_only);
         for &pair in &pairs {
-            rows.push(cell.detection_row(pair, metrics, |e, pick| find(e, pair).map(pick)));
+            rows.push(
+                cell.detection_row(pair, measures, |e, measure| find(e, pair).map(measure.of)),
+            );
         }
         if default_only && pairs.len() > 1 {
-            rows.push(cell.average_row(&pairs, metrics));
+            rows.push(cell.average_row(&pairs, measures));
         }
     }
     let columns = ["cell", "set", "score", "n"].into_iter();
-    named(title, note, columns.chain(metrics.iter().map(|&(name, _)| name)), rows)
+    named(title, note, columns.chain(measures.iter().map(|measure| measure.name)), rows)
 }
 
 /// No table without rows.

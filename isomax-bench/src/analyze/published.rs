@@ -5,7 +5,8 @@ use std::fmt;
 use isomax_burn::{HeadKind, Moments, Score};
 use isomax_models::Architecture;
 
-use super::{Cell, NamedTable, Pick, find, named};
+use super::{Cell, NamedTable, find, named};
+use crate::measures::{ACCURACY, CALIBRATED_ECE, ClassificationMeasure, PAPERS_AUROC, PAPERS_TNR};
 use crate::results::Evaluation;
 use crate::table::MeanStd;
 
@@ -45,15 +46,13 @@ pub struct Published {
     pub source: &'static str,
 }
 
-/// Published classification.
+/// Published classification, of [`DISMAX_PAPER`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PublishedClassification {
     /// Accuracy on the test split, in percent.
     pub accuracy: PublishedValue,
     /// Expected calibration error after calibration, in `[0, 1]`.
     pub ece: PublishedValue,
-    /// Where it is printed.
-    pub source: &'static str,
 }
 
 const DENSE: &str = "densenet-bc-100";
@@ -156,7 +155,7 @@ pub fn published_classification(
     }
     let [accuracy, ece, _, _] = dismax(architecture, known, fpr)?;
     let (accuracy, ece) = (mean_only(accuracy), mean_only(ece));
-    Some(PublishedClassification { accuracy, ece, source: DISMAX_PAPER })
+    Some(PublishedClassification { accuracy, ece })
 }
 
 fn dismax(architecture: Architecture, known: &str, fpr: bool) -> Option<[f64; 4]> {
@@ -199,21 +198,24 @@ fn rows(cell: &Cell<'_>) -> Vec<Vec<String>> {
         let Some(published) = published(architecture, known, set, head, score, fpr) else {
             continue;
         };
-        let metrics: [(&str, Option<PublishedValue>, Pick); 2] = [
-            ("TNR@TPR95", published.tnr, |d| d.paper.tnr),
-            ("AUROC", Some(published.auroc), |d| d.paper.auroc),
-        ];
-        for (metric, value, pick) in metrics {
-            let (_, ours) = cell.values(|e| find(e, (set, score)).map(|d| 100.0 * pick(d)));
-            let what = [set, score.name(), metric];
+        let values = [(PAPERS_TNR, published.tnr), (PAPERS_AUROC, Some(published.auroc))];
+        for (measure, value) in values {
+            let (_, ours) = cell.values(|execution| {
+                find(execution, (set, score)).map(|detection| 100.0 * (measure.of)(detection))
+            });
+            let what = [set, score.name(), measure.name];
             rows.extend(value.and_then(|value| row(cell, what, &ours, value, 1)));
         }
     }
     if let Some(published) = published_classification(architecture, known, head, fpr) {
-        let (_, ours) = cell.values(|e| Some(100.0 * e.evaluation.classification.accuracy));
-        rows.extend(row(cell, ["–", "–", "accuracy"], &ours, published.accuracy, 1));
-        let (_, ours) = cell.values(|e| Some(e.evaluation.calibrated.as_ref()?.classification.ece));
-        rows.extend(row(cell, ["–", "–", "ECE calibrated"], &ours, published.ece, 4));
+        let ours = |measure: ClassificationMeasure, unit: f64| {
+            cell.values(|e| Some(unit * (measure.of)(&e.evaluation)?)).1
+        };
+        let what = |measure: ClassificationMeasure| ["–", "–", measure.name];
+        let accuracy = ours(ACCURACY, 100.0);
+        rows.extend(row(cell, what(ACCURACY), &accuracy, published.accuracy, 1));
+        let ece = ours(CALIBRATED_ECE, 1.0);
+        rows.extend(row(cell, what(CALIBRATED_ECE), &ece, published.ece, 4));
     }
     rows
 }

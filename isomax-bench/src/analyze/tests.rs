@@ -56,7 +56,8 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
                 selection: Selection::Validation,
                 train_images: 45_000,
                 validation_images: 5_000,
-                data: String::new(),
+                digest: String::new(),
+                recipe: Default::default(),
                 backend: "none".to_owned(),
                 classes: vec!["0".to_owned(), "1".to_owned()],
             }),
@@ -66,8 +67,7 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
             detector: None,
             detection,
         },
-        history: Some(History { data: None, epochs: vec![epoch(1), epoch(2)] }),
-        recipe: None,
+        history: Some(History { digest: None, epochs: vec![epoch(1), epoch(2)] }),
     }
 }
 
@@ -116,6 +116,29 @@ fn cells_are_sorted_and_named_apart() {
         executions.reverse();
     }
     assert!(tables(&[]).is_empty());
+}
+
+#[test]
+fn recipes_are_told_apart() {
+    let with_rate = |number, rate: f64| {
+        let mut execution = execution(HeadKind::IsoMaxPlus, number, &[]);
+        let recipe = [("learning_rate", rate.into()), ("batch_size", 64.into())];
+        training(&mut execution).recipe =
+            recipe.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
+        execution
+    };
+    let labels = |executions: &[Execution]| -> Vec<String> {
+        cells(executions).iter().map(|cell| cell.label().to_owned()).collect()
+    };
+    let name = "cifar10 densenet-bc-100 isomax+";
+    assert_eq!(labels(&[with_rate(1, 0.1), with_rate(2, 0.1)]), [name]);
+    let expected = ["learning rate 0.05", "learning rate 0.1"].map(|r| format!("{name} [{r}]"));
+    assert_eq!(labels(&[with_rate(1, 0.1), with_rate(1, 0.05), with_rate(2, 0.1)]), expected);
+    // Longer ones differ in the number of epochs, which is said already.
+    let mut longer = with_rate(1, 0.1);
+    training(&mut longer).planned_epochs = 3;
+    let expected = ["2 epochs", "3 epochs"].map(|epochs| format!("{name} [{epochs}]"));
+    assert_eq!(labels(&[longer, with_rate(1, 0.05)]), expected);
 }
 
 #[test]

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use clap::Args;
 use isomax_bench::backend::{self, Inference};
-use isomax_bench::data::{DataFolder, OodSource, Split};
-use isomax_bench::evaluate::{Subject, evaluate, held_out_indices, summary};
+use isomax_bench::cli::DataArgs;
+use isomax_bench::data::{DataFolder, OodSource, Split, held_out_indices};
+use isomax_bench::evaluate::{Subject, evaluate, summary};
 use isomax_bench::experiment::evaluate_execution;
 use isomax_bench::progress;
 use isomax_bench::results::Evaluation;
 use isomax_bench::train::ExperimentData;
 
 use super::network::{NetworkArgs, Weights};
-use super::{CommandResult, DataArgs, open_run, print};
+use super::{CommandResult, open_run, print};
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -26,10 +27,10 @@ pub struct EvaluateArgs {
     ood: Option<Vec<OodSource>>,
     /// Images of the training split to fit a detector and a temperature on. The network must not
     /// have been trained on them; with --seed they are those that `train` held out of a whole split.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with = "run")]
     held_out: usize,
     /// Seed of the execution whose held-out images these are.
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, conflicts_with = "run")]
     seed: u64,
     /// Folder for scores, pictures, detector and evaluation (default: that of the run, or evaluation).
     #[arg(long)]
@@ -89,7 +90,6 @@ impl EvaluateArgs {
                 let train = folder.known(known, Split::Train)?.images;
                 let (_, held_out) = held_out_indices(train.len(), count, self.seed)
                     .ok_or("--held-out takes all images of the training split, or more")?;
-                let held_out: Vec<usize> = held_out.into_iter().map(|i| i as usize).collect();
                 Some(train.select(&held_out))
             }
         };

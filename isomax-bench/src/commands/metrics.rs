@@ -18,7 +18,7 @@ pub struct MetricsArgs {
     /// Scores of out-of-distribution samples.
     #[arg(long = "out", value_name = "FILE")]
     outside: PathBuf,
-    /// Prints JSON.
+    /// Prints JSON, with shares in [0, 1].
     #[arg(long)]
     json: bool,
 }

@@ -3,11 +3,8 @@
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Args;
-use isomax_bench::data::DataFolder;
-use isomax_bench::progress;
 use isomax_bench::results::{self, Training};
 use isomax_bench::train::{ConfigOptions, TrainingConfig};
 
@@ -22,24 +19,6 @@ pub mod reproduce;
 pub mod train;
 
 pub type CommandResult = Result<(), Box<dyn Error>>;
-
-/// Where data sets lie.
-#[derive(Debug, Clone, Args)]
-pub struct DataArgs {
-    /// Folder with the data sets, as official archives or as folders of images.
-    #[arg(long, default_value = "data")]
-    data_dir: PathBuf,
-    /// Decodes folders of images anew and keeps no cache of them.
-    #[arg(long)]
-    no_cache: bool,
-}
-
-impl DataArgs {
-    pub fn folder(&self) -> DataFolder {
-        let folder = DataFolder::new(&self.data_dir).with_progress(progress::bar("images"));
-        if self.no_cache { folder.without_cache() } else { folder }
-    }
-}
 
 /// Configuration and end of an execution that `train` finished, by its folder.
 pub fn open_run(run: &Path) -> Result<(TrainingConfig, Training), Box<dyn Error>> {

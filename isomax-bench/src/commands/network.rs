@@ -18,16 +18,16 @@ pub struct NetworkArgs {
     #[arg(long, conflicts_with_all = ["weights", "architecture", "head", "known"])]
     pub run: Option<PathBuf>,
     /// Weights: safetensors, a state dict of PyTorch (.pth, .pt), or a checkpoint of `train` (.mpk).
-    #[arg(long, required_unless_present = "run")]
+    #[arg(long, requires_all = ["architecture", "head", "known"])]
     weights: Option<PathBuf>,
     /// Network, such as resnet-20 or densenet-bc-100.
-    #[arg(long, required_unless_present = "run")]
+    #[arg(long, requires = "weights")]
     architecture: Option<Architecture>,
     /// Its last layer: softmax, isomax, isomax+ or dismax.
-    #[arg(long, required_unless_present = "run")]
+    #[arg(long, requires = "weights")]
     head: Option<HeadKind>,
     /// Set that it was trained on, whose normalisation all images get: cifar10, cifar100 or svhn.
-    #[arg(long, required_unless_present = "run")]
+    #[arg(long, requires = "weights")]
     known: Option<KnownSet>,
 }
 

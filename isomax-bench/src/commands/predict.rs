@@ -22,7 +22,7 @@ pub struct PredictArgs {
     #[command(flatten)]
     network: NetworkArgs,
     /// Detector, as `train` and `evaluate` save it.
-    #[arg(long, required_unless_present = "run", conflicts_with = "run")]
+    #[arg(long, requires = "weights", conflicts_with = "run")]
     detector: Option<PathBuf>,
     /// Prints a JSON object for each image.
     #[arg(long)]
@@ -104,12 +104,21 @@ impl PredictArgs {
 
     /// The weights, the file of the detector, and the names of the classes if they are known.
     fn find(&self) -> Result<(Weights, PathBuf, Vec<String>), Box<dyn std::error::Error>> {
-        if let (Some(weights), Some(detector)) = (self.network.weights(), &self.detector) {
-            return Ok((weights, detector.clone(), Vec::new()));
+        if let Some(weights) = self.network.weights() {
+            let missing = "give --detector beside --weights: `evaluate --held-out N` fits one";
+            return Ok((weights, self.detector.clone().ok_or(missing)?, Vec::new()));
         }
         let run = self.network.run()?;
         let (config, training) = open_run(run)?;
-        Ok((Weights::of_run(run, &config), run.join(results::DETECTOR), training.classes))
+        let detector = run.join(results::DETECTOR);
+        if training.validation_images == 0 && !detector.exists() {
+            return Err(format!(
+                "{}: expected a detector, but the training held out no images to fit one on",
+                detector.display()
+            )
+            .into());
+        }
+        Ok((Weights::of_run(run, &config), detector, training.classes))
     }
 }
 

@@ -21,7 +21,7 @@ pub struct ReportArgs {
 impl ReportArgs {
     pub fn run(&self) -> CommandResult {
         let executions = executions(&self.results)?;
-        let output = self.output.clone().unwrap_or_else(|| self.results[0].join("report.html"));
+        let output = self.output.clone().unwrap_or_else(|| self.results[0].join(report::PAGE));
         report::write(&output, &executions, &analyze::tables(&executions))?;
         eprintln!("wrote {}", output.display());
         Ok(())

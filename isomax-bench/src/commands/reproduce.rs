@@ -1,20 +1,25 @@
 //! `isomax-bench reproduce`.
 
+use std::error::Error;
+
 use clap::Args;
-use isomax_bench::analyze::{csv_files, tables};
 use isomax_bench::backend::Training;
+use isomax_bench::cli::{DataArgs, RunArgs};
 use isomax_bench::data::KnownSet;
 use isomax_bench::experiment::run_cell;
 use isomax_bench::report;
-use isomax_bench::results::find_executions;
-use isomax_bench::train::{ConfigError, ConfigOptions, TrainingConfig};
+use isomax_bench::train::{ConfigOptions, TrainingConfig};
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 
-use super::train::RunArgs;
-use super::{CommandResult, DataArgs, print};
+use super::{CommandResult, print};
 
 #[derive(Args)]
+#[command(
+    mut_arg("known", |arg| arg.hide(true)),
+    mut_arg("architecture", |arg| arg.hide(true)),
+    mut_arg("head", |arg| arg.hide(true))
+)]
 pub struct ReproduceArgs {
     /// Sets to train on.
     #[arg(long, value_delimiter = ',', default_value = "cifar10,cifar100,svhn")]
@@ -25,8 +30,7 @@ pub struct ReproduceArgs {
     /// Heads to train them with.
     #[arg(long, value_delimiter = ',', default_value = "softmax,isomax,isomax+")]
     heads: Vec<HeadKind>,
-    /// Departures from the published recipe, for all cells; --known, --architecture and --head come
-    /// from the lists.
+    // Departures from the published recipe, for all cells.
     #[command(flatten)]
     options: ConfigOptions,
     #[command(flatten)]
@@ -46,11 +50,7 @@ impl ReproduceArgs {
                 failed.push(config.cell_name());
             }
         }
-        let executions = find_executions(std::slice::from_ref(&options.output))?;
-        let tables = tables(&executions);
-        csv_files::write(&options.output, &executions)?;
-        report::write(options.output.join("report.html"), &executions, &tables)?;
-        tables.iter().try_for_each(print)?;
+        report::publish(&options.output)?.iter().try_for_each(print)?;
         match failed.is_empty() {
             true => Ok(()),
             false => Err(format!("without a result: {}", failed.join(", ")).into()),
@@ -58,16 +58,13 @@ impl ReproduceArgs {
     }
 
     /// All cells, checked before the first begins.
-    fn configs(&self) -> Result<Vec<TrainingConfig>, ConfigError> {
+    fn configs(&self) -> Result<Vec<TrainingConfig>, Box<dyn Error>> {
         let mut configs = Vec::new();
         let ConfigOptions { known, architecture, head, .. } = &self.options;
         if known.is_some() || architecture.is_some() || head.is_some() {
             // The lists would silently stand before them.
-            return Err(ConfigError::OutOfRange {
-                name: "known, architecture and head",
-                expected: "given as --sets, --networks and --heads",
-                found: "one of them".to_owned(),
-            });
+            let instead = "--sets, --networks and --heads";
+            return Err(format!("use {instead} for --known, --architecture and --head").into());
         }
         for &known in &self.sets {
             for &architecture in &self.networks {

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use isomax_bench::backend::{self, Training};
+use isomax_bench::backend::Training;
+use isomax_bench::cli::{DataArgs, RunArgs};
 use isomax_bench::evaluate::summary;
-use isomax_bench::experiment::{CellOptions, run_cell};
-use isomax_bench::progress;
+use isomax_bench::experiment::run_cell;
 use isomax_bench::train::ConfigOptions;
 
-use super::{CommandResult, DataArgs, print};
+use super::{CommandResult, print};
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -25,26 +25,6 @@ pub struct TrainArgs {
     /// Prints the evaluations as JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// What is of the machine and the moment, not of the experiment.
-#[derive(Debug, Clone, Args)]
-pub struct RunArgs {
-    /// Number of executions, with one seed each.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    executions: u16,
-    /// This execution alone, to share them among machines.
-    #[arg(long, conflicts_with = "executions", value_parser = clap::value_parser!(u16).range(1..))]
-    execution: Option<u16>,
-    /// Folder of the results; each cell of a table has its own in it.
-    #[arg(long, default_value = "results")]
-    output: PathBuf,
-    /// Background threads that make batches.
-    #[arg(long, default_value_t = 1)]
-    workers: usize,
-    /// Prints a line for each epoch, on a terminal too.
-    #[arg(long)]
-    plain: bool,
 }
 
 impl TrainArgs {
@@ -64,21 +44,5 @@ impl TrainArgs {
             ))?;
         }
         Ok(())
-    }
-}
-
-impl RunArgs {
-    pub fn options(&self) -> CellOptions {
-        CellOptions {
-            output: self.output.clone(),
-            executions: match self.execution {
-                Some(execution) => execution.into()..=execution.into(),
-                None => 1..=self.executions.into(),
-            },
-            workers: self.workers,
-            plain: self.plain,
-            backend: backend::name(),
-            progress: progress::bar("images"),
-        }
     }
 }

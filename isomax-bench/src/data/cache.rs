@@ -15,7 +15,7 @@ use super::{FolderOptions, ImageFolderError, Images};
 /// Why a cache file is of no use. The folder is decoded again then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CacheError {
+pub(super) enum CacheError {
     /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

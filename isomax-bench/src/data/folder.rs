@@ -26,7 +26,7 @@ pub enum DataError {
         "{name} is not in {}: expected one of {}{}",
         folder.display(),
         places.join(", "),
-        fetch_hint(name)
+        fetch_hint(name, folder)
     )]
     Absent {
         /// The set.
@@ -70,12 +70,16 @@ pub enum DataError {
     Svhn(#[from] SvhnError),
 }
 
-fn fetch_hint(name: &str) -> String {
+fn fetch_hint(name: &str, folder: &Path) -> String {
+    let folder = folder.display();
     match archives_named(name).is_empty() {
         true => String::new(),
-        false => format!("; `isomax-bench data fetch {name}` downloads it"),
+        false => format!("; `isomax-bench data fetch {name} --data-dir {folder}` downloads it"),
     }
 }
+
+/// What [`ImageSet::source`] says of folders of images, which may be copies of any kind.
+pub const IMAGE_FOLDER: &str = "image folder";
 
 /// Height and width of the images of all published experiments.
 const SIDE: usize = 32;
@@ -423,7 +427,7 @@ impl DataFolder {
             false => Images::from_folder_with(path, &options),
         };
         self.progress.finish_and_clear();
-        Ok(ImageSet { images: images?, source: "image folder" })
+        Ok(ImageSet { images: images?, source: IMAGE_FOLDER })
     }
 
     fn absent(&self, name: &str, places: &[&str]) -> DataError {

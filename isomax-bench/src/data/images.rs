@@ -3,6 +3,9 @@
 use burn::data::dataset::Dataset;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use isomax_burn::UnknownName;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use super::augment::{Change, write_image};
@@ -73,13 +76,13 @@ impl Images {
     /// # Panics
     ///
     /// If there is no image of an index.
-    pub fn select(&self, indices: &[usize]) -> Self {
+    pub fn select(&self, indices: &[u32]) -> Self {
         let mut bytes = Vec::with_capacity(indices.len() * self.image_len());
-        indices.iter().for_each(|&index| bytes.extend_from_slice(self.image(index)));
+        indices.iter().for_each(|&index| bytes.extend_from_slice(self.image(index as usize)));
         Self {
             size: self.size,
             bytes,
-            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            labels: indices.iter().map(|&index| self.labels[index as usize]).collect(),
             classes: self.classes.clone(),
         }
     }
@@ -103,6 +106,20 @@ impl Images {
         }
         Tensor::from_data(TensorData::new(values, [count, CHANNELS, height, width]), device)
     }
+}
+
+/// Parts the images of a training split by a seed: those to train on, and those that are held out,
+/// `(training, held out)`; nothing if none would be left to train on.
+pub fn held_out_indices(images: usize, held_out: usize, seed: u64) -> Option<(Vec<u32>, Vec<u32>)> {
+    if images <= held_out {
+        return None;
+    }
+    let mut indices: Vec<u32> = (0..images as u32).collect();
+    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut training = indices.split_off(held_out);
+    training.sort_unstable();
+    indices.sort_unstable();
+    Some((training, indices))
 }
 
 /// A digest of sets of images: sizes, labels and pixels, in their order.

@@ -19,14 +19,13 @@ mod mat;
 mod svhn;
 
 pub use augment::Augmentation;
-pub use cache::CacheError;
 pub use cifar::CifarError;
 pub use decode::{DecodeError, Picture, decode, resize};
 pub use folder::{
-    DataError, DataFolder, ImageSet, InvalidSetName, KnownSet, NamedImages, OodSource,
+    DataError, DataFolder, IMAGE_FOLDER, ImageSet, InvalidSetName, KnownSet, NamedImages, OodSource,
 };
 pub use image_folder::{FolderOptions, ImageFolderError};
-pub use images::{ImageItem, Images, Normalization, digest};
+pub use images::{ImageItem, Images, Normalization, digest, held_out_indices};
 pub use loader::{ImageBatch, ImageBatches, ImageLoader};
 pub use mat::MatError;
 pub use svhn::SvhnError;

@@ -13,14 +13,12 @@ use isomax_burn::{
     Detector, DetectorConfig, DetectorError, HeadKind, Score, TemperatureFit, TemperatureObjective,
 };
 use isomax_models::{Backbone, ImageShapeError, Model};
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
 
 mod npy;
 mod worst;
 
 use crate::data::{Images, KnownSet, NamedImages, Normalization};
+use crate::measures::{FIELD_FPR95, PAPERS};
 use crate::results::{
     self, Calibrated, Detection, DetectorSummary, Evaluation, KNOWN, ResultError, Training,
 };
@@ -85,22 +83,22 @@ pub struct Subject {
 }
 
 /// The scores that suit a head, the one of the papers first.
-pub fn scores_for(kind: HeadKind) -> &'static [Score] {
-    match kind {
+pub fn scores_for(kind: HeadKind) -> Vec<Score> {
+    let default = Score::default_for(kind);
+    let others: &[Score] = match kind {
         HeadKind::SoftMax => &[Score::ES, Score::MPS, Score::MDS, Score::Energy],
-        HeadKind::IsoMax => &[Score::ES, Score::MPS, Score::MDS],
-        HeadKind::IsoMaxPlus => &[Score::MDS, Score::ES, Score::MPS],
-        HeadKind::DisMax => {
-            &[Score::MMLES, Score::MMLEPS, Score::MMLS, Score::MDS, Score::ES, Score::MPS]
-        }
-    }
+        HeadKind::IsoMax | HeadKind::IsoMaxPlus => &[Score::MDS, Score::ES, Score::MPS],
+        HeadKind::DisMax => &[Score::MMLEPS, Score::MMLS, Score::MDS, Score::ES, Score::MPS],
+    };
+    let others = others.iter().copied().filter(|score| *score != default);
+    std::iter::once(default).chain(others).collect()
 }
 
 /// Images that are computed at once.
 const BATCH: usize = 200;
 /// Share of known images that a detector is fitted to accept.
 const TARGET_TPR: f64 = 0.95;
-/// The score of the detector comes first.
+/// Where [`scores_for`] has the score of the papers, which is that of the detector.
 const DEFAULT: usize = 0;
 
 /// Evaluates a network and writes what it finds into a folder, as [`crate::results`] describes:
@@ -132,7 +130,7 @@ pub fn evaluate<B: Backend>(
         subject.progress.inc(images.len() as u64);
         Ok(logits)
     };
-    let scores = scores_for(kind);
+    let scores = &scores_for(kind);
 
     let known = outputs(KNOWN, &subject.test)?;
     let classification = calibration(&known, &subject.test, 1.0)?;
@@ -140,7 +138,6 @@ pub fn evaluate<B: Backend>(
     if let Some(held_out) = &subject.held_out {
         let logits = outputs("held-out images", held_out)?;
         let fitted = DetectorConfig::new(kind)
-            .with_score(Some(scores[DEFAULT]))
             .with_target_tpr(TARGET_TPR)
             .fit(logits.clone(), temperature)?;
         fitted.save(folder.join(results::DETECTOR))?;
@@ -219,20 +216,6 @@ fn remove_old(folder: &Path) -> Result<(), ResultError> {
     [results::EVALUATION, results::DETECTOR].into_iter().try_for_each(remove)
 }
 
-/// Parts the images of a training split by a seed: those to train on, and those that are held out,
-/// `(training, held out)`; nothing if none would be left to train on.
-pub fn held_out_indices(images: usize, held_out: usize, seed: u64) -> Option<(Vec<u32>, Vec<u32>)> {
-    if images <= held_out {
-        return None;
-    }
-    let mut indices: Vec<u32> = (0..images as u32).collect();
-    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let mut training = indices.split_off(held_out);
-    training.sort_unstable();
-    indices.sort_unstable();
-    Some((training, indices))
-}
-
 /// An evaluation as text.
 pub fn summary(evaluation: &Evaluation) -> String {
     let percent = |value: f64| format!("{:.2}", 100.0 * value);
@@ -260,34 +243,20 @@ pub fn summary(evaluation: &Evaluation) -> String {
             percent(detector.accepted),
         );
     }
-    let mut table = Table::new([
-        "OOD set",
-        "images",
-        "score",
-        "AUROC",
-        "TNR@95TPR",
-        "FPR95",
-        "DTACC",
-        "AUIN",
-        "AUOUT",
-        "rejected",
-    ]);
+    let measures = PAPERS.into_iter().chain([FIELD_FPR95]);
+    let names = measures.clone().map(|measure| measure.name);
+    let mut table =
+        Table::new(["OOD set", "images", "score"].into_iter().chain(names).chain(["rejected"]));
     for detection in &evaluation.detection {
         let mark = if detection.is_default { " (default)" } else { "" };
-        table.row([
-            detection.set.clone(),
-            detection.images.to_string(),
-            format!("{}{mark}", detection.score),
-            percent(detection.paper.auroc),
-            percent(detection.paper.tnr),
-            percent(detection.field.fpr_at_95_tpr),
-            percent(detection.paper.dtacc),
-            percent(detection.paper.auin),
-            percent(detection.paper.auout),
-            detection.rejected.map_or_else(|| "–".to_owned(), percent),
-        ]);
+        let score = format!("{}{mark}", detection.score);
+        let mut row = vec![detection.set.clone(), detection.images.to_string(), score];
+        row.extend(measures.clone().map(|measure| percent((measure.of)(detection))));
+        row.push(detection.rejected.map_or_else(|| "–".to_owned(), percent));
+        table.row(row);
     }
     if !evaluation.detection.is_empty() {
+        text += "in percent: FPR95 in the field's convention (OOD positive), the others in the papers'\n";
         text += &format!("\n{table}");
     }
     text

@@ -11,9 +11,8 @@ use isomax_burn::metrics::{CalibrationMetrics, Positive, ReliabilityBin, RocCurv
 use super::html;
 use super::svg::{Axis, Chart, Style, widen};
 use super::{Cell, ReportError};
-use crate::results::{
-    Detection, Epoch, Evaluation, Execution, HISTORY, History, KNOWN, SCORES, WORST,
-};
+use crate::measures::{PAPERS_AUROC, PAPERS_TNR};
+use crate::results::{Epoch, Evaluation, Execution, HISTORY, History, KNOWN, SCORES, WORST};
 use crate::scores;
 
 const BINS: usize = 50;
@@ -210,9 +209,10 @@ fn histogram(
 
     let detection = evaluation.detection.iter().find(|d| d.set == set && d.score == score);
     let mut caption = format!("{} of {} and of {set}.", score.name(), evaluation.known);
-    if let Some(Detection { field, .. }) = detection {
-        let (auroc, tnr) = (100.0 * field.auroc, 100.0 * field.tnr_at_95_tpr);
-        caption.push_str(&format!(" AUROC {auroc:.2} %, TNR@TPR95 {tnr:.2} %."));
+    if let Some(detection) = detection {
+        let shown = [PAPERS_AUROC, PAPERS_TNR]
+            .map(|measure| format!("{} {:.2} %", measure.name, 100.0 * (measure.of)(detection)));
+        caption.push_str(&format!(" {}, as in the papers' tables.", shown.join(", ")));
     }
     if let Some(detector) = evaluation.detector.filter(|detector| detector.score == score) {
         chart.upright(Style::guide(), detector.threshold.into());

@@ -12,7 +12,8 @@ use isomax_burn::metrics::MetricError;
 
 use self::html::Page;
 use crate::analyze::published::EPOCHS;
-use crate::analyze::{Cell, NamedTable, cells};
+use crate::analyze::{Cell, NamedTable, cells, csv_files, tables};
+use crate::data::IMAGE_FOLDER;
 use crate::results::{self, Evaluation, Execution, ResultError, Selection, Training};
 use crate::scores::ScoreFileError;
 use crate::table::MeanStd;
@@ -46,9 +47,9 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
     },
-    /// The page cannot be written.
+    /// A result cannot be read, or the page cannot be written.
     #[error(transparent)]
-    Write(#[from] ResultError),
+    Result(#[from] ResultError),
 }
 
 /// Sizes of test splits.
@@ -56,16 +57,31 @@ const TEST_IMAGES: [(&str, usize); 5] = [
     ("cifar10", 10_000),
     ("cifar100", 10_000),
     ("svhn", 26_032),
-    ("tinyimagenetresize", 10_000),
-    ("lsunresize", 10_000),
+    ("tiny-imagenet-resize", 10_000),
+    ("lsun-resize", 10_000),
 ];
 /// Images of the training splits as published.
 const TRAINING_IMAGES: [(&str, usize); 3] =
     [("cifar10", 50_000), ("cifar100", 50_000), ("svhn", 73_257)];
-/// Words by which [`Evaluation::data`] says that the data may differ from what was published.
-const COPIES: [&str; 5] = ["image folder", "copy", "sample", "subset", "synthetic"];
 /// Bytes of PNG files that a page may hold; in Base64 they are a third longer.
 const PICTURE_BYTES: u64 = 3 << 20;
+
+/// The name of the page in a folder of results.
+pub const PAGE: &str = "report.html";
+
+/// Writes all that can be made of a folder of results into it: the [`csv_files`] and the page; and
+/// returns the tables.
+///
+/// # Errors
+///
+/// [`ReportError`].
+pub fn publish(folder: &Path) -> Result<Vec<NamedTable>, ReportError> {
+    let executions = results::find_executions(&[folder.to_owned()])?;
+    let tables = tables(&executions);
+    csv_files::write(folder, &executions)?;
+    write(folder.join(PAGE), &executions, &tables)?;
+    Ok(tables)
+}
 
 /// Writes a page, which appears whole or not at all.
 ///
@@ -133,7 +149,8 @@ fn overview(executions: &[Execution]) -> String {
         true => format!("{} of {} planned", training.epochs, training.planned_epochs),
         false => training.epochs.to_string(),
     };
-    let sets = evaluations().flat_map(charts::set_names).map(str::to_owned);
+    let detections = evaluations().flat_map(|evaluation| &evaluation.detection);
+    let sets = detections.map(|detection| format!("{} ({})", detection.set, detection.source));
     let facts = [
         ("Networks", distinct(evaluations().map(network))),
         ("Known sets", distinct(evaluations().map(|e| format!("{} ({})", e.known, e.data)))),
@@ -177,15 +194,14 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
 
     let mut parts = Vec::new();
     for Execution { evaluation, .. } in executions {
-        let data = evaluation.data.to_lowercase();
-        if COPIES.iter().any(|word| data.contains(*word)) {
+        // Folders of unknown images do not tell: that is how some are published.
+        if evaluation.data == IMAGE_FOLDER {
             parts.push(format!("{}: {}", evaluation.known, evaluation.data));
         }
         let known = (evaluation.known.as_str(), evaluation.images);
         let unknown = evaluation.detection.iter().map(|d| (d.set.as_str(), d.images));
         for (set, images) in unknown.chain([known]) {
-            let name = set.to_lowercase().replace(['-', '_'], "");
-            let published = TEST_IMAGES.iter().find(|(published, _)| *published == name);
+            let published = TEST_IMAGES.iter().find(|(published, _)| *published == set);
             if let Some((_, all)) = published.filter(|(_, all)| images < *all) {
                 parts.push(format!("{set}: {images} of {all} test images"));
             }
@@ -196,8 +212,9 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
         reasons.push(format!("Some data is a copy or a part of what was published ({parts})."));
     }
 
-    let parts = trainings().zip(executions).filter_map(|(training, execution)| {
-        let known = &execution.evaluation.known;
+    let parts = executions.iter().filter_map(|execution| {
+        let Evaluation { known, training, .. } = &execution.evaluation;
+        let training = training.as_ref()?;
         let (_, all) = TRAINING_IMAGES.iter().find(|(set, _)| set == known)?;
         let used = training.train_images + training.validation_images;
         (used < *all).then(|| format!("{known}: {used} of {all} training images"))

@@ -25,7 +25,8 @@ fn training() -> Training {
         selection: Selection::Test,
         train_images: 40,
         validation_images: 10,
-        data: String::new(),
+        digest: String::new(),
+        recipe: Default::default(),
         backend: "flex".into(),
         classes: vec!["one".to_owned(), "two".to_owned()],
     }
@@ -55,7 +56,7 @@ fn execution(
         head: HeadKind::IsoMaxPlus,
         fpr: false,
         known: known.to_owned(),
-        data: "a small copy".into(),
+        data: IMAGE_FOLDER.into(),
         temperature: 1.0,
         training: Some(training()),
         classification: classification.clone(),
@@ -64,7 +65,7 @@ fn execution(
         detector: Some(detector),
         detection: vec![detection],
     };
-    Ok(Execution { folder: folder.to_owned(), number: 1, evaluation, history: None, recipe: None })
+    Ok(Execution { folder: folder.to_owned(), number: 1, evaluation, history: None })
 }
 
 fn history(set: &str) -> History {
@@ -83,7 +84,7 @@ fn history(set: &str) -> History {
         values.insert(format!("{set} AUROC"), 99.0);
         Epoch { epoch, learning_rate: 0.1, train, valid: values }
     };
-    History { data: None, epochs: vec![epoch(1), epoch(2)] }
+    History { digest: None, epochs: vec![epoch(1), epoch(2)] }
 }
 
 fn write_scores(folder: &Path, set: &str, scores: &[f32]) -> io::Result<()> {
@@ -226,17 +227,30 @@ fn damaged_files_are_named() -> TestResult {
 #[test]
 fn what_the_papers_did_not_do_is_said() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let mut execution = execution(folder.path(), "CIFAR-10", "svhn")?;
+    let mut execution = execution(folder.path(), "cifar10", "svhn")?;
     let reasons = reservations(std::slice::from_ref(&execution)).join("\n");
     assert!(reasons.contains("1 of 1 executions had fewer than the 300 epochs"), "{reasons}");
-    assert!(reasons.contains("CIFAR-10: a small copy"), "{reasons}");
-    assert!(reasons.contains("CIFAR-10: 4 of 10000 test images"), "{reasons}");
+    assert!(reasons.contains("cifar10: image folder"), "{reasons}");
+    assert!(reasons.contains("cifar10: 4 of 10000 test images"), "{reasons}");
     assert!(reasons.contains("svhn: 3 of 26032 test images"), "{reasons}");
+    assert!(reasons.contains("cifar10: 50 of 50000 training images"), "{reasons}");
     assert!(reasons.contains("accuracy on the test split"), "{reasons}");
 
-    let trained = Training { epochs: 300, selection: Selection::Validation, ..training() };
-    execution.evaluation.training = Some(trained);
-    execution.evaluation.data = "binary files, 10000 test images".into();
+    // Each execution has its own training, or none.
+    let mut untrained = execution.clone();
+    untrained.evaluation.training = None;
+    untrained.evaluation.known = "svhn".to_owned();
+    let both = reservations(&[untrained, execution.clone()]).join("\n");
+    assert!(both.contains("cifar10: 50 of 50000 training images"), "{both}");
+
+    execution.evaluation.training = Some(Training {
+        epochs: 300,
+        selection: Selection::Validation,
+        train_images: 45_000,
+        validation_images: 5_000,
+        ..training()
+    });
+    execution.evaluation.data = "official binary".into();
     execution.evaluation.images = 10_000;
     execution.evaluation.detection[0].images = 26_032;
     assert!(reservations(&[execution]).is_empty());

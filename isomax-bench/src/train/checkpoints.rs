@@ -164,10 +164,7 @@ impl Keeper {
         let last = epochs.saturating_sub(LAST - 1)..=epochs;
         let mut kept: BTreeSet<usize> = last.clone().collect();
         if self.keeps_best {
-            let best = |&upto: &usize| {
-                History { data: None, epochs: history.epochs[..upto].to_vec() }.best_epoch()
-            };
-            kept.extend(last.collect::<Vec<_>>().iter().filter_map(best));
+            kept.extend(last.filter_map(|upto| results::best_epoch(&history.epochs[..upto])));
         }
         kept
     }
@@ -227,7 +224,7 @@ mod tests {
             train: BTreeMap::new(),
             valid: BTreeMap::from([("accuracy".to_owned(), *accuracy)]),
         };
-        History { data: None, epochs: accuracies.iter().enumerate().map(epoch).collect() }
+        History { digest: None, epochs: accuracies.iter().enumerate().map(epoch).collect() }
     }
 
     fn save(folder: &Path, epoch: usize) -> Tested {

@@ -7,8 +7,9 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use super::{RunOptions, TrainError, TrainingConfig};
-use crate::data::{DataError, DataFolder, ImageBatches, Images, NamedImages, Split, digest};
-use crate::evaluate::held_out_indices;
+use crate::data::{
+    DataError, DataFolder, ImageBatches, Images, NamedImages, Split, digest, held_out_indices,
+};
 use crate::results::Selection;
 
 /// The images of an experiment, read once for all its executions.
@@ -36,7 +37,7 @@ impl ExperimentData {
         let mut train = folder.known(config.known, Split::Train)?;
         if let Some(count) = config.train_images.filter(|&count| count < train.images.len()) {
             // Folders and archives may be ordered by class: take images from everywhere.
-            let mut indices: Vec<usize> = (0..train.images.len()).collect();
+            let mut indices: Vec<u32> = (0..train.images.len() as u32).collect();
             indices.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
             indices.truncate(count);
             indices.sort_unstable();

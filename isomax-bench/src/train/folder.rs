@@ -12,16 +12,19 @@ pub struct ExecutionFolder {
 }
 
 impl ExecutionFolder {
-    /// Makes the folder of a cell and of one of its executions, and keeps other processes out.
+    /// Checks a configuration, makes the folder of its cell and of one of its executions, and keeps
+    /// other processes out.
     ///
     /// # Errors
     ///
-    /// [`TrainError::InUse`], [`TrainError::OtherConfig`], or [`TrainError::Io`].
+    /// [`TrainError::Config`], [`TrainError::InUse`], [`TrainError::OtherConfig`], or
+    /// [`TrainError::Io`].
     pub fn open(
         results: &Path,
         config: &TrainingConfig,
         execution: usize,
     ) -> Result<Self, TrainError> {
+        config.check()?;
         let cell = results.join(config.cell_name());
         let path = cell.join(format!("execution-{execution}"));
         let io = |path: &Path| {

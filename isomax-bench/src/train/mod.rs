@@ -36,14 +36,16 @@ mod config;
 mod data;
 mod error;
 mod folder;
+mod options;
 mod recorder;
 mod scheduler;
 
 pub use classifier::Classifier;
-pub use config::{ConfigError, ConfigOptions, TrainingConfig};
+pub use config::{ConfigError, TrainingConfig};
 pub use data::ExperimentData;
 pub use error::TrainError;
 pub use folder::ExecutionFolder;
+pub use options::ConfigOptions;
 pub use scheduler::MultiStepLr;
 
 use crate::data::{ImageBatch, ImageBatches, ImageLoader};
@@ -89,11 +91,11 @@ pub fn train<B: AutodiffBackend>(
 
     let mut history = checkpoints::resume(path)?;
     // Indices mean other images in another copy: held-out ones would have been trained on.
-    match &history.data {
+    match &history.digest {
         Some(digest) if *digest != data.digest => {
             return Err(TrainError::OtherData { folder: path.to_owned() });
         }
-        _ => history.data = Some(data.digest.clone()),
+        _ => history.digest = Some(data.digest.clone()),
     }
     let history = match is_over(config, &history) {
         true => history,
@@ -115,7 +117,8 @@ pub fn train<B: AutodiffBackend>(
         train_images: counts.0,
         validation_images: counts.1,
         backend: backend.to_owned(),
-        data: data.digest.clone(),
+        digest: data.digest.clone(),
+        recipe: config.recipe(),
         classes: data.train.classes.clone(),
     };
     results::write_json(finished, &training)?;
@@ -264,7 +267,7 @@ impl EarlyStoppingStrategy for Patience {
 }
 
 fn patience_is_over(history: &History, patience: Option<usize>) -> bool {
-    let best = history.best_epoch();
+    let best = results::best_epoch(&history.epochs);
     patience.zip(best).is_some_and(|(patience, best)| history.epochs.len() >= best + patience)
 }
 
@@ -272,16 +275,17 @@ fn patience_is_over(history: &History, patience: Option<usize>) -> bool {
 fn choose(config: &TrainingConfig, history: &History, path: &Path) -> Result<usize, TrainError> {
     let wanted = match config.selection {
         Selection::Last => history.epochs.len(),
-        Selection::Validation | Selection::Test => history.best_epoch().unwrap_or_default(),
+        Selection::Validation | Selection::Test => {
+            results::best_epoch(&history.epochs).unwrap_or_default()
+        }
     };
     if checkpoints::has_model(path, wanted) {
         return Ok(wanted);
     }
     // A disk may have lost it: the best of those that are left is better than none, if that is told.
-    let left = history.epochs.iter().filter(|e| checkpoints::has_model(path, e.epoch)).cloned();
-    let left = History { data: None, epochs: left.collect() };
-    let chosen =
-        left.best_epoch().ok_or_else(|| TrainError::NoCheckpoint { folder: path.to_owned() })?;
+    let left = history.epochs.iter().filter(|e| checkpoints::has_model(path, e.epoch));
+    let chosen = results::best_epoch(left)
+        .ok_or_else(|| TrainError::NoCheckpoint { folder: path.to_owned() })?;
     log::warn!("the weights of epoch {wanted} are damaged or gone: epoch {chosen} stands for it");
     Ok(chosen)
 }
@@ -320,7 +324,7 @@ mod tests {
             valid: [("accuracy".to_owned(), *accuracy)].into(),
             ..Default::default()
         };
-        History { data: None, epochs: accuracies.iter().enumerate().map(epoch).collect() }
+        History { digest: None, epochs: accuracies.iter().enumerate().map(epoch).collect() }
     }
 
     #[test]

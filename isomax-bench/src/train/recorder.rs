@@ -9,11 +9,10 @@ use burn::tensor::{Int, Tensor};
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{
-    Adaptor, Metric, MetricDefinition, MetricId, MetricMetadata, MetricName, NumericEntry,
-    SerializedEntry,
+    Adaptor, Metric, MetricDefinition, MetricMetadata, MetricName, NumericEntry, SerializedEntry,
 };
 use burn::train::{ClassificationOutput, Interrupter};
-use isomax_burn::train::{OodOutput, WeightedMean};
+use isomax_burn::train::{EpochMeans, OodOutput, WeightedMean};
 use isomax_burn::{LogitStatistics, Moments};
 
 use crate::results::{Epoch, History};
@@ -33,8 +32,7 @@ struct State {
     num_classes: usize,
     /// Images of a validation: an epoch is complete when the loss of all of them is logged.
     valid_images: usize,
-    names: HashMap<MetricId, String>,
-    means: HashMap<(Split, usize), BTreeMap<String, WeightedMean>>,
+    means: EpochMeans,
     statistics: HashMap<(Split, usize), LogitStatistics>,
     learning_rates: HashMap<usize, f64>,
     diverged: Option<Divergence>,
@@ -50,12 +48,12 @@ pub(super) struct Divergence {
 impl Recorder {
     /// Goes on after the epochs that there are.
     pub(super) fn new(history: History, num_classes: usize, valid_images: usize) -> Self {
+        let means = EpochMeans::after(history.epochs.len());
         let state = State {
             history,
             num_classes,
             valid_images,
-            names: HashMap::new(),
-            means: HashMap::new(),
+            means,
             statistics: HashMap::new(),
             learning_rates: HashMap::new(),
             diverged: None,
@@ -64,8 +62,7 @@ impl Recorder {
     }
 
     pub(super) fn logger(&self) -> HistoryLogger {
-        let first_epoch = self.state().history.epochs.len() + 1;
-        HistoryLogger { recorder: self.clone(), first_epoch }
+        HistoryLogger(self.clone())
     }
 
     pub(super) fn metric(&self, split: Split, interrupter: Interrupter) -> StatisticsMetric {
@@ -119,13 +116,12 @@ const PATIENCE: Duration = Duration::from_secs(600);
 impl State {
     /// Validation images of an epoch whose loss is logged, and with it, in one update, all else.
     fn validated(&self, epoch: usize) -> usize {
-        let means = self.means.get(&(Split::Valid, epoch));
-        means.and_then(|means| means.get("Loss")).map_or(0, |loss| loss.count())
+        self.means.mean("Loss", epoch, &Split::Valid).map_or(0, WeightedMean::count)
     }
 
     fn values(&mut self, split: Split, epoch: usize) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
-        for (name, mean) in self.means.remove(&(split.clone(), epoch)).unwrap_or_default() {
+        for (name, mean) in self.means.take(epoch, &split) {
             // Burn's own metrics bear capitals; those of OOD sets are named after the set.
             let name = match name.as_str() {
                 "Loss" | "Accuracy" => name.to_lowercase(),
@@ -150,26 +146,13 @@ impl State {
 }
 
 /// Takes the numeric entries of Burn's metrics in.
-pub(super) struct HistoryLogger {
-    recorder: Recorder,
-    first_epoch: usize,
-}
+pub(super) struct HistoryLogger(Recorder);
 
 impl MetricLogger for HistoryLogger {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
-        // Burn's event store starts at 1 whatever epoch it is; after that it knows the number.
-        let epoch = epoch.max(self.first_epoch);
-        let mut state = self.recorder.state();
-        for numeric in &update.entries_numeric {
-            let entry = &numeric.entry;
-            let value = NumericEntry::deserialize(&entry.serialized_entry.serialized);
-            if let (Some(name), Ok(value)) = (state.names.get(&entry.metric_id).cloned(), value) {
-                let means = state.means.entry((split.clone(), epoch)).or_default();
-                means.entry(name).or_default().push(&value);
-            }
-        }
-        drop(state);
-        self.recorder.0.logged.notify_all();
+        let Self(recorder) = self;
+        recorder.state().means.log(&update, epoch, split);
+        recorder.0.logged.notify_all();
     }
 
     fn read_numeric(
@@ -178,13 +161,11 @@ impl MetricLogger for HistoryLogger {
         epoch: usize,
         split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        let state = self.recorder.state();
-        let means = state.means.get(&(split.clone(), epoch));
-        Ok(means.and_then(|means| means.get(name)?.entry()).into_iter().collect())
+        Ok(self.0.state().means.entries(name, epoch, split))
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
-        self.recorder.state().names.insert(definition.metric_id, definition.name);
+        self.0.state().means.define(&definition);
     }
 
     fn log_epoch_summary(&mut self, _summary: EpochSummary) {}

@@ -36,6 +36,20 @@ pub fn fail(folder: &Path, arguments: &str) -> String {
     errors
 }
 
+/// Unpacks the files of an archive that match, or all; false if there is no archive, or no tar with xz.
+pub fn unpack(archive: &Path, folder: &Path, patterns: &[&str]) -> bool {
+    fs::create_dir_all(folder).unwrap();
+    let tar = Command::new("tar")
+        .arg("xJf")
+        .arg(archive)
+        .arg("-C")
+        .arg(folder)
+        .arg("--wildcards")
+        .args(patterns)
+        .status();
+    tar.is_ok_and(|status| status.success())
+}
+
 /// A pixel of an image of a class: its own brightness in a channel, its own stripes, and noise.
 fn pixel(class: usize, image: usize, channel: usize, at: usize) -> u8 {
     let noise = (image * 7919 + channel * 104_729 + at).wrapping_mul(2_654_435_761) >> 9;

@@ -1,11 +1,10 @@
-use std::collections::HashMap;
 use std::path::Path;
 
 use burn::train::logger::{FileMetricLogger, MetricLogger};
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
-use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
+use burn::train::metric::{MetricDefinition, NumericEntry};
 
-use super::mean::WeightedMean;
+use super::EpochMeans;
 
 /// Burn's [`FileMetricLogger`], whose reads see every write.
 ///
@@ -19,42 +18,27 @@ use super::mean::WeightedMean;
 /// counts it as epoch 1 again.
 pub struct SyncMetricLogger {
     files: FileMetricLogger,
-    first_epoch: usize,
-    names: HashMap<MetricId, String>,
-    means: HashMap<(Split, usize, String), WeightedMean>,
+    means: EpochMeans,
 }
 
 impl SyncMetricLogger {
     /// Logs into this directory, the one of the training.
     pub fn new(directory: impl AsRef<Path>) -> Self {
-        Self {
-            files: FileMetricLogger::new(directory),
-            first_epoch: 1,
-            names: HashMap::new(),
-            means: HashMap::new(),
-        }
+        Self { files: FileMetricLogger::new(directory), means: EpochMeans::default() }
     }
 
     /// Goes on after this epoch, the one given to
     /// [`SupervisedTraining::checkpoint`](burn::train::SupervisedTraining::checkpoint).
     pub fn resuming_after(mut self, epoch: usize) -> Self {
-        self.first_epoch = epoch + 1;
+        self.means = EpochMeans::after(epoch);
         self
     }
 }
 
 impl MetricLogger for SyncMetricLogger {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
-        // Burn's event store starts at 1 whatever epoch it is; after that it knows the number.
-        let epoch = epoch.max(self.first_epoch);
-        let numeric = update.entries_numeric.iter().map(|numeric| &numeric.entry);
-        for entry in update.entries.iter().chain(numeric) {
-            let value = NumericEntry::deserialize(&entry.serialized_entry.serialized);
-            if let (Some(name), Ok(value)) = (self.names.get(&entry.metric_id), value) {
-                self.means.entry((split.clone(), epoch, name.clone())).or_default().push(&value);
-            }
-        }
-        self.files.log(update, epoch, split);
+        self.means.log(&update, epoch, split);
+        self.files.log(update, self.means.number(epoch), split);
     }
 
     fn read_numeric(
@@ -63,15 +47,14 @@ impl MetricLogger for SyncMetricLogger {
         epoch: usize,
         split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        if epoch < self.first_epoch {
-            return self.files.read_numeric(name, epoch, split);
+        match self.means.is_past(epoch) {
+            true => self.files.read_numeric(name, epoch, split),
+            false => Ok(self.means.entries(name, epoch, split)),
         }
-        let mean = self.means.get(&(split.clone(), epoch, name.to_owned()));
-        Ok(mean.and_then(|mean| mean.entry()).into_iter().collect())
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
-        self.names.insert(definition.metric_id.clone(), definition.name.clone());
+        self.means.define(&definition);
         self.files.log_metric_definition(definition);
     }
 

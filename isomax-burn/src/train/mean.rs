@@ -1,4 +1,7 @@
-use burn::train::metric::NumericEntry;
+use std::collections::{BTreeMap, HashMap};
+
+use burn::train::metric::store::{MetricsUpdate, Split};
+use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 
 /// The mean that Burn takes of the entries of an epoch, each weighted with its count.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,5 +35,68 @@ impl WeightedMean {
     pub fn entry(self) -> Option<NumericEntry> {
         let aggregated_value = self.value()?;
         Some(NumericEntry::Aggregated { aggregated_value, count: self.count })
+    }
+}
+
+/// What a [`MetricLogger`](burn::train::logger::MetricLogger) is told, as one mean for each metric,
+/// split and epoch: for loggers of your own.
+#[derive(Debug, Default)]
+pub struct EpochMeans {
+    /// The epoch that the training goes on after.
+    after: usize,
+    names: HashMap<MetricId, String>,
+    means: HashMap<(Split, usize), BTreeMap<String, WeightedMean>>,
+}
+
+impl EpochMeans {
+    /// Of a training that goes on after this epoch; 0 for a new one.
+    pub fn after(epoch: usize) -> Self {
+        Self { after: epoch, ..Self::default() }
+    }
+
+    /// Whether the epoch lies before the training that is logged here.
+    pub fn is_past(&self, epoch: usize) -> bool {
+        epoch <= self.after
+    }
+
+    /// The number of an epoch as Burn's event store gives it: it starts at 1 whatever epoch it is,
+    /// and knows the number after that.
+    pub fn number(&self, epoch: usize) -> usize {
+        epoch.max(self.after + 1)
+    }
+
+    /// Learns the name of a metric, before its values come.
+    pub fn define(&mut self, definition: &MetricDefinition) {
+        self.names.insert(definition.metric_id.clone(), definition.name.clone());
+    }
+
+    /// Takes values in; what is no number, or of no known metric, is left out.
+    pub fn log(&mut self, update: &MetricsUpdate, epoch: usize, split: &Split) {
+        let epoch = self.number(epoch);
+        let numeric = update.entries_numeric.iter().map(|numeric| &numeric.entry);
+        for entry in update.entries.iter().chain(numeric) {
+            let value = NumericEntry::deserialize(&entry.serialized_entry.serialized);
+            if let (Some(name), Ok(value)) = (self.names.get(&entry.metric_id), value) {
+                let means = self.means.entry((split.clone(), epoch)).or_default();
+                means.entry(name.clone()).or_default().push(&value);
+            }
+        }
+    }
+
+    /// The mean of a metric, if there is any value.
+    pub fn mean(&self, name: &str, epoch: usize, split: &Split) -> Option<WeightedMean> {
+        self.means.get(&(split.clone(), epoch))?.get(name).copied()
+    }
+
+    /// The mean as an entry, which a logger answers [`read_numeric`] with.
+    ///
+    /// [`read_numeric`]: burn::train::logger::MetricLogger::read_numeric
+    pub fn entries(&self, name: &str, epoch: usize, split: &Split) -> Vec<NumericEntry> {
+        self.mean(name, epoch, split).and_then(WeightedMean::entry).into_iter().collect()
+    }
+
+    /// Takes all means of an epoch out, by the names of their metrics.
+    pub fn take(&mut self, epoch: usize, split: &Split) -> BTreeMap<String, WeightedMean> {
+        self.means.remove(&(split.clone(), epoch)).unwrap_or_default()
     }
 }

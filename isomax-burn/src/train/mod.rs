@@ -139,7 +139,7 @@ mod renderer;
 
 pub use loader::{OodBatch, OodDataLoader, OodSetError};
 pub use logger::SyncMetricLogger;
-pub use mean::WeightedMean;
+pub use mean::{EpochMeans, WeightedMean};
 pub use metric::{OodMeasure, OodMetric, OodTraining};
 pub use output::{OodInput, OodOutput};
 pub use renderer::EpochRenderer;

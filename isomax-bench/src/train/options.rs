@@ -1,0 +1,308 @@
+//! What a user says of a training: departures from the published recipe.
+
+use std::fs;
+use std::path::Path;
+
+use isomax_burn::HeadKind;
+use isomax_models::Architecture;
+use serde::Deserialize;
+
+use super::config::{ConfigError, TrainingConfig, published_milestones};
+use crate::data::{Augmentation, KnownSet, OodSource};
+use crate::results::Selection;
+
+/// What a file or the flags of a command say of a [`TrainingConfig`]; the rest is the published
+/// recipe. A saved `config.json` is such a file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigOptions {
+    /// Set whose classes are learned: cifar10, cifar100 or svhn.
+    #[arg(long)]
+    pub known: Option<KnownSet>,
+    /// Network, such as densenet-bc-100, resnet-110, resnet-34 or wrn-28-10.
+    #[arg(long)]
+    pub architecture: Option<Architecture>,
+    /// Last layer and loss: softmax, isomax, isomax+ or dismax.
+    #[arg(long)]
+    pub head: Option<HeadKind>,
+    /// Trains DisMax with fractional probability regularisation.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub fpr: Option<bool>,
+    /// Entropic scale of the loss (default: 10).
+    #[arg(long)]
+    pub entropic_scale: Option<f64>,
+    /// Passes over the training images (default: 300).
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Images of a step, on each device (default: 64).
+    #[arg(long)]
+    pub batch_size: Option<usize>,
+    /// Learning rate at the start (default: 0.1).
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+    /// Epochs after which the learning rate falls (default: 1/2, 2/3, 5/6 of all).
+    #[arg(long, value_delimiter = ',')]
+    pub milestones: Option<Vec<usize>>,
+    /// What the learning rate is multiplied by then (default: 0.1).
+    #[arg(long)]
+    pub gamma: Option<f64>,
+    /// A tenth of the learning rate in the first epoch (default: as published).
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub warm_up: Option<bool>,
+    /// Nesterov momentum (default: 0.9).
+    #[arg(long)]
+    pub momentum: Option<f64>,
+    /// Weight decay on every parameter (default: 1e-4).
+    #[arg(long)]
+    pub weight_decay: Option<f64>,
+    /// Random crops and flips: in a file a table with padding and flip.
+    #[arg(skip)]
+    pub augmentation: Option<Augmentation>,
+    /// Uses so many images of the training split only.
+    #[arg(long)]
+    pub train_images: Option<usize>,
+    /// Images held out of the training split (default: 5000; 0 if the epoch is chosen on the test split).
+    #[arg(long)]
+    pub validation_images: Option<usize>,
+    /// How the weights that count are chosen (default: validation).
+    #[arg(long, value_enum)]
+    pub selection: Option<Selection>,
+    /// Chooses the best epoch on the test split, as the published code does: the same as
+    /// --selection test.
+    #[arg(long, conflicts_with = "selection")]
+    #[serde(skip)]
+    pub select_on_test: bool,
+    /// Stops if the validation accuracy has not risen for so many epochs.
+    #[arg(long)]
+    pub early_stopping: Option<usize>,
+    /// Steps whose gradients are added up before the weights change (default: 1). The sum is no mean:
+    /// divide the learning rate by as many.
+    #[arg(long)]
+    pub gradient_accumulation: Option<usize>,
+    /// Devices that share each step (default: 1). Their gradients are added up: divide the learning rate
+    /// by as many.
+    #[arg(long)]
+    pub devices: Option<usize>,
+    /// Seed of the first execution (default: 42).
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Sets to detect, each NAME or NAME=FOLDER (default: as published).
+    #[arg(long, value_delimiter = ',')]
+    pub ood: Option<Vec<OodSource>>,
+    /// Measures detection every so many epochs during training; 0 for never (default: 1).
+    #[arg(long)]
+    pub ood_every: Option<usize>,
+}
+
+impl ConfigOptions {
+    /// Reads a file: JSON if its name ends so, else TOML.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Io`] or [`ConfigError::Malformed`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        let options = match is_json {
+            true => serde_json::from_str(&text).map_err(Into::into),
+            false => toml::from_str(&text).map_err(Into::into),
+        };
+        options.map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })
+    }
+
+    /// These options, and where they say nothing, the others.
+    pub fn or(self, others: Self) -> Self {
+        macro_rules! first {
+            ($($field:ident),* $(,)?) => {
+                Self {
+                    select_on_test: self.select_on_test || others.select_on_test,
+                    $($field: self.$field.or(others.$field)),*
+                }
+            };
+        }
+        first!(
+            known,
+            architecture,
+            head,
+            fpr,
+            entropic_scale,
+            epochs,
+            batch_size,
+            learning_rate,
+            milestones,
+            gamma,
+            warm_up,
+            momentum,
+            weight_decay,
+            augmentation,
+            train_images,
+            validation_images,
+            selection,
+            early_stopping,
+            gradient_accumulation,
+            devices,
+            seed,
+            ood,
+            ood_every,
+        )
+    }
+
+    /// The published recipe with these departures.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`] without set, network or head, [`ConfigError::OutOfRange`].
+    pub fn config(self) -> Result<TrainingConfig, ConfigError> {
+        let known = self.known.ok_or(ConfigError::Missing("known"))?;
+        let architecture = self.architecture.ok_or(ConfigError::Missing("architecture"))?;
+        let head = self.head.ok_or(ConfigError::Missing("head"))?;
+        let published = TrainingConfig::published(known, architecture, head);
+        let epochs = self.epochs.unwrap_or(published.epochs);
+        let selection = match self.select_on_test {
+            true => Selection::Test,
+            false => self.selection.unwrap_or(published.selection),
+        };
+        let published = TrainingConfig {
+            milestones: published_milestones(epochs),
+            // As published: all images are trained on.
+            validation_images: match selection {
+                Selection::Test => 0,
+                _ => published.validation_images,
+            },
+            ..published
+        };
+        // Every field stands here: none can be forgotten.
+        macro_rules! depart {
+            ($($field:ident),* $(,)?) => {
+                TrainingConfig {
+                    known,
+                    architecture,
+                    head,
+                    epochs,
+                    selection,
+                    train_images: self.train_images,
+                    early_stopping: self.early_stopping,
+                    $($field: self.$field.unwrap_or(published.$field)),*
+                }
+            };
+        }
+        let config = depart!(
+            fpr,
+            entropic_scale,
+            batch_size,
+            learning_rate,
+            milestones,
+            gamma,
+            warm_up,
+            momentum,
+            weight_decay,
+            augmentation,
+            validation_images,
+            gradient_accumulation,
+            devices,
+            seed,
+            ood,
+            ood_every,
+        );
+        config.check()?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::error::Error;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        options: ConfigOptions,
+    }
+
+    fn parse(flags: &str) -> ConfigOptions {
+        Flags::parse_from(std::iter::once("train").chain(flags.split_whitespace())).options
+    }
+
+    const CELL: &str = "--known cifar10 --architecture resnet-20 --head isomax+";
+
+    #[test]
+    fn the_published_recipe_is_the_default() -> Result<(), Box<dyn Error>> {
+        let config = parse(CELL).config()?;
+        let expected = TrainingConfig::published(
+            KnownSet::Cifar10,
+            Architecture::CifarResNet { depth: 20 },
+            HeadKind::IsoMaxPlus,
+        );
+        assert_eq!(config, expected);
+        assert_eq!(config.milestones, [150, 200, 250]);
+        assert_eq!(config.cell_name(), "cifar10_resnet-20_isomax+");
+        assert!(!config.warm_up);
+        let warm = parse("--known cifar100 --architecture resnet-110 --head softmax").config()?;
+        assert!(warm.warm_up);
+        Ok(())
+    }
+
+    #[test]
+    fn milestones_follow_the_epochs() -> Result<(), Box<dyn Error>> {
+        assert_eq!(parse(&format!("{CELL} --epochs 8")).config()?.milestones, [4, 5, 7]);
+        let given = parse(&format!("{CELL} --epochs 8 --milestones 2,3")).config()?;
+        assert_eq!(given.milestones, [2, 3]);
+        assert_eq!(published_milestones(1), [1]);
+        Ok(())
+    }
+
+    #[test]
+    fn flags_stand_before_the_file_and_saved_configurations_are_files() -> Result<(), Box<dyn Error>>
+    {
+        let folder = tempfile::tempdir()?;
+        let toml = folder.path().join("cell.toml");
+        fs::write(
+            &toml,
+            "known = \"svhn\"\narchitecture = \"resnet-110\"\nhead = \"dismax\"\nfpr = true\n\
+             epochs = 30\nood = [\"cifar10\", \"mine=/data/mine\"]\n\
+             augmentation = { padding = 2, flip = false }\n",
+        )?;
+        let config =
+            parse("--epochs 6 --select-on-test").or(ConfigOptions::read(&toml)?).config()?;
+        assert_eq!((config.epochs, config.fpr, config.selection), (6, true, Selection::Test));
+        assert_eq!(config.ood[1].to_string(), "mine=/data/mine");
+        assert_eq!(config.augmentation, Augmentation { padding: 2, flip: false });
+        let json = folder.path().join("config.json");
+        crate::results::write_json(&json, &config)?;
+        assert_eq!(ConfigOptions::read(&json)?.config()?, config);
+        Ok(())
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() -> Result<(), Box<dyn Error>> {
+        for (flags, complaint) in [
+            ("--known cifar10 --head isomax", "architecture is missing"),
+            ("--known cifar10 --architecture resnet-20 --head isomax --fpr", "fpr must be off"),
+            (
+                "--known cifar10 --architecture resnet-20 --head isomax --epochs 0",
+                "at least 1, got 0",
+            ),
+            (
+                "--known cifar10 --architecture resnet-20 --head isomax --validation-images 0",
+                "validation-images must be at least 1 unless",
+            ),
+            (
+                "--known cifar10 --architecture resnet-20 --head isomax --learning-rate nan",
+                "learning-rate must be a positive number, got NaN",
+            ),
+        ] {
+            let error = parse(flags).config().err().ok_or(flags)?.to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("cell.toml");
+        fs::write(&path, "known = \"cifar10\"\nepoch = 3\n")?;
+        let error = ConfigOptions::read(&path).err().ok_or("read")?.to_string();
+        assert!(error.contains("cell.toml: expected") && error.contains("epoch"), "{error}");
+        Ok(())
+    }
+}

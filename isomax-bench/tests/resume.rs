@@ -144,11 +144,6 @@ fn a_damaged_checkpoint_is_warned_of_and_passed_over() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let newest = execution(&output).join("checkpoint/model-3.mpk");
-    let mut bytes = fs::read(&newest).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&newest, bytes).unwrap();
     // A later one may be whole; then there is nothing to fall back from.
     for file in checkpoint_files(&output) {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
@@ -156,7 +151,20 @@ fn a_damaged_checkpoint_is_warned_of_and_passed_over() {
             fs::remove_file(file).unwrap();
         }
     }
+    // Whole, but of something else, as of another version of the program.
+    let [newest, scheduler] = ["model", "scheduler"]
+        .map(|part| execution(&output).join(format!("checkpoint/{part}-3.mpk")));
+    let own = fs::read(&scheduler).unwrap();
+    fs::copy(&newest, &scheduler).unwrap();
     let arguments = format!("{TRAIN} --output {}", output.display());
+    let errors = fail(folder.path(), &arguments);
+    assert!(errors.contains("scheduler-3.mpk: expected a checkpoint of this network"), "{errors}");
+    fs::write(&scheduler, own).unwrap();
+
+    let mut bytes = fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&newest, bytes).unwrap();
     let resumed = support::run(folder.path(), &arguments);
     let errors = String::from_utf8_lossy(&resumed.stderr).into_owned();
     assert!(resumed.status.success(), "{errors}");

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::record::{
-    FileRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Recorder as BurnRecorder,
+    FileRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder as BurnRecorder,
     RecorderError,
 };
 use burn::tensor::backend::Backend;
@@ -18,18 +18,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::TrainError;
 use super::recorder::Recorder;
 use crate::results::{self, History};
 
 /// The parts of a checkpoint, each a file of its own, as Burn's Learner names them.
-const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
+const PARTS: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULER];
+pub(super) const MODEL: &str = "model";
+pub(super) const OPTIMIZER: &str = "optim";
+pub(super) const SCHEDULER: &str = "scheduler";
 const EXTENSION: &str = "mpk";
 const DIGEST: usize = 32;
-
-/// The file of the weights at an epoch.
-pub(super) fn model_path(folder: &Path, epoch: usize) -> PathBuf {
-    part_path(folder, PARTS[0], epoch)
-}
 
 fn part_path(folder: &Path, part: &str, epoch: usize) -> PathBuf {
     folder.join(results::CHECKPOINT).join(format!("{part}-{epoch}.{EXTENSION}"))
@@ -81,9 +80,25 @@ fn read_checked(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// Reads a part of the checkpoint of an epoch.
+///
+/// # Errors
+///
+/// [`TrainError::Checkpoint`] if it is not there, damaged, or of another network or version.
+pub(super) fn read_part<B: Backend, R: Record<B>>(
+    folder: &Path,
+    part: &str,
+    epoch: usize,
+    device: &B::Device,
+) -> Result<R, TrainError> {
+    let path = part_path(folder, part, epoch);
+    let read = BurnRecorder::<B>::load(&CheckedRecorder::default(), path.clone(), device);
+    read.map_err(|error| TrainError::Checkpoint { path, reason: error.to_string() })
+}
+
 /// Whether the weights of an epoch are there and whole.
 pub(super) fn has_model(folder: &Path, epoch: usize) -> bool {
-    read_checked(&model_path(folder, epoch)).is_ok()
+    read_checked(&part_path(folder, MODEL, epoch)).is_ok()
 }
 
 /// The last epoch whose checkpoint is whole, and the history up to it. Damaged checkpoints are
@@ -240,7 +255,7 @@ mod tests {
     fn every_flipped_bit_and_every_missing_byte_is_noticed() -> Tested {
         let folder = tempfile::tempdir()?;
         save(folder.path(), 3)?;
-        let path = model_path(folder.path(), 3);
+        let path = part_path(folder.path(), MODEL, 3);
         let whole = fs::read(&path)?;
         let load = || -> Result<Vec<usize>, _> {
             BurnRecorder::<Flex>::load_item(&CheckedRecorder::default(), &mut path.clone())
@@ -273,10 +288,10 @@ mod tests {
         // A checkpoint that the history does not know of belongs to no finished epoch.
         save(folder.path(), 4)?;
         assert_eq!(resume()?, all);
-        assert!(!model_path(folder.path(), 4).exists());
+        assert!(!has_model(folder.path(), 4));
         fs::write(part_path(folder.path(), "optim", 3), "half")?;
         assert_eq!(resume()?, history(&[10.0, 30.0]));
-        assert!(!model_path(folder.path(), 3).exists());
+        assert!(!has_model(folder.path(), 3));
         fs::remove_file(part_path(folder.path(), "scheduler", 2))?;
         assert_eq!(resume()?, history(&[10.0]));
         fs::remove_file(part_path(folder.path(), "model", 1))?;

@@ -79,6 +79,18 @@ pub enum TrainError {
     /// Burn's Learner was stopped, as by a disk that is full.
     #[error("the training was stopped: {0}")]
     Stopped(String),
+    /// A checkpoint is whole, but not of this training.
+    #[error(
+        "{}: expected a checkpoint of this network by this version of the program, but {reason}; \
+         without this file the training goes on from the epoch before",
+        path.display()
+    )]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// No epoch's weights can be read.
     #[error("{}: no checkpoint of a finished epoch can be read", folder.display())]
     NoCheckpoint {

@@ -13,12 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
+use burn::lr_scheduler::LrScheduler;
 use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{Sgd, SgdConfig, adaptor::OptimizerAdaptor};
+use burn::optim::{Optimizer as BurnOptimizer, Sgd, SgdConfig, adaptor::OptimizerAdaptor};
 use burn::prelude::DeviceOps as _;
-use burn::record::Recorder as _;
 use burn::tensor::backend::{AutodiffBackend, Backend, DeviceId};
 use burn::train::metric::store::{EventStoreClient, Split as LearnerSplit};
 use burn::train::metric::{AccuracyMetric, LossMetric};
@@ -50,7 +50,7 @@ pub use scheduler::MultiStepLr;
 
 use crate::data::{ImageBatch, ImageBatches, ImageLoader};
 use crate::results::{self, History, Selection, Training};
-use checkpoints::{CheckedRecorder, Keeper};
+use checkpoints::{CheckedRecorder, Keeper, MODEL, OPTIMIZER, SCHEDULER, read_part};
 use data::Batches;
 use recorder::Recorder;
 
@@ -186,6 +186,7 @@ fn learn<B: AutodiffBackend>(
         training = training.grads_accumulation(config.gradient_accumulation);
     }
     if done > 0 {
+        check_checkpoint::<B>(path, done, device)?;
         training = training.checkpoint(done);
     }
     if devices.len() > 1 {
@@ -196,6 +197,21 @@ fn learn<B: AutodiffBackend>(
     training.launch(learner);
 
     outcome(config, &recorder, &interrupter)
+}
+
+type Optimizer<B> = OptimizerAdaptor<Sgd<<B as AutodiffBackend>::InnerBackend>, Classifier<B>, B>;
+
+/// Reads the checkpoint that Burn's Learner is to read, which panics where it cannot.
+fn check_checkpoint<B: AutodiffBackend>(
+    path: &Path,
+    epoch: usize,
+    device: &B::Device,
+) -> Result<(), TrainError> {
+    read_part::<B, <Classifier<B> as Module<B>>::Record>(path, MODEL, epoch, device)?;
+    type Momenta<B> = <Optimizer<B> as BurnOptimizer<Classifier<B>, B>>::Record;
+    read_part::<B, Momenta<B>>(path, OPTIMIZER, epoch, device)?;
+    read_part::<B, <MultiStepLr as LrScheduler>::Record<B>>(path, SCHEDULER, epoch, device)?;
+    Ok(())
 }
 
 /// What there is when the Learner has returned: all epochs, or a reason why not.
@@ -221,9 +237,7 @@ fn is_over(config: &TrainingConfig, history: &History) -> bool {
     history.epochs.len() >= config.epochs || patience_is_over(history, config.early_stopping)
 }
 
-fn optimizer<B: AutodiffBackend>(
-    config: &TrainingConfig,
-) -> OptimizerAdaptor<Sgd<B::InnerBackend>, Classifier<B>, B> {
+fn optimizer<B: AutodiffBackend>(config: &TrainingConfig) -> Optimizer<B> {
     let momentum = MomentumConfig::new()
         .with_momentum(config.momentum)
         .with_dampening(0.0)
@@ -296,10 +310,7 @@ fn load_network<B: Backend>(
     epoch: usize,
     device: &B::Device,
 ) -> Result<Model<B>, TrainError> {
-    let file = checkpoints::model_path(path, epoch);
-    let record = CheckedRecorder::default()
-        .load(file, device)
-        .map_err(|error| TrainError::Stopped(error.to_string()))?;
+    let record = read_part(path, MODEL, epoch, device)?;
     Ok(Classifier::<B>::new(config, device).load_record(record).network)
 }
 

@@ -34,15 +34,30 @@ pub(super) fn training(cell: &Cell<'_>) -> String {
         1 => format!("execution {}", first.number),
         count => format!("{count} executions, one line each"),
     };
-    let mut content = both_splits(&histories, "loss", "Loss", &lines);
-    content.push_str(&both_splits(&histories, "accuracy", "Accuracy (%)", &lines));
+    let valid = valid_images(&first.evaluation);
+    let mut content = both_splits(&histories, "loss", "Loss", valid, &lines);
+    content.push_str(&both_splits(&histories, "accuracy", "Accuracy (%)", valid, &lines));
     content.push_str(&watched(&histories, &first.evaluation, &lines));
     content.push_str(&logits(first, history));
     html::figures(&content)
 }
 
+/// What the network was validated on: the test images where none were held out.
+fn valid_images(evaluation: &Evaluation) -> &'static str {
+    match &evaluation.training {
+        Some(training) if training.validation_images == 0 => "test images",
+        _ => "validation images",
+    }
+}
+
 /// A measure of the training and of the validation images.
-fn both_splits(histories: &[&History], key: &str, label: &str, lines: &str) -> String {
+fn both_splits(
+    histories: &[&History],
+    key: &str,
+    label: &str,
+    valid_images: &str,
+    lines: &str,
+) -> String {
     let mut chart = over_epochs(format!("{label} over epochs"), label);
     let (train, valid) = (Style::series(1).dashed().thin(), Style::series(0).thin());
     for history in histories {
@@ -50,10 +65,10 @@ fn both_splits(histories: &[&History], key: &str, label: &str, lines: &str) -> S
         chart.line(valid, curve(history, |epoch| epoch.valid.get(key).copied()));
     }
     chart.key("training images", train);
-    chart.key("validation images", valid);
+    chart.key(valid_images, valid);
     let caption = format!(
-        "{label}: of training images while the network changed, of validation images after each \
-         epoch; {lines}."
+        "{label}: of training images while the network changed, of {valid_images} after each epoch; \
+         {lines}."
     );
     figure_unless_empty(&chart, &caption, &format!("No epoch has a value of '{key}'."))
 }
@@ -75,7 +90,8 @@ fn watched(histories: &[&History], evaluation: &Evaluation, lines: &str) -> Stri
         }
         chart.key(name, style);
     }
-    let caption = format!("AUROC of OOD sets against the validation images; {lines}.");
+    let valid_images = valid_images(evaluation);
+    let caption = format!("AUROC of OOD sets against the {valid_images}; {lines}.");
     figure_unless_empty(&chart, &caption, "No epoch has an AUROC.")
 }
 
@@ -102,10 +118,10 @@ fn logits(execution: &Execution, history: &History) -> String {
         chart.upright(Style::guide(), training.chosen_epoch as f64);
         chart.key("epoch whose weights were kept", Style::guide());
     }
-    let images = if valid { "validation" } else { "training" };
+    let images = if valid { valid_images(&execution.evaluation) } else { "training images" };
     let caption = format!(
-        "Logits of the own class and of the others, mean ± standard deviation over the {images} \
-         images; execution {}.",
+        "Logits of the own class and of the others, mean ± standard deviation over the {images}; \
+         execution {}.",
         execution.number
     );
     figure_unless_empty(&chart, &caption, "No epoch has statistics of logits.")

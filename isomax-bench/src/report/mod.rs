@@ -227,7 +227,8 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
 
     if trainings().any(|training| training.validation_images == 0) {
         reasons.push(
-            "No images were held out: what the curves call validation images are the test images."
+            "Some trainings held out no images: they were validated on the test images, as the curves \
+             of these say."
                 .to_owned(),
         );
     }

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod data;
 pub mod evaluate;
 pub mod experiment;
+mod histogram;
 pub mod measures;
 pub mod plot;
 pub mod predict;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -10,6 +9,8 @@ use isomax_burn::atomic_file;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
+
+use crate::histogram::{finite_range, shares};
 
 /// Why a plot cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,6 @@ pub struct Panel {
     pub sets: Vec<(String, Vec<f32>)>,
 }
 
-const BINS: usize = 50;
 const PANEL: (u32, u32) = (760, 300);
 const LEGEND_WIDTH: u32 = 140;
 /// Colours that colour-blind readers tell apart (Okabe and Ito).
@@ -84,14 +84,14 @@ fn draw_panel(
 ) -> Result<(), PlotError> {
     let range = score_range(panel)?;
     let (area, legend) = area.split_horizontally(PANEL.0 - LEGEND_WIDTH);
-    let histograms: Vec<_> = panel.sets.iter().map(|(_, s)| histogram(s, &range)).collect();
-    let highest = histograms.iter().flatten().copied().fold(0.0, f64::max);
+    let histograms: Vec<_> = panel.sets.iter().map(|(_, s)| shares(s, range)).collect();
+    let highest = histograms.iter().flatten().map(|&[_, _, share]| share).fold(0.0, f64::max);
     let mut chart = ChartBuilder::on(&area)
         .caption(&panel.title, (FONT, 20))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(52)
-        .build_cartesian_2d(range.clone(), 0.0..highest * 1.1)
+        .build_cartesian_2d(range.0..range.1, 0.0..highest * 1.1)
         .map_err(drawing)?;
     chart
         .configure_mesh()
@@ -102,13 +102,10 @@ fn draw_panel(
         .label_style((FONT, 13))
         .draw()
         .map_err(drawing)?;
-    let width = (range.end - range.start) / BINS as f64;
-    for (index, shares) in histograms.into_iter().enumerate() {
-        let bars = shares.into_iter().enumerate().filter(|(_, share)| *share > 0.0);
-        let bar = |(bin, share): (usize, f64)| {
-            let left = range.start + width * bin as f64;
-            let colour = colour(index).mix(0.45).filled();
-            Rectangle::new([(left, 0.0), (left + width, share)], colour)
+    for (index, bars) in histograms.into_iter().enumerate() {
+        let bars = bars.into_iter().filter(|&[_, _, share]| share > 0.0);
+        let bar = |[left, right, share]: [f64; 3]| {
+            Rectangle::new([(left, 0.0), (right, share)], colour(index).mix(0.45).filled())
         };
         chart.draw_series(bars.map(bar)).map_err(drawing)?;
     }
@@ -133,30 +130,11 @@ fn colour(index: usize) -> RGBColor {
     COLOURS[index % COLOURS.len()]
 }
 
-fn score_range(panel: &Panel) -> Result<Range<f64>, PlotError> {
-    let none = || PlotError::NoScores { panel: panel.title.clone() };
-    if panel.sets.iter().any(|(_, scores)| scores.is_empty()) {
-        return Err(none());
-    }
+fn score_range(panel: &Panel) -> Result<(f64, f64), PlotError> {
     let scores = || panel.sets.iter().flat_map(|(_, scores)| scores);
-    if scores().any(|score| !score.is_finite()) {
-        return Err(none());
-    }
-    let (low, high) = scores().fold((f64::MAX, f64::MIN), |(low, high), &score| {
-        (low.min(score.into()), high.max(score.into()))
-    });
-    // Equal scores need a range as well.
-    let margin = if high > low { 0.0 } else { 0.5 };
-    (low <= high).then_some(low - margin..high + margin).ok_or_else(none)
-}
-
-fn histogram(scores: &[f32], range: &Range<f64>) -> Vec<f64> {
-    let mut shares = vec![0.0; BINS];
-    for &score in scores {
-        let along = (f64::from(score) - range.start) / (range.end - range.start);
-        shares[((along * BINS as f64) as usize).min(BINS - 1)] += 1.0 / scores.len() as f64;
-    }
-    shares
+    let all_there = panel.sets.iter().all(|(_, scores)| !scores.is_empty());
+    let range = finite_range(scores()).filter(|_| all_there && scores().all(|s| s.is_finite()));
+    range.ok_or_else(|| PlotError::NoScores { panel: panel.title.clone() })
 }
 
 fn write_png(path: &Path, (width, height): (u32, u32), pixels: &[u8]) -> Result<(), PlotError> {
@@ -189,16 +167,10 @@ fn drawing(error: impl std::error::Error) -> PlotError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Range;
 
     fn panel(scores: &[f32]) -> Panel {
         Panel { title: "test".into(), sets: vec![("known".into(), scores.to_vec())] }
-    }
-
-    #[test]
-    fn shares_sum_to_one_and_the_largest_score_has_a_bin() {
-        let shares = histogram(&[0.0, 0.5, 1.0, 1.0], &(0.0..1.0));
-        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        assert_eq!((shares[0], shares[BINS - 1]), (0.25, 0.5));
     }
 
     #[test]

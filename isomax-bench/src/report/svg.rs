@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::html::escape;
+use crate::histogram::widen;
 
 /// Number of colours in the style sheet.
 const COLOURS: usize = 7;
@@ -358,16 +359,6 @@ fn extent(values: &[f64]) -> (f64, f64) {
     }
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     widen((low, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)))
-}
-
-/// The range itself, or one around it if it has no length.
-pub(super) fn widen((low, high): (f64, f64)) -> (f64, f64) {
-    let size = low.abs().max(high.abs());
-    if high - low > (1e-9 * size).max(1e-90) {
-        return (low, high);
-    }
-    let margin = if size > 1e-80 { 0.05 * size } else { 0.5 };
-    (low - margin, high + margin)
 }
 
 /// From values to places in the picture.

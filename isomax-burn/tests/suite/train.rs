@@ -155,6 +155,18 @@ fn loader_delivers_everything_once_and_marks_the_end() {
 }
 
 #[test]
+fn sets_come_every_so_many_epochs_counted_through_a_resume() {
+    let epochs_with_sets = |done: usize| -> Vec<bool> {
+        let loader = mixed::<Flex>().every(3).after_epoch(done);
+        let has_sets = |_| loader.iter().any(|batch| batch.others().next().is_some());
+        (0..6).map(has_sets).collect()
+    };
+    let expected = [false, false, true, false, false, true];
+    assert_eq!(epochs_with_sets(0), expected);
+    assert_eq!(epochs_with_sets(2), [&expected[2..], &expected[..2]].concat());
+}
+
+#[test]
 fn sets_need_samples_and_names_of_their_own() {
     let one = || OodDataLoader::<Flex, _>::new(loader(&known(4), 2));
     let empty = one().with_set("void", loader(&[], 2)).err().unwrap();

@@ -65,7 +65,8 @@ pub struct CellOptions {
 }
 
 /// Trains and evaluates executions of a cell. What is finished is read, what was interrupted goes on;
-/// data is read only if there is something to do.
+/// data is read only if there is something to do. An execution whose loss is no longer a number does
+/// not keep the following ones from running; its error comes when they are done.
 ///
 /// # Errors
 ///
@@ -76,7 +77,7 @@ pub fn run_cell<B: AutodiffBackend>(
     options: &CellOptions,
 ) -> Result<Vec<(usize, Evaluation)>, ExperimentError> {
     let mut data: Option<ExperimentData> = None;
-    let mut evaluations = Vec::new();
+    let (mut evaluations, mut diverged) = (Vec::new(), None);
     for execution in options.executions.clone() {
         let own = ExecutionFolder::open(&options.output, config, execution)?;
         let finished = own.path().join(results::EVALUATION);
@@ -93,7 +94,15 @@ pub fn run_cell<B: AutodiffBackend>(
             label: format!("{} {execution}/{}", config.cell_name(), options.executions.end()),
             plain: options.plain,
         };
-        let training = train::<B>(config, execution, data, &own, &run, &options.backend)?;
+        let training = match train::<B>(config, execution, data, &own, &run, &options.backend) {
+            // It would do so again: the other executions need not wait for it.
+            Err(error @ TrainError::Diverged(_)) => {
+                log::error!("{}: {error}", run.label);
+                diverged = Some(error);
+                continue;
+            }
+            training => training?,
+        };
         let evaluation = evaluate_execution::<B::InnerBackend>(
             config,
             training,
@@ -104,7 +113,10 @@ pub fn run_cell<B: AutodiffBackend>(
         )?;
         evaluations.push((execution, evaluation));
     }
-    Ok(evaluations)
+    match diverged {
+        Some(error) => Err(error.into()),
+        None => Ok(evaluations),
+    }
 }
 
 /// Evaluates the weights that a training kept in its folder, and writes what it finds into another

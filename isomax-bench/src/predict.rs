@@ -111,7 +111,7 @@ pub fn files(inputs: Vec<PathBuf>) -> impl Iterator<Item = PathBuf> {
             });
             return Box::new(lines.map(path_of).filter(|path| !path.as_os_str().is_empty()));
         }
-        Box::new(Walk { open: vec![vec![input]] })
+        Box::new(Walk { left: vec![vec![input]], open: Vec::new() })
     })
 }
 
@@ -129,8 +129,10 @@ fn path_of(mut line: Vec<u8>) -> PathBuf {
 
 /// A walk through folders that holds the entries of those on the way only.
 struct Walk {
-    /// What is left of each folder on the way, the next last.
-    open: Vec<Vec<PathBuf>>,
+    /// What is left of each folder on the way, the next last; the first is that of the names given.
+    left: Vec<Vec<PathBuf>>,
+    /// The folders on the way: links may lead back to them.
+    open: Vec<PathBuf>,
 }
 
 impl Iterator for Walk {
@@ -138,24 +140,27 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<PathBuf> {
         loop {
-            let Some(path) = self.open.last_mut()?.pop() else {
+            let Some(path) = self.left.last_mut()?.pop() else {
+                self.left.pop();
                 self.open.pop();
                 continue;
             };
             if !path.is_dir() {
                 return Some(path);
             }
-            let entries = match fs::read_dir(&path) {
-                Ok(entries) => entries.flatten(),
+            let (entries, own) = match (fs::read_dir(&path), path.canonicalize()) {
+                (Ok(_), Ok(own)) if self.open.contains(&own) => continue,
+                (Ok(entries), Ok(own)) => (entries.flatten(), own),
                 // Whoever reads it as a file learns why it cannot be.
-                Err(_) => return Some(path),
+                _ => return Some(path),
             };
             let mut entries: Vec<PathBuf> = entries
                 .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
                 .map(|entry| entry.path())
                 .collect();
             entries.sort_by(|a, b| b.cmp(a));
-            self.open.push(entries);
+            self.left.push(entries);
+            self.open.push(own);
         }
     }
 }
@@ -179,6 +184,9 @@ mod tests {
             fs::create_dir_all(path.parent().ok_or("no folder")?)?;
             fs::write(path, "")?;
         }
+        // A link that leads back is no way to more images.
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("a/back"))?;
         let inputs = vec![folder.path().join("b/2.png"), folder.path().to_owned()];
         let names: Vec<String> = files(inputs)
             .filter_map(|path| Some(path.strip_prefix(folder.path()).ok()?.display().to_string()))

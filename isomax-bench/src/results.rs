@@ -160,6 +160,14 @@ pub struct Training {
     pub classes: Vec<String>,
 }
 
+impl Training {
+    /// Whether the validation after each epoch was one on the test images: held-out images are for
+    /// that, if there are any, unless the epoch is chosen on the test split.
+    pub fn is_validated_on_test(&self) -> bool {
+        self.validation_images == 0 || self.selection == Selection::Test
+    }
+}
+
 /// Accuracy, calibration and detection of one network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {

@@ -85,6 +85,18 @@ fn an_empty_class_is_no_class() {
 }
 
 #[test]
+fn the_splits_have_the_same_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for class in 0..10 {
+        write_noise(&here.join(format!("data/cifar10/train/{class}")), 1);
+        write_noise(&here.join(format!("data/cifar10/test/{}", class + 1)), 1);
+    }
+    let errors = fail(here, &TRAIN.replace("noise", "mine=data/cifar10/test"));
+    assert!(errors.contains("cifar10: the classes of the splits differ"), "{errors}");
+}
+
+#[test]
 fn wrong_flags_and_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

@@ -183,11 +183,22 @@ fn a_loss_that_is_no_number_stops_the_training() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     write_cifar10(&here.join("data"), 20);
+    write_noise(&here.join("data/noise"), 10);
     let train = "train --known cifar10 --architecture resnet-8 --head softmax --epochs 3 \
-                 --batch-size 16 --validation-images 20 --ood-every 0 --ood cifar10 \
-                 --learning-rate 1e30";
+                 --batch-size 16 --validation-images 20 --ood-every 0 --ood noise \
+                 --learning-rate 1e30 --executions 2";
     let errors = fail(here, train);
     assert!(errors.contains("the loss is not finite in epoch 1, step "), "{errors}");
-    let execution = here.join("results/cifar10_resnet-8_softmax/execution-1");
-    assert!(!execution.join("model.safetensors").exists());
+    // The second execution had its chance.
+    for number in [1, 2] {
+        assert!(
+            errors.contains(&format!("softmax {number}/2: the loss is not finite")),
+            "{errors}"
+        );
+        let execution = here.join(format!("results/cifar10_resnet-8_softmax/execution-{number}"));
+        assert!(!execution.join("model.safetensors").exists());
+    }
+    let too_many = train.replace("1e30", "0.1 --gradient-accumulation 99 --output accumulated");
+    let errors = fail(here, &too_many);
+    assert!(errors.contains("99 batches make a step"), "{errors}");
 }

@@ -1,8 +1,9 @@
 //! Files for other programs: the three CSV files of the published code, a summary as JSON and the
 //! tables as Markdown.
 //!
-//! `results_raw.csv` and `results_best.csv` have the columns of the published code but for
-//! `ODD_ACC`, which it names and never computes. Values that an epoch does not have are left out of
+//! The CSV files have the columns of the published code, and after them `CELL`, the label that the
+//! tables have: the same network and head may be there with other recipes. `results_raw.csv` and
+//! `results_best.csv` lack `ODD_ACC`, which the published code names and never computes. Values that an epoch does not have are left out of
 //! the former and empty in the latter. `results_odd.csv` has all scores, not the default one alone:
 //! filter by `SCORE`.
 
@@ -11,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{summary, tables};
+use super::{cells, summary, tables};
 use crate::measures::PAPERS;
 use crate::results::{Execution, ResultError, write_bytes, write_json};
 
@@ -42,7 +43,9 @@ pub(super) const METRICS: &[(&str, &str)] = &[
 ];
 
 type Writer = csv::Writer<Vec<u8>>;
-type Fill = fn(&mut Writer, &[Execution]) -> csv::Result<()>;
+/// The executions, each with the label of its cell.
+type Labelled<'a> = [(&'a Execution, String)];
+type Fill = fn(&mut Writer, &Labelled<'_>) -> csv::Result<()>;
 
 /// Writes all files into a folder, which is made if need be, and returns their paths. Each file
 /// appears whole or not at all.
@@ -54,9 +57,13 @@ pub fn write(folder: &Path, executions: &[Execution]) -> Result<Vec<PathBuf>, Re
     fs::create_dir_all(folder)
         .map_err(|source| ResultError::Io { path: folder.to_owned(), source })?;
     let files: [(&str, Fill); 3] = [(RAW, raw), (BEST, best), (ODD, odd)];
+    let cells = cells(executions);
+    let labelled: Vec<(&Execution, String)> = (cells.iter())
+        .flat_map(|cell| cell.executions().iter().map(|&e| (e, cell.label().to_owned())))
+        .collect();
     for (name, fill) in files {
         let path = folder.join(name);
-        let bytes = to_bytes(fill, executions)
+        let bytes = to_bytes(fill, &labelled)
             .map_err(|source| ResultError::Io { path: path.clone(), source })?;
         write_bytes(path, &bytes)?;
     }
@@ -66,7 +73,7 @@ pub fn write(folder: &Path, executions: &[Execution]) -> Result<Vec<PathBuf>, Re
     Ok([RAW, BEST, ODD, SUMMARY, TABLES].map(|name| folder.join(name)).to_vec())
 }
 
-fn to_bytes(fill: Fill, executions: &[Execution]) -> io::Result<Vec<u8>> {
+fn to_bytes(fill: Fill, executions: &Labelled<'_>) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     fill(&mut writer, executions)?;
     writer.into_inner().map_err(csv::IntoInnerError::into_error)
@@ -93,10 +100,10 @@ impl Names {
     }
 }
 
-fn raw(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
-    let header = ["DATA", "MODEL", "LOSS", "EXECUTION", "EPOCH", "SET", "METRIC", "VALUE"];
+fn raw(writer: &mut Writer, executions: &Labelled<'_>) -> csv::Result<()> {
+    let header = ["DATA", "MODEL", "LOSS", "EXECUTION", "EPOCH", "SET", "METRIC", "VALUE", "CELL"];
     writer.write_record(header)?;
-    for execution in executions {
+    for (execution, cell) in executions {
         let Names { data, model, loss, execution: number } = Names::of(execution);
         for epoch in execution.history.iter().flat_map(|history| &history.epochs) {
             let at = epoch.epoch.to_string();
@@ -104,8 +111,8 @@ fn raw(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
                 for &(metric, key) in METRICS {
                     let Some(value) = values.get(key) else { continue };
                     let value = value.to_string();
-                    let record: [&str; 8] =
-                        [&data, &model, &loss, &number, &at, set, metric, &value];
+                    let record: [&str; 9] =
+                        [&data, &model, &loss, &number, &at, set, metric, &value, cell];
                     writer.write_record(record)?;
                 }
             }
@@ -114,13 +121,14 @@ fn raw(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
     Ok(())
 }
 
-fn best(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
+fn best(writer: &mut Writer, executions: &Labelled<'_>) -> csv::Result<()> {
     let mut header = ["DATA", "MODEL", "LOSS", "EXECUTION", "EPOCH"].map(str::to_owned).to_vec();
     for set in ["TRAIN", "VALID"] {
         header.extend(METRICS.iter().map(|(metric, _)| format!("{set} {metric}")));
     }
+    header.push("CELL".to_owned());
     writer.write_record(&header)?;
-    for execution in executions {
+    for (execution, cell) in executions {
         let training = execution.evaluation.training.as_ref();
         let Some((history, training)) = execution.history.as_ref().zip(training) else { continue };
         let chosen = history.epochs.iter().find(|epoch| epoch.epoch == training.chosen_epoch);
@@ -133,17 +141,18 @@ fn best(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
         for values in [&epoch.train, &epoch.valid] {
             record.extend(METRICS.iter().map(|&(_, key)| text(values, key)));
         }
+        record.push(cell.clone());
         writer.write_record(&record)?;
     }
     Ok(())
 }
 
-fn odd(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
+fn odd(writer: &mut Writer, executions: &Labelled<'_>) -> csv::Result<()> {
     let header = "EXECUTION,MODEL,IN-DATA,OUT-DATA,LOSS,AD-HOC,SCORE,INFER-LEARN,INFER-TRANS,\
                   TNR,AUROC,DTACC,AUIN,AUOUT,CPU_FALSE,CPU_TRUE,GPU_FALSE,GPU_TRUE,\
-                  TEMPERATURE,MAGNITUDE";
+                  TEMPERATURE,MAGNITUDE,CELL";
     writer.write_record(header.split(','))?;
-    for execution in executions {
+    for (execution, cell) in executions {
         let Names { data, model, loss, execution: number } = Names::of(execution);
         let temperature = execution.evaluation.temperature.to_string();
         for detection in &execution.evaluation.detection {
@@ -153,7 +162,7 @@ fn odd(writer: &mut Writer, executions: &[Execution]) -> csv::Result<()> {
             let percents = PAPERS.map(|measure| format!("{:.2}", 100.0 * (measure.of)(detection)));
             let record = names.into_iter().chain(percents.iter().map(String::as_str));
             // Four times that nobody takes, and the magnitude of a perturbation that is not made.
-            let record = record.chain(["0"; 4]).chain([temperature.as_str(), "0"]);
+            let record = record.chain(["0"; 4]).chain([temperature.as_str(), "0", cell.as_str()]);
             writer.write_record(record)?;
         }
     }
@@ -202,15 +211,19 @@ mod tests {
         assert_eq!(fs::read_dir(&folder)?.count(), 5);
 
         let (header, rows) = parse(&written[0])?;
-        assert_eq!(header.join(","), "DATA,MODEL,LOSS,EXECUTION,EPOCH,SET,METRIC,VALUE");
+        assert_eq!(header.join(","), "DATA,MODEL,LOSS,EXECUTION,EPOCH,SET,METRIC,VALUE,CELL");
         assert_eq!(rows.len(), 2 * 2 * 2 * METRICS.len());
-        assert_eq!(rows[1].join(","), "cifar10,densenet-bc-100,isomax+,1,1,TRAIN,ACC1,1.01");
+        assert_eq!(
+            rows[1].join(","),
+            "cifar10,densenet-bc-100,isomax+,1,1,TRAIN,ACC1,1.01,cifar10 densenet-bc-100 isomax+"
+        );
         let last = rows.last().ok_or("no rows")?.join(",");
-        let expected = "cifar10,densenet-bc-100,isomax+_fpr,2,2,VALID,ENTROPIES STD,-2.09";
+        let expected = "cifar10,densenet-bc-100,isomax+_fpr,2,2,VALID,ENTROPIES STD,-2.09,\
+                        cifar10 densenet-bc-100 isomax+ with FPR";
         assert_eq!(last, expected);
 
         let (header, rows) = parse(&written[1])?;
-        assert_eq!((header.len(), rows.len()), (5 + 2 * METRICS.len(), 2));
+        assert_eq!((header.len(), rows.len()), (6 + 2 * METRICS.len(), 2));
         let start = "DATA,MODEL,LOSS,EXECUTION,EPOCH,TRAIN LOSS,TRAIN ACC1,TRAIN INTRA_LOGITS MEAN";
         assert_eq!(header[..8].join(","), start);
         assert_eq!(header[15..17].join(","), "VALID LOSS,VALID ACC1");
@@ -219,11 +232,12 @@ mod tests {
 
         let (header, rows) = parse(&written[2])?;
         // Two executions, sets and scores.
-        assert_eq!((header.len(), rows.len()), (20, 8));
+        assert_eq!((header.len(), rows.len()), (21, 8));
         let names = "1,densenet-bc-100,cifar10,svhn,isomax+,NATIVE,MDS,NO,False";
         assert_eq!(rows[0][..9].join(","), names);
         assert_eq!(rows[0][9..12], ["100.00", "100.00", "100.00"]);
-        assert_eq!(rows[0][14..], ["0", "0", "0", "0", "1", "0"]);
+        assert_eq!(rows[0][14..20], ["0", "0", "0", "0", "1", "0"]);
+        assert_eq!(rows[0][20], "cifar10 densenet-bc-100 isomax+");
         assert_eq!((rows[2][3].as_str(), rows[2][9].as_str()), (awkward, "75.00"));
         assert_eq!((rows[4][4].as_str(), rows[4][18].as_str()), ("isomax+_fpr", "1.25"));
 

@@ -167,10 +167,10 @@ impl<'a> Cell<'a> {
     }
 
     /// Sets and scores that any execution has, in their order.
-    fn pairs(&self, keep: impl Fn(&Detection) -> bool) -> Vec<(&'a str, Score)> {
+    fn pairs(&self, keep: impl Fn(&Detection) -> bool) -> Vec<Pair<'a>> {
         let mut pairs = Vec::new();
         for detection in self.executions.iter().copied().flat_map(|e| &e.evaluation.detection) {
-            let pair = (detection.set.as_str(), detection.score);
+            let pair = Pair::of(detection);
             if keep(detection) && !pairs.contains(&pair) {
                 pairs.push(pair);
             }
@@ -178,30 +178,39 @@ impl<'a> Cell<'a> {
         pairs
     }
 
+    /// The name of a set, and which copy of it, if executions have different ones.
+    fn set_label(&self, pair: Pair<'a>) -> String {
+        let copies =
+            self.pairs(|detection| detection.set == pair.set && detection.score == pair.score);
+        match copies.len() {
+            0 | 1 => pair.set.to_owned(),
+            _ => format!("{} ({}, {} images)", pair.set, pair.source, pair.images),
+        }
+    }
+
     fn detection_row(
         &self,
-        (set, score): (&str, Score),
+        (set, score): (String, Score),
         measures: &[Measure],
         value: impl Fn(&Execution, &Measure) -> Option<f64>,
     ) -> Vec<String> {
         let column = |measure| self.values(|execution| value(execution, measure)).1;
         let columns: Vec<Vec<f64>> = measures.iter().map(column).collect();
         let n = columns.first().map_or(0, Vec::len);
-        let mut row = vec![self.label.clone(), set.to_owned(), score.to_string(), n.to_string()];
+        let mut row = vec![self.label.clone(), set, score.to_string(), n.to_string()];
         row.extend(columns.iter().map(|values| percent(values)));
         row
     }
 
     /// The mean over sets is formed for each execution first, so it must be over the same sets.
-    fn average_row(&self, pairs: &[(&'a str, Score)], measures: &[Measure]) -> Vec<String> {
-        let everywhere =
-            |pair: (&str, Score)| self.executions.iter().all(|e| find(e, pair).is_some());
+    fn average_row(&self, pairs: &[Pair<'a>], measures: &[Measure]) -> Vec<String> {
+        let everywhere = |pair: Pair| self.executions.iter().all(|e| find(e, pair).is_some());
         let shared: Vec<_> = pairs.iter().copied().filter(|&pair| everywhere(pair)).collect();
         let set = match shared.len() == pairs.len() {
             true => "average".to_owned(),
             false => format!("average of {} of {} sets", shared.len(), pairs.len()),
         };
-        self.detection_row((set.as_str(), pairs[0].1), measures, |execution, measure| {
+        self.detection_row((set, pairs[0].score), measures, |execution, measure| {
             let found = shared.iter().filter_map(|&pair| find(execution, pair));
             found.map(measure.of).collect::<Moments>().mean()
         })
@@ -210,7 +219,7 @@ impl<'a> Cell<'a> {
     fn summary_row(
         &self,
         metric: &str,
-        of: Option<(&str, Score, Convention)>,
+        of: Option<(Pair, Convention)>,
         (executions, values): Values,
     ) -> Option<SummaryRow> {
         let (evaluation, training) = (self.evaluation(), self.training());
@@ -227,9 +236,11 @@ impl<'a> Cell<'a> {
             validation_images: training.map(|t| t.validation_images),
             recipe: training.map(|t| t.recipe.clone()).unwrap_or_default(),
             metric: metric.to_owned(),
-            set: of.map(|(set, _, _)| set.to_owned()),
-            score: of.map(|(_, score, _)| score),
-            convention: of.map(|(_, _, convention)| convention),
+            set: of.map(|(pair, _)| pair.set.to_owned()),
+            source: of.map(|(pair, _)| pair.source.to_owned()),
+            images: of.map(|(pair, _)| pair.images),
+            score: of.map(|(pair, _)| pair.score),
+            convention: of.map(|(_, convention)| convention),
             n: values.len(),
             mean: moments.mean()?,
             std: moments.std(),
@@ -239,8 +250,24 @@ impl<'a> Cell<'a> {
     }
 }
 
-fn find<'a>(execution: &'a Execution, (set, score): (&str, Score)) -> Option<&'a Detection> {
-    execution.evaluation.detection.iter().find(|d| d.set == set && d.score == score)
+/// A set and a score. Another copy of a set, as a sample of it, is another set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pair<'a> {
+    set: &'a str,
+    source: &'a str,
+    images: usize,
+    score: Score,
+}
+
+impl<'a> Pair<'a> {
+    fn of(detection: &'a Detection) -> Self {
+        let Detection { set, source, images, score, .. } = detection;
+        Self { set, source, images: *images, score: *score }
+    }
+}
+
+fn find<'a>(execution: &'a Execution, pair: Pair) -> Option<&'a Detection> {
+    execution.evaluation.detection.iter().find(|detection| Pair::of(detection) == pair)
 }
 
 /// Whose conventions a detection metric follows.
@@ -287,6 +314,10 @@ pub struct SummaryRow {
     pub metric: String,
     /// The OOD set of a detection metric.
     pub set: Option<String>,
+    /// Which copy of the OOD set.
+    pub source: Option<String>,
+    /// Number of images of the OOD set.
+    pub images: Option<usize>,
     /// The score of a detection metric.
     pub score: Option<Score>,
     /// The convention of a detection metric.
@@ -315,10 +346,10 @@ pub fn summary(executions: &[Execution]) -> Summary {
         let papers = PAPERS.map(|measure| (Convention::Papers, measure)).into_iter();
         let field = FIELD.into_iter().chain(FIELD_OTHERS);
         let measures = papers.chain(field.map(|measure| (Convention::Field, measure)));
-        for (set, score) in cell.pairs(|_| true) {
+        for pair in cell.pairs(|_| true) {
             for (convention, Measure { name, of }) in measures.clone() {
-                let values = cell.values(|e| find(e, (set, score)).map(of));
-                rows.extend(cell.summary_row(name, Some((set, score, convention)), values));
+                let values = cell.values(|e| find(e, pair).map(of));
+                rows.extend(cell.summary_row(name, Some((pair, convention)), values));
             }
         }
     }
@@ -409,9 +440,11 @@ fn detection(
     for cell in cells {
         let pairs = cell.pairs(|detection| detection.is_default || !default_only);
         for &pair in &pairs {
-            rows.push(
-                cell.detection_row(pair, measures, |e, measure| find(e, pair).map(measure.of)),
-            );
+            rows.push(cell.detection_row(
+                (cell.set_label(pair), pair.score),
+                measures,
+                |e, measure| find(e, pair).map(measure.of),
+            ));
         }
         if default_only && pairs.len() > 1 {
             rows.push(cell.average_row(&pairs, measures));

@@ -5,7 +5,7 @@ use std::fmt;
 use isomax_burn::{HeadKind, Moments, Score};
 use isomax_models::Architecture;
 
-use super::{Cell, NamedTable, find, named};
+use super::{Cell, NamedTable, Pair, find, named};
 use crate::measures::{ACCURACY, CALIBRATED_ECE, ClassificationMeasure, PAPERS_AUROC, PAPERS_TNR};
 use crate::results::Evaluation;
 use crate::table::MeanStd;
@@ -194,17 +194,20 @@ pub(super) fn beside(cells: &[Cell<'_>]) -> Option<NamedTable> {
 fn rows(cell: &Cell<'_>) -> Vec<Vec<String>> {
     let &Evaluation { architecture, head, fpr, ref known, .. } = cell.evaluation();
     let mut rows = Vec::new();
-    for (set, score) in cell.pairs(|_| true) {
+    for pair in cell.pairs(|_| true) {
+        let Pair { set, score, images, .. } = pair;
         let Some(published) = published(architecture, known, set, head, score, fpr) else {
             continue;
         };
+        let set_label = cell.set_label(pair);
+        let data = format!("{}; {images} {set} images", cell.data());
         let values = [(PAPERS_TNR, published.tnr), (PAPERS_AUROC, Some(published.auroc))];
         for (measure, value) in values {
             let (_, ours) = cell.values(|execution| {
-                find(execution, (set, score)).map(|detection| 100.0 * (measure.of)(detection))
+                find(execution, pair).map(|detection| 100.0 * (measure.of)(detection))
             });
-            let what = [set, score.name(), measure.name];
-            rows.extend(value.and_then(|value| row(cell, what, &ours, value, 1)));
+            let what = [set_label.as_str(), score.name(), measure.name];
+            rows.extend(value.and_then(|value| row(cell, what, &ours, value, 1, &data)));
         }
     }
     if let Some(published) = published_classification(architecture, known, head, fpr) {
@@ -212,10 +215,10 @@ fn rows(cell: &Cell<'_>) -> Vec<Vec<String>> {
             cell.values(|e| Some(unit * (measure.of)(&e.evaluation)?)).1
         };
         let what = |measure: ClassificationMeasure| ["–", "–", measure.name];
-        let accuracy = ours(ACCURACY, 100.0);
-        rows.extend(row(cell, what(ACCURACY), &accuracy, published.accuracy, 1));
-        let ece = ours(CALIBRATED_ECE, 1.0);
-        rows.extend(row(cell, what(CALIBRATED_ECE), &ece, published.ece, 4));
+        let (accuracy, ece) = (ours(ACCURACY, 100.0), ours(CALIBRATED_ECE, 1.0));
+        let data = &cell.data();
+        rows.extend(row(cell, what(ACCURACY), &accuracy, published.accuracy, 1, data));
+        rows.extend(row(cell, what(CALIBRATED_ECE), &ece, published.ece, 4, data));
     }
     rows
 }
@@ -227,24 +230,19 @@ fn row(
     ours: &[f64],
     published: PublishedValue,
     digits: usize,
+    data: &str,
 ) -> Option<Vec<String>> {
     let difference = ours.iter().copied().collect::<Moments>().mean()? - published.mean;
     let mean_std: MeanStd = ours.iter().copied().collect();
     let mut row = vec![cell.label().to_owned()];
     row.extend(what.map(str::to_owned));
-    // Sets may be samples of what was published.
-    let of_set = |execution: &crate::results::Execution| {
-        let mut detection = execution.evaluation.detection.iter();
-        Some(format!("; {} {} images", detection.find(|d| d.set == what[0])?.images, what[0]))
-    };
-    let set = cell.executions().first().and_then(|&execution| of_set(execution));
     row.extend([
         ours.len().to_string(),
         format!("{mean_std:.digits$}"),
         format!("{published:.digits$}"),
         format!("{difference:+.digits$}"),
         cell.epochs_of(EPOCHS),
-        cell.data() + &set.unwrap_or_default(),
+        data.to_owned(),
     ]);
     Some(row)
 }

@@ -226,6 +226,25 @@ fn averages_say_which_sets_are_missing() {
 }
 
 #[test]
+fn another_copy_of_a_set_is_another_set() {
+    let mut executions = two();
+    for detection in &mut executions[0].evaluation.detection {
+        if detection.set == "svhn" {
+            detection.source = "official .mat".to_owned();
+        }
+    }
+    let rows = rows(&tables(&executions)[1]);
+    let sets: Vec<[&str; 2]> = rows.iter().map(|row| [row[1].as_str(), row[3].as_str()]).collect();
+    let expected = [
+        ["svhn (, 4 images)", "1"],
+        ["lsun-resize", "2"],
+        ["svhn (official .mat, 4 images)", "1"],
+        ["average of 1 of 3 sets", "2"],
+    ];
+    assert_eq!(sets, expected);
+}
+
+#[test]
 fn selection_on_test_is_marked_in_every_table() {
     let mut executions = two();
     executions.iter_mut().for_each(|e| training(e).selection = Selection::Test);

@@ -13,6 +13,7 @@ use isomax_bench::experiment::evaluate_execution;
 use isomax_bench::progress;
 use isomax_bench::results::Evaluation;
 use isomax_bench::train::ExperimentData;
+use isomax_burn::HeadKind;
 
 use super::network::{NetworkArgs, Weights};
 use super::{CommandResult, open_run, print};
@@ -21,6 +22,9 @@ use super::{CommandResult, open_run, print};
 pub struct EvaluateArgs {
     #[command(flatten)]
     network: NetworkArgs,
+    /// Says that these weights were trained with fractional probability regularisation.
+    #[arg(long, requires = "weights")]
+    fpr: bool,
     /// Sets to detect, each NAME or NAME=FOLDER (default: as published, or as trained). With --run it needs
     /// --output: the evaluation of the run stays that of its configuration.
     #[arg(long, value_delimiter = ',')]
@@ -80,6 +84,11 @@ impl EvaluateArgs {
         &self,
         weights: &Weights,
     ) -> Result<Evaluation, Box<dyn std::error::Error>> {
+        if self.fpr && weights.head != HeadKind::DisMax {
+            return Err(
+                format!("--fpr goes with the head dismax, not with {}", weights.head).into()
+            );
+        }
         let device = backend::device();
         let (network, known) = (weights.load(&device)?, weights.known);
         let folder: DataFolder = self.data.folder();
@@ -98,7 +107,7 @@ impl EvaluateArgs {
             known,
             data: test.source.to_owned(),
             training: None,
-            fpr: false,
+            fpr: self.fpr,
             ood: folder.ood_sets(&sources)?,
             test: Arc::new(test.images),
             held_out,

@@ -59,6 +59,16 @@ pub enum DataError {
         /// Number of folders.
         found: usize,
     },
+    /// The classes of the splits differ, so that their labels mean different things.
+    #[error("{name}: the classes of the splits differ: train has {train:?}, test has {test:?}")]
+    ClassNames {
+        /// The set.
+        name: String,
+        /// The classes of the training split.
+        train: Vec<String>,
+        /// The classes of the test split.
+        test: Vec<String>,
+    },
     /// A folder of images cannot be read.
     #[error(transparent)]
     Folder(#[from] ImageFolderError),

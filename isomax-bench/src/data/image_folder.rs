@@ -138,10 +138,11 @@ impl Listing {
     pub(super) fn of(path: &Path) -> Result<Self, ImageFolderError> {
         let (folders, images) = list(path)?;
         let classes: Vec<(String, Vec<PathBuf>)> = if images.is_empty() {
-            let class = |folder: &PathBuf| Ok((name(folder), files_below(folder)?));
+            let class =
+                |folder: &PathBuf| Ok((name(folder), files_below(folder, &mut Vec::new())?));
             folders.iter().map(class).collect::<Result<_, _>>()?
         } else {
-            vec![(name(path), files_below(path)?)]
+            vec![(name(path), files_below(path, &mut Vec::new())?)]
         };
         if classes.is_empty() {
             return Err(ImageFolderError::Empty { path: path.to_owned() });
@@ -223,12 +224,20 @@ fn list(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ImageFolderError> {
     Ok(entries.into_iter().partition(|path| path.is_dir()))
 }
 
-/// All files in a folder and the folders in it.
-fn files_below(path: &Path) -> Result<Vec<PathBuf>, ImageFolderError> {
-    let (folders, mut files) = list(path)?;
-    for folder in folders {
-        files.extend(files_below(&folder)?);
+/// All files in a folder and the folders in it, but for those that a link leads back to.
+fn files_below(path: &Path, open: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>, ImageFolderError> {
+    let own = path
+        .canonicalize()
+        .map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })?;
+    if open.contains(&own) {
+        return Ok(Vec::new());
     }
+    let (folders, mut files) = list(path)?;
+    open.push(own);
+    for folder in folders {
+        files.extend(files_below(&folder, open)?);
+    }
+    open.pop();
     if files.is_empty() {
         return Err(ImageFolderError::Empty { path: path.to_owned() });
     }
@@ -278,6 +287,8 @@ mod tests {
         save(folder.path(), "cat/deep/a.jpg", [2, 3], 1)?;
         save(folder.path(), "dog/a.png", [2, 3], 3)?;
         fs::write(folder.path().join(".hidden"), "x")?;
+        #[cfg(unix)] // a link that leads back is no way to more images
+        std::os::unix::fs::symlink(folder.path().join("cat"), folder.path().join("cat/deep/back"))?;
         let images = Images::from_folder(folder.path())?;
         assert_eq!(images.classes, ["cat", "dog"]);
         assert_eq!(images.labels, [0, 1, 1]);

@@ -126,9 +126,8 @@ pub fn evaluate<B: Backend>(
         let source = network.check_images([images.len(), 3, height, width]);
         source.map_err(|source| EvaluateError::Images { set: set.to_owned(), source })?;
         subject.progress.set_message(format!("evaluating {set}"));
-        let logits = logits(network, images, &normalization, BATCH, device);
-        subject.progress.inc(images.len() as u64);
-        Ok(logits)
+        let count = |done: usize| subject.progress.inc(done as u64);
+        Ok(logits_with(network, images, &normalization, BATCH, device, count))
     };
     let scores = &scores_for(kind);
 
@@ -350,10 +349,25 @@ pub fn logits<B: Backend>(
     batch_size: usize,
     device: &B::Device,
 ) -> Tensor<B, 2> {
+    logits_with(model, images, normalization, batch_size, device, |_| ())
+}
+
+/// As [`logits`], and tells of each batch how many images it had.
+fn logits_with<B: Backend>(
+    model: &impl Backbone<B, Input = Tensor<B, 4>>,
+    images: &Images,
+    normalization: &Normalization,
+    batch_size: usize,
+    device: &B::Device,
+    done: impl Fn(usize),
+) -> Tensor<B, 2> {
     let starts = (0..images.len()).step_by(batch_size);
     let batches = starts.map(|start| {
         let indices = start..images.len().min(start + batch_size);
-        model.forward(images.tensor(indices, normalization, device))
+        let count = indices.len();
+        let logits = model.forward(images.tensor(indices, normalization, device));
+        done(count);
+        logits
     });
     Tensor::cat(batches.collect(), 0)
 }

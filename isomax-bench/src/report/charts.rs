@@ -42,10 +42,10 @@ pub(super) fn training(cell: &Cell<'_>) -> String {
     html::figures(&content)
 }
 
-/// What the network was validated on: the test images where none were held out.
+/// What the network was validated on.
 fn valid_images(evaluation: &Evaluation) -> &'static str {
     match &evaluation.training {
-        Some(training) if training.validation_images == 0 => "test images",
+        Some(training) if training.is_validated_on_test() => "test images",
         _ => "validation images",
     }
 }

@@ -225,11 +225,9 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
             .push(format!("Some networks were trained on a part of the published set ({parts})."));
     }
 
-    if trainings().any(|training| training.validation_images == 0) {
+    if trainings().any(Training::is_validated_on_test) {
         reasons.push(
-            "Some trainings held out no images: they were validated on the test images, as the curves \
-             of these say."
-                .to_owned(),
+            "Some trainings were validated on the test images, as their curves say.".to_owned(),
         );
     }
 

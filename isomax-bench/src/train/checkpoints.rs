@@ -1,8 +1,9 @@
 //! Checkpoints that are whole or not there, and the way back to them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use burn::record::{
@@ -14,17 +15,18 @@ use burn::train::Interrupter;
 use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use isomax_burn::atomic_file;
+use isomax_models::store;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::TrainError;
 use super::recorder::Recorder;
+use super::{Classifier, TrainError};
 use crate::results::{self, History};
 
 /// The parts of a checkpoint, each a file of its own, as Burn's Learner names them.
 const PARTS: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULER];
-pub(super) const MODEL: &str = "model";
+const MODEL: &str = "model";
 pub(super) const OPTIMIZER: &str = "optim";
 pub(super) const SCHEDULER: &str = "scheduler";
 const EXTENSION: &str = "mpk";
@@ -63,19 +65,43 @@ impl<B: Backend> BurnRecorder<B> for CheckedRecorder {
     }
 
     fn load_item<I: DeserializeOwned>(&self, path: &mut PathBuf) -> Result<I, RecorderError> {
-        let mut bytes =
-            read_checked(&path.with_extension(EXTENSION)).map_err(RecorderError::Unknown)?;
+        let mut bytes = read_checked(&path.with_extension(EXTENSION))
+            .map_err(|error| RecorderError::Unknown(error.to_string()))?;
         BurnRecorder::<B>::load_item(&self.0, &mut bytes)
     }
 }
 
+/// Why a file of a checkpoint cannot be read.
+#[derive(Debug)]
+enum ReadError {
+    /// It is not there, or not what was written.
+    Damaged(String),
+    /// The system refuses.
+    Io(io::Error),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(reason) => f.write_str(reason),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
 /// Reads a file without its checksum, if that fits.
-fn read_checked(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn read_checked(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ReadError::Damaged(format!("{}: {error}", path.display())),
+        _ => ReadError::Io(error),
+    })?;
     let length = bytes.len().saturating_sub(DIGEST);
     let digest = bytes.split_off(length);
     if Sha256::digest(&bytes).as_slice() != digest {
-        return Err(format!("{}: its checksum does not fit: the file is damaged", path.display()));
+        let path = path.display();
+        return Err(ReadError::Damaged(format!(
+            "{path}: its checksum does not fit: the file is damaged"
+        )));
     }
     Ok(bytes)
 }
@@ -96,6 +122,23 @@ pub(super) fn read_part<B: Backend, R: Record<B>>(
     read.map_err(|error| TrainError::Checkpoint { path, reason: error.to_string() })
 }
 
+/// Reads the weights of the checkpoint of an epoch into a network, if all of them fit.
+///
+/// # Errors
+///
+/// As those of [`read_part`].
+pub(super) fn read_model<B: Backend>(
+    classifier: &mut Classifier<B>,
+    folder: &Path,
+    epoch: usize,
+) -> Result<(), TrainError> {
+    let path = part_path(folder, MODEL, epoch);
+    let read = read_checked(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|_| store::load_record(classifier, &path).map_err(|error| error.to_string()));
+    read.map_err(|reason| TrainError::Checkpoint { path, reason })
+}
+
 /// Whether the weights of an epoch are there and whole.
 pub(super) fn has_model(folder: &Path, epoch: usize) -> bool {
     read_checked(&part_path(folder, MODEL, epoch)).is_ok()
@@ -103,27 +146,42 @@ pub(super) fn has_model(folder: &Path, epoch: usize) -> bool {
 
 /// The last epoch whose checkpoint is whole, and the history up to it. Damaged checkpoints are
 /// warned of; what lies after the one to go on from is removed, for it will be made again.
-pub(super) fn resume(folder: &Path) -> Result<History, results::ResultError> {
+///
+/// # Errors
+///
+/// [`TrainError::Result`] for a damaged history, [`TrainError::NoHistory`] if there are checkpoints
+/// but no history of them, [`TrainError::Io`] if the system refuses to read one.
+pub(super) fn resume(folder: &Path) -> Result<History, TrainError> {
     let path = folder.join(results::HISTORY);
+    let epochs = existing(folder);
     let mut history: History = match path.exists() {
         true => results::read_json(&path, "a history of epochs")?,
+        // A kill at the first epoch leaves neither: the history is written first.
+        false if !epochs.is_empty() => return Err(TrainError::NoHistory { path }),
         false => History::default(),
     };
-    let whole = |epoch: usize| {
-        let damage =
-            PARTS.iter().filter_map(|part| read_checked(&part_path(folder, part, epoch)).err());
-        damage.collect::<Vec<_>>()
-    };
-    let epochs = existing(folder);
     let known = epochs.iter().rev().filter(|&&epoch| epoch <= history.epochs.len());
     let mut from = 0;
     for &epoch in known {
-        let damage = whole(epoch);
+        let mut damage = Vec::new();
+        for part in PARTS {
+            let path = part_path(folder, part, epoch);
+            match read_checked(&path) {
+                Ok(_) => {}
+                Err(ReadError::Damaged(reason)) => damage.push(reason),
+                // It may be whole: nothing is to be made again, or removed, for that.
+                Err(ReadError::Io(source)) => return Err(TrainError::Io { path, source }),
+            }
+        }
         if damage.is_empty() {
             from = epoch;
             break;
         }
         log::warn!("the checkpoint of epoch {epoch} is left out: {}", damage.join("; "));
+    }
+    if from == 0 && !history.epochs.is_empty() {
+        let (folder, epochs) = (folder.display(), history.epochs.len());
+        log::warn!("{folder}: no checkpoint of {epochs} epochs is left: the training starts anew");
     }
     for &epoch in epochs.iter().filter(|&&epoch| epoch > from) {
         for part in PARTS {
@@ -296,8 +354,13 @@ mod tests {
         assert_eq!(resume()?, history(&[10.0]));
         fs::remove_file(part_path(folder.path(), "model", 1))?;
         assert_eq!(resume()?, History::default());
+        save(folder.path(), 1)?;
         fs::write(folder.path().join(results::HISTORY), "{")?;
-        assert!(resume().is_err());
+        assert!(matches!(resume(), Err(TrainError::Result(_))));
+        // Checkpoints are worth more than to be lost with their history.
+        fs::remove_file(folder.path().join(results::HISTORY))?;
+        assert!(matches!(resume(), Err(TrainError::NoHistory { .. })));
+        assert!(has_model(folder.path(), 1));
         Ok(())
     }
 

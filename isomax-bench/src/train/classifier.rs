@@ -17,6 +17,8 @@ pub struct Classifier<B: Backend> {
     pub network: Model<B>,
     loss: Loss,
     fpr: bool,
+    /// Gradients of so many batches are added up for a step.
+    batches_per_step: usize,
 }
 
 impl<B: Backend> Classifier<B> {
@@ -29,6 +31,7 @@ impl<B: Backend> Classifier<B> {
                 .init(device),
             loss: loss.init(),
             fpr: config.fpr,
+            batches_per_step: config.gradient_accumulation * config.devices,
         }
     }
 
@@ -79,7 +82,12 @@ impl<B: AutodiffBackend> TrainStep for Classifier<B> {
             }
             _ => self.classify(batch),
         };
-        TrainOutput::new(self, loss.backward(), output)
+        // Burn adds gradients up: the mean keeps the learning rate and the weight decay what they are.
+        let share = match self.batches_per_step {
+            1 => loss,
+            batches => loss / batches as f32,
+        };
+        TrainOutput::new(self, share.backward(), output)
     }
 }
 
@@ -96,5 +104,46 @@ impl<B: Backend> InferenceStep for Classifier<B> {
             },
             |other| self.network.forward(other.images),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::KnownSet;
+    use burn::backend::{Autodiff, Flex};
+    use burn::tensor::{Distribution, Tolerance};
+    use isomax_burn::HeadKind;
+    use isomax_models::{Architecture, Model};
+
+    type Trained = Autodiff<Flex>;
+
+    /// The gradient of the first convolution after a step with random numbers of their own.
+    fn gradient(accumulation: usize, devices: usize) -> Tensor<Flex, 4> {
+        let architecture = Architecture::CifarResNet { depth: 8 };
+        let published =
+            TrainingConfig::published(KnownSet::Cifar10, architecture, HeadKind::IsoMaxPlus);
+        let config = TrainingConfig { gradient_accumulation: accumulation, devices, ..published };
+        let device = Default::default();
+        Trained::seed(&device, 1);
+        let classifier = Classifier::<Trained>::new(&config, &device);
+        let images = Tensor::random([4, 3, 32, 32], Distribution::Default, &device);
+        let targets = Tensor::from_ints([0, 1, 2, 3], &device);
+        let output = TrainStep::step(&classifier, ImageBatch { images, targets });
+        let Model::CifarResNet(network) = &classifier.network else {
+            panic!("another network than {architecture}");
+        };
+        let id = network.conv1.weight.id;
+        output.grads.get::<Flex, 4>(id).expect("it is trained")
+    }
+
+    #[test]
+    fn added_up_gradients_are_a_mean() {
+        let whole = gradient(1, 1);
+        assert!(whole.clone().abs().max().into_scalar() > 1e-4);
+        for (accumulation, devices) in [(4, 1), (2, 2)] {
+            let share = gradient(accumulation, devices) * 4.0;
+            share.into_data().assert_approx_eq::<f32>(&whole.to_data(), Tolerance::relative(1e-4));
+        }
     }
 }

@@ -61,7 +61,7 @@ pub struct TrainingConfig {
     pub entropic_scale: f64,
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images of a step, on each device.
+    /// Images of a batch: of a step, unless gradients are accumulated or there are several devices.
     pub batch_size: usize,
     /// Learning rate at the start.
     pub learning_rate: f64,
@@ -85,10 +85,10 @@ pub struct TrainingConfig {
     pub selection: Selection,
     /// Training ends if the validation accuracy has not risen for so many epochs.
     pub early_stopping: Option<usize>,
-    /// Steps whose gradients are added up before the weights change.
+    /// Batches whose mean gradient makes a step. Those at the end of an epoch that do not fill one are
+    /// left out, as Burn does.
     pub gradient_accumulation: usize,
-    /// Devices that share each step. Their gradients are added up, as those of accumulated steps are:
-    /// a learning rate for one device is too high by so many times.
+    /// Devices with a batch each, whose mean gradient makes a step.
     pub devices: usize,
     /// Seed of the first execution; the following ones have the following numbers.
     pub seed: u64,
@@ -180,11 +180,17 @@ impl TrainingConfig {
             self.weight_decay.to_string(),
         )?;
         require(rising, "milestones", "in rising order", format!("{:?}", self.milestones))?;
+        // As of a saved configuration of a longer training: the rate would never fall.
+        let within = self.milestones.iter().all(|&milestone| milestone <= self.epochs);
+        require(within, "milestones", "within the epochs", format!("{:?}", self.milestones))?;
         require(fpr_fits, "fpr", "off for heads other than dismax", self.head.to_string())?;
         let mut names: Vec<&str> = self.ood.iter().map(|source| source.name.as_str()).collect();
         names.sort_unstable();
         let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
         require(unique, "ood", "sets of different names", names.join(", "))?;
+        let is_known = |set: &OodSource| set.folder.is_none() && set.name == self.known.name();
+        let known = self.ood.iter().any(is_known);
+        require(!known, "ood", "other sets than the known one", self.known.to_string())?;
         // The test split must not decide when to stop unless it decides anyway.
         let patience_fits = self.early_stopping.is_none_or(|epochs| {
             epochs > 0 && (self.validation_images > 0 || self.selection == Selection::Test)

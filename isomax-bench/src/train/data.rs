@@ -44,6 +44,13 @@ impl ExperimentData {
             train.images = train.images.select(&indices);
         }
         let test = folder.known(config.known, Split::Test)?;
+        if train.images.classes != test.images.classes {
+            return Err(DataError::ClassNames {
+                name: config.known.to_string(),
+                train: train.images.classes,
+                test: test.images.classes,
+            });
+        }
         Ok(Self {
             ood: folder.ood_sets(&config.ood)?,
             digest: digest([&train.images, &test.images]),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use isomax_burn::train::OodSetError;
 use isomax_models::store::StoreError;
 
-use super::ConfigError;
+use super::{ConfigError, Divergence};
 use crate::results::ResultError;
 
 /// Why a training did not end well. Started again, it goes on from its last checkpoint.
@@ -67,14 +67,19 @@ pub enum TrainError {
     },
     /// The loss is no longer a number.
     #[error(
-        "the loss is not finite in epoch {epoch}, step {step}; the checkpoints before it are kept \
-         (a lower --learning-rate or --warm-up may help, with another --output)"
+        "the loss is not finite in {0}; the checkpoints before it are kept (a lower --learning-rate \
+         or --warm-up may help, with another --output)"
     )]
-    Diverged {
-        /// The epoch.
-        epoch: usize,
-        /// The step of the epoch.
-        step: usize,
+    Diverged(Divergence),
+    /// An epoch has no step.
+    #[error(
+        "{wanted} batches make a step (--gradient-accumulation), but an epoch has {batches} of them"
+    )]
+    TooFewBatches {
+        /// Batches of an epoch, on each device.
+        batches: usize,
+        /// Batches of a step.
+        wanted: usize,
     },
     /// Burn's Learner was stopped, as by a disk that is full.
     #[error("the training was stopped: {0}")]
@@ -90,6 +95,16 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// There are checkpoints, but nothing says which epochs they are of.
+    #[error(
+        "{}: expected the history of the checkpoints beside it, but it is gone; bring it back to go \
+         on, or remove the folder of the execution to train anew",
+        path.display()
+    )]
+    NoHistory {
+        /// Where it should be.
+        path: PathBuf,
     },
     /// No epoch's weights can be read.
     #[error("{}: no checkpoint of a finished epoch can be read", folder.display())]

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
 use burn::lr_scheduler::LrScheduler;
-use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{Optimizer as BurnOptimizer, Sgd, SgdConfig, adaptor::OptimizerAdaptor};
@@ -46,11 +45,12 @@ pub use data::ExperimentData;
 pub use error::TrainError;
 pub use folder::ExecutionFolder;
 pub use options::ConfigOptions;
+pub use recorder::Divergence;
 pub use scheduler::MultiStepLr;
 
 use crate::data::{ImageBatch, ImageBatches, ImageLoader};
 use crate::results::{self, History, Selection, Training};
-use checkpoints::{CheckedRecorder, Keeper, MODEL, OPTIMIZER, SCHEDULER, read_part};
+use checkpoints::{CheckedRecorder, Keeper, OPTIMIZER, SCHEDULER, read_model, read_part};
 use data::Batches;
 use recorder::Recorder;
 
@@ -152,6 +152,19 @@ fn learn<B: AutodiffBackend>(
     let share = batches.train.num_images() / devices.len();
     let largest = batches.train.num_images() - share * (devices.len() - 1);
     let steps_per_epoch = largest.div_ceil(config.batch_size);
+    // Burn forgets what is not whole at the end of an epoch.
+    match (steps_per_epoch, config.gradient_accumulation) {
+        (batches, wanted) if batches < wanted => {
+            return Err(TrainError::TooFewBatches { batches, wanted });
+        }
+        (batches, wanted) if !batches.is_multiple_of(wanted) => {
+            let rest = batches % wanted;
+            log::warn!(
+                "the last {rest} of {batches} batches fill no step: no epoch learns from its last"
+            );
+        }
+        _ => {}
+    }
 
     // The network is drawn here even if a checkpoint replaces it.
     B::seed(device, seed);
@@ -186,7 +199,7 @@ fn learn<B: AutodiffBackend>(
         training = training.grads_accumulation(config.gradient_accumulation);
     }
     if done > 0 {
-        check_checkpoint::<B>(path, done, device)?;
+        check_checkpoint::<B>(config, path, done, device)?;
         training = training.checkpoint(done);
     }
     if devices.len() > 1 {
@@ -203,11 +216,12 @@ type Optimizer<B> = OptimizerAdaptor<Sgd<<B as AutodiffBackend>::InnerBackend>, 
 
 /// Reads the checkpoint that Burn's Learner is to read, which panics where it cannot.
 fn check_checkpoint<B: AutodiffBackend>(
+    config: &TrainingConfig,
     path: &Path,
     epoch: usize,
     device: &B::Device,
 ) -> Result<(), TrainError> {
-    read_part::<B, <Classifier<B> as Module<B>>::Record>(path, MODEL, epoch, device)?;
+    read_model(&mut Classifier::<B>::new(config, device), path, epoch)?;
     type Momenta<B> = <Optimizer<B> as BurnOptimizer<Classifier<B>, B>>::Record;
     read_part::<B, Momenta<B>>(path, OPTIMIZER, epoch, device)?;
     read_part::<B, <MultiStepLr as LrScheduler>::Record<B>>(path, SCHEDULER, epoch, device)?;
@@ -221,7 +235,7 @@ fn outcome(
     interrupter: &Interrupter,
 ) -> Result<History, TrainError> {
     if let Some(place) = recorder.diverged() {
-        return Err(TrainError::Diverged { epoch: place.epoch, step: place.step });
+        return Err(TrainError::Diverged(place));
     }
     let history = recorder.history();
     // Burn's full-screen view resets the interrupter when it ends; the message stays.
@@ -310,8 +324,9 @@ fn load_network<B: Backend>(
     epoch: usize,
     device: &B::Device,
 ) -> Result<Model<B>, TrainError> {
-    let record = read_part(path, MODEL, epoch, device)?;
-    Ok(Classifier::<B>::new(config, device).load_record(record).network)
+    let mut classifier = Classifier::<B>::new(config, device);
+    read_model(&mut classifier, path, epoch)?;
+    Ok(classifier.network)
 }
 
 #[cfg(test)]

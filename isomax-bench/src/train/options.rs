@@ -34,7 +34,7 @@ pub struct ConfigOptions {
     /// Passes over the training images (default: 300).
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Images of a step, on each device (default: 64).
+    /// Images of a batch (default: 64).
     #[arg(long)]
     pub batch_size: Option<usize>,
     /// Learning rate at the start (default: 0.1).
@@ -75,12 +75,10 @@ pub struct ConfigOptions {
     /// Stops if the validation accuracy has not risen for so many epochs.
     #[arg(long)]
     pub early_stopping: Option<usize>,
-    /// Steps whose gradients are added up before the weights change (default: 1). The sum is no mean:
-    /// divide the learning rate by as many.
+    /// Batches whose mean gradient makes a step (default: 1).
     #[arg(long)]
     pub gradient_accumulation: Option<usize>,
-    /// Devices that share each step (default: 1). Their gradients are added up: divide the learning rate
-    /// by as many.
+    /// Devices with a batch each, whose mean gradient makes a step (default: 1).
     #[arg(long)]
     pub devices: Option<usize>,
     /// Seed of the first execution (default: 42).

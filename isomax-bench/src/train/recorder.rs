@@ -1,6 +1,7 @@
 //! Notes what the Learner measures, epoch by epoch.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,9 +41,21 @@ struct State {
 
 /// Where a training was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Divergence {
+pub struct Divergence {
+    /// The epoch.
     pub epoch: usize,
+    /// The batch of the epoch, from 1.
     pub step: usize,
+    /// Whether it is one of the validation: the last step of the training was the one too many.
+    pub in_validation: bool,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, step, in_validation } = self;
+        let which = if *in_validation { "validation step" } else { "step" };
+        write!(f, "epoch {epoch}, {which} {step}")
+    }
 }
 
 impl Recorder {
@@ -216,7 +229,8 @@ impl Metric for StatisticsMetric {
         let loss = input.loss.clone().sum().into_scalar();
         if !loss.is_finite() {
             let step = metadata.iteration.unwrap_or_default();
-            state.diverged.get_or_insert(Divergence { epoch, step });
+            let in_validation = self.split == Split::Valid;
+            state.diverged.get_or_insert(Divergence { epoch, step, in_validation });
             self.interrupter.stop(Some("the loss is not finite"));
         }
         if let Some(rate) = metadata.lr {

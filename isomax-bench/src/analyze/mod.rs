@@ -225,6 +225,7 @@ impl<'a> Cell<'a> {
         let (evaluation, training) = (self.evaluation(), self.training());
         let moments: Moments = values.iter().copied().collect();
         Some(SummaryRow {
+            cell: self.label.clone(),
             architecture: evaluation.architecture,
             head: evaluation.head,
             fpr: evaluation.fpr,
@@ -234,7 +235,6 @@ impl<'a> Cell<'a> {
             selection: self.selection(),
             train_images: training.map(|t| t.train_images),
             validation_images: training.map(|t| t.validation_images),
-            recipe: training.map(|t| t.recipe.clone()).unwrap_or_default(),
             metric: metric.to_owned(),
             set: of.map(|(pair, _)| pair.set.to_owned()),
             source: of.map(|(pair, _)| pair.source.to_owned()),
@@ -290,6 +290,8 @@ pub struct Summary {
 /// One metric of one cell. Shares lie in `[0, 1]`, as in the evaluations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SummaryRow {
+    /// The label of the cell, as in the tables.
+    pub cell: String,
     /// The network.
     pub architecture: Architecture,
     /// Its last layer.
@@ -308,8 +310,6 @@ pub struct SummaryRow {
     pub train_images: Option<usize>,
     /// Number of images held out of the training split, if that is known.
     pub validation_images: Option<usize>,
-    /// The configuration, but for what changes no weight; empty if that is not known.
-    pub recipe: Map<String, Value>,
     /// Such as `accuracy` or `AUROC`.
     pub metric: String,
     /// The OOD set of a detection metric.

@@ -17,8 +17,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Trains a cell of a table, one or several executions, and evaluates it. Started again, it goes
-    /// on where it was.
+    /// Trains a network with a head on a set, once or several times (a cell of the papers' tables), and
+    /// evaluates it. Started again, it goes on where it was.
     Train(Box<train::TrainArgs>),
     /// Evaluates trained weights: accuracy, calibration, and detection of OOD sets.
     Evaluate(evaluate::EvaluateArgs),
@@ -26,7 +26,7 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     /// Writes one HTML page with tables, curves, histograms and the worst images.
     Report(report::ReportArgs),
-    /// Trains, evaluates and reports a grid of cells: by default the published one.
+    /// Trains, evaluates and reports a grid of cells: by default that of the IsoMax+ paper.
     Reproduce(Box<reproduce::ReproduceArgs>),
     /// Classifies images, and says which are of no known class.
     Predict(predict::PredictArgs),

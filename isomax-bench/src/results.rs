@@ -318,7 +318,10 @@ fn one_of_each_network(executions: Vec<Execution>) -> Vec<Execution> {
     let mut kept: Vec<Execution> = Vec::new();
     for mut execution in executions {
         let same = |other: &&mut Execution| {
-            network(other).is_some_and(|its| network(&execution) == Some(its))
+            // Two histories are two trainings, even of one seed, unless a folder was copied.
+            let histories = other.history.as_ref().zip(execution.history.as_ref());
+            histories.is_none_or(|(its, own)| its == own)
+                && network(other).is_some_and(|its| network(&execution) == Some(its))
         };
         match kept.iter_mut().find(same) {
             Some(other) => {

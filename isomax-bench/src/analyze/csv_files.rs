@@ -3,9 +3,9 @@
 //!
 //! The CSV files have the columns of the published code, and after them `CELL`, the label that the
 //! tables have: the same network and head may be there with other recipes. `results_raw.csv` and
-//! `results_best.csv` lack `ODD_ACC`, which the published code names and never computes. Values that an epoch does not have are left out of
-//! the former and empty in the latter. `results_odd.csv` has all scores, not the default one alone:
-//! filter by `SCORE`.
+//! `results_best.csv` lack `ODD_ACC`, which the published code names and never computes. Values that
+//! an epoch does not have are left out of the former and empty in the latter. `results_odd.csv` has
+//! all scores, not the default one alone: filter by `SCORE`.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -70,6 +70,7 @@ impl Name {
         fields.dedup();
         fields.retain(|field| alike().any(|o| o.recipe.get(*field) != self.recipe.get(*field)));
         let fields = fields.into_iter().map(|field| match self.recipe.get(field) {
+            Some(Value::Null) => format!("{} none", field.replace('_', " ")),
             Some(value) => format!("{} {value}", field.replace('_', " ")),
             None => format!("{} not recorded", field.replace('_', " ")),
         });

@@ -66,6 +66,7 @@ impl EvaluateArgs {
         }
         if let Some(ood) = &self.ood {
             config.ood = ood.clone();
+            config.check()?;
         }
         let data = ExperimentData::load(&config, &self.data.folder())?;
         let output = self.output.clone().unwrap_or_else(|| run.to_owned());

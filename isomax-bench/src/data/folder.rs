@@ -211,7 +211,11 @@ impl TryFrom<String> for OodSource {
     fn try_from(text: String) -> Result<Self, InvalidSetName> {
         let (name, folder) = match text.split_once('=') {
             Some((name, folder)) => (name.to_owned(), Some(folder.into())),
-            None => (text, None),
+            // One spelling, as results and tables are found by it.
+            None => match text.parse::<KnownSet>() {
+                Ok(set) => (set.name().to_owned(), None),
+                Err(_) => (text, None),
+            },
         };
         let is_allowed = |c: char| c.is_alphanumeric() || "-_+.".contains(c);
         let begins_well = name.starts_with(char::is_alphanumeric);

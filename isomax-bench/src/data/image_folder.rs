@@ -137,13 +137,15 @@ impl Images {
 impl Listing {
     pub(super) fn of(path: &Path) -> Result<Self, ImageFolderError> {
         let (folders, images) = list(path)?;
-        let classes: Vec<(String, Vec<PathBuf>)> = if images.is_empty() {
-            let class =
-                |folder: &PathBuf| Ok((name(folder), files_below(folder, &mut Vec::new())?));
+        let mut classes: Vec<(String, Vec<PathBuf>)> = if images.is_empty() {
+            let mut open = vec![canonical(path)?];
+            let class = |folder: &PathBuf| Ok((name(folder), files_below(folder, &mut open)?));
             folders.iter().map(class).collect::<Result<_, _>>()?
         } else {
             vec![(name(path), files_below(path, &mut Vec::new())?)]
         };
+        // Links back to the folder itself: an empty class would have been an error.
+        classes.retain(|(_, files)| !files.is_empty());
         if classes.is_empty() {
             return Err(ImageFolderError::Empty { path: path.to_owned() });
         }
@@ -224,11 +226,13 @@ fn list(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ImageFolderError> {
     Ok(entries.into_iter().partition(|path| path.is_dir()))
 }
 
+fn canonical(path: &Path) -> Result<PathBuf, ImageFolderError> {
+    path.canonicalize().map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })
+}
+
 /// All files in a folder and the folders in it, but for those that a link leads back to.
 fn files_below(path: &Path, open: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>, ImageFolderError> {
-    let own = path
-        .canonicalize()
-        .map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })?;
+    let own = canonical(path)?;
     if open.contains(&own) {
         return Ok(Vec::new());
     }
@@ -289,6 +293,8 @@ mod tests {
         fs::write(folder.path().join(".hidden"), "x")?;
         #[cfg(unix)] // a link that leads back is no way to more images
         std::os::unix::fs::symlink(folder.path().join("cat"), folder.path().join("cat/deep/back"))?;
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("all"))?;
         let images = Images::from_folder(folder.path())?;
         assert_eq!(images.classes, ["cat", "dog"]);
         assert_eq!(images.labels, [0, 1, 1]);

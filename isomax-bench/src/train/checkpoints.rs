@@ -93,7 +93,7 @@ impl fmt::Display for ReadError {
 fn read_checked(path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut bytes = fs::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ReadError::Damaged(format!("{}: {error}", path.display())),
-        _ => ReadError::Io(error),
+        _ => ReadError::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     })?;
     let length = bytes.len().saturating_sub(DIGEST);
     let digest = bytes.split_off(length);

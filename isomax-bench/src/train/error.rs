@@ -86,8 +86,8 @@ pub enum TrainError {
     Stopped(String),
     /// A checkpoint is whole, but not of this training.
     #[error(
-        "{}: expected a checkpoint of this network by this version of the program, but {reason}; \
-         without this file the training goes on from the epoch before",
+        "{}: expected a checkpoint of this network by this version of the program, but {reason}; an \
+         unfinished training goes on from the epoch before, if this file is removed",
         path.display()
     )]
     Checkpoint {

@@ -87,6 +87,7 @@ pub fn train<B: AutodiffBackend>(
     let (training, held_out) = data.part(config, seed)?;
     let counts = (training.len(), held_out.len());
     let devices = devices::<B>(config.devices)?;
+    check_steps(config, training.len())?;
     folder.keep_config(config)?;
 
     let mut history = checkpoints::resume(path)?;
@@ -148,23 +149,7 @@ fn learn<B: AutodiffBackend>(
     let valid = valid.every(config.ood_every).after_epoch(done);
     let detection = valid.metrics(Score::default_for(config.head));
     let train = ImageLoader::<B>::new(batches.train.clone().after_epoch(done), device);
-    // With several devices each has its share of the images, and the last one what is left over.
-    let share = batches.train.num_images() / devices.len();
-    let largest = batches.train.num_images() - share * (devices.len() - 1);
-    let steps_per_epoch = largest.div_ceil(config.batch_size);
-    // Burn forgets what is not whole at the end of an epoch.
-    match (steps_per_epoch, config.gradient_accumulation) {
-        (batches, wanted) if batches < wanted => {
-            return Err(TrainError::TooFewBatches { batches, wanted });
-        }
-        (batches, wanted) if !batches.is_multiple_of(wanted) => {
-            let rest = batches % wanted;
-            log::warn!(
-                "the last {rest} of {batches} batches fill no step: no epoch learns from its last"
-            );
-        }
-        _ => {}
-    }
+    let steps_per_epoch = batches_per_epoch(config, batches.train.num_images());
 
     // The network is drawn here even if a checkpoint replaces it.
     B::seed(device, seed);
@@ -210,6 +195,27 @@ fn learn<B: AutodiffBackend>(
     training.launch(learner);
 
     outcome(config, &recorder, &interrupter)
+}
+
+/// Batches of an epoch, on each device: with several devices each has its share of the images, and the
+/// last one what is left over.
+fn batches_per_epoch(config: &TrainingConfig, images: usize) -> usize {
+    let share = images / config.devices;
+    let largest = images - share * (config.devices - 1);
+    largest.div_ceil(config.batch_size)
+}
+
+/// Burn forgets the gradients that make no whole step at the end of an epoch.
+fn check_steps(config: &TrainingConfig, images: usize) -> Result<(), TrainError> {
+    let (batches, wanted) = (batches_per_epoch(config, images), config.gradient_accumulation);
+    if batches < wanted {
+        return Err(TrainError::TooFewBatches { batches, wanted });
+    }
+    let rest = batches % wanted;
+    if rest > 0 {
+        log::warn!("the last {rest} of {batches} batches of each epoch fill no step");
+    }
+    Ok(())
 }
 
 type Optimizer<B> = OptimizerAdaptor<Sgd<<B as AutodiffBackend>::InnerBackend>, Classifier<B>, B>;

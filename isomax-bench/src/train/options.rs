@@ -289,6 +289,14 @@ mod tests {
                 "validation-images must be at least 1 unless",
             ),
             (
+                "--known cifar10 --architecture resnet-20 --head isomax --ood svhn,CIFAR10",
+                "ood must be other sets than the known one",
+            ),
+            (
+                "--known cifar10 --architecture resnet-20 --head isomax --epochs 8 --milestones 4,9",
+                "milestones must be within the epochs",
+            ),
+            (
                 "--known cifar10 --architecture resnet-20 --head isomax --learning-rate nan",
                 "learning-rate must be a positive number, got NaN",
             ),

@@ -1,11 +1,25 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and stay: what the crates of this project write their files
+//! with.
+//!
+//! ```
+//! use std::io::Write;
+//! use isomax_burn::atomic_file;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("notes.txt");
+//! atomic_file::write(&path, |file| file.write_all(b"all of it"))?;
+//! assert_eq!(std::fs::read(&path)?, b"all of it");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 /// Writes a file by way of a temporary one in the same folder, which takes its name when all of it
-/// is on the disk: no reader ever sees half of it, and a failure leaves what was there before.
+/// is on the disk: no reader ever sees half of it, and a failure leaves what was there before. When
+/// this returns, a loss of power no longer undoes it: the folder, too, is on the disk, where the
+/// system can be asked for that (Unix).
 ///
 /// # Errors
 ///
@@ -27,6 +41,17 @@ pub fn write(
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
+    sync(folder)
+}
+
+#[cfg(unix)]
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Other systems open no folders.
+#[cfg(not(unix))]
+fn sync(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -4,7 +4,8 @@
 use burn::tensor::{Int, Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{CalibrationMetrics, LabelledLogits, MetricError};
+use crate::logits::HostLogits;
+use crate::metrics::{CalibrationMetrics, LabelledLogits, MetricError, ScoreValue};
 
 /// What a temperature is to minimize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +18,11 @@ pub enum TemperatureObjective {
 }
 
 impl TemperatureObjective {
-    fn of(self, samples: &LabelledLogits<'_>, temperature: f64) -> Result<f64, MetricError> {
+    fn of<T: ScoreValue>(
+        self,
+        samples: &LabelledLogits<'_, T>,
+        temperature: f64,
+    ) -> Result<f64, MetricError> {
         let metrics = samples.calibration(temperature, CalibrationMetrics::DEFAULT_BINS)?;
         Ok(match self {
             Self::Ece => metrics.ece,
@@ -27,9 +32,9 @@ impl TemperatureObjective {
 
     /// The worst value nearby. The calibration error jumps where a confidence crosses the edge of
     /// a bin; a minimum right beside a jump would be gone with the next rounding error.
-    fn of_neighbourhood(
+    fn of_neighbourhood<T: ScoreValue>(
         self,
-        samples: &LabelledLogits<'_>,
+        samples: &LabelledLogits<'_, T>,
         temperature: f64,
     ) -> Result<f64, MetricError> {
         let mut worst = self.of(samples, temperature)?;
@@ -51,6 +56,7 @@ impl TemperatureObjective {
 
 /// A fitted temperature and what it did to its objective.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TemperatureFit {
     /// The temperature to divide unscaled logits by.
     pub temperature: f32,
@@ -87,8 +93,8 @@ impl TemperatureFit {
     ///
     /// [`MetricError`] if there are no samples, a logit is not finite, a label names no class, or
     /// `current` is not positive and finite.
-    pub fn new(
-        logits: &[f32],
+    pub fn new<T: ScoreValue>(
+        logits: &[T],
         labels: &[usize],
         num_classes: usize,
         current: f32,
@@ -123,10 +129,9 @@ impl TemperatureFit {
         current: f32,
         objective: TemperatureObjective,
     ) -> Result<Self, MetricError> {
-        let [_, num_classes] = logits.dims();
-        let logits: Vec<f32> = logits.into_data().iter().collect();
+        // A negative label becomes one that is too large, and is refused as such.
         let labels: Vec<usize> = targets.into_data().iter::<i64>().map(|l| l as usize).collect();
-        Self::new(&logits, &labels, num_classes, current, objective)
+        HostLogits::read(logits)?.fit_temperature(&labels, current, objective)
     }
 }
 

@@ -29,7 +29,7 @@
 //! ```
 //!
 //! Training goes on as before, with `net.loss.forward(logits, targets)`. Then a detector turns
-//! logits into decisions. It is fitted on known validation samples alone:
+//! logits into decisions. It is fitted on held-out in-distribution samples alone:
 //!
 //! ```
 //! use burn::backend::Flex;
@@ -39,17 +39,17 @@
 //! # let device = Default::default();
 //! # let head = HeadConfig::new(HeadKind::IsoMaxPlus, 64, 10).init::<Flex>(&device);
 //! # let features = |n| Tensor::random([n, 64], Distribution::Default, &device);
-//! # let (valid_features, new_features) = (features(200), features(1));
+//! # let (held_out_features, new_features) = (features(200), features(1));
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("detector.json");
-//! let detector = DetectorConfig::new(head.kind())
+//! let detector = DetectorConfig::new()
 //!     .with_target_tpr(0.95)
-//!     .fit(head.forward(valid_features), head.temperature())?;
+//!     .fit(&head, head.forward(held_out_features))?;
 //! detector.save(&path)?;
 //!
 //! let detector = Detector::load(&path)?;
-//! for decision in detector.decide(head.forward(new_features), head.temperature())? {
-//!     println!("class {}, known: {}", decision.class, decision.in_distribution);
+//! for decision in detector.decide(&head, head.forward(new_features))? {
+//!     println!("class {}, in distribution: {}", decision.class, decision.in_distribution);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -57,42 +57,49 @@
 //! # Where to find what
 //!
 //! - [`head`], [`loss`]: SoftMax, IsoMax, IsoMax+ and DisMax, each config → init → forward;
-//!   [`fpr`], the image add-on of DisMax
-//! - [`Score`]: from logits to one number, high = in-distribution
+//!   [`fpr`], the image add-on of DisMax; [`OodHead`], for heads of your own
+//! - [`Score`], [`OodScore`]: from logits to one number, high = in-distribution
 //! - [`metrics`]: AUROC, TNR@TPR, AUPR and the like on plain slices, in the field's conventions and
 //!   in those of the papers; calibration errors
-//! - [`calibration`]: temperatures; [`detector`]: thresholds, saved and applied
+//! - [`calibration`]: temperatures; [`detector`]: thresholds, what they promise, saved and applied
+//! - [`HostLogits`]: logits read back once, for everything that is asked of them
 //! - [`LogitStatistics`]: how compact classes are and how far apart
 //! - `train` (feature `train`): detection metrics in Burn's Learner
 //!
 //! Everything is generic over Burn's [`Backend`](burn::tensor::backend::Backend). The entropic scale
 //! exists in losses only: pass raw logits to scores, metrics and detectors.
 
-#[doc(hidden)] // for the other crates of this workspace
 pub mod atomic_file;
 pub mod calibration;
 pub mod detector;
 pub mod head;
+mod logits;
 pub mod loss;
 pub mod metrics;
 mod names;
+mod ood_score;
 mod score;
 mod statistics;
 #[cfg(feature = "train")]
 pub mod train;
 
 pub use calibration::{TemperatureFit, TemperatureObjective};
-pub use detector::{Decision, Detector, DetectorConfig, DetectorError};
-pub use head::{
-    DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead, IsoMaxHeadConfig,
-    IsoMaxPlusHead, IsoMaxPlusHeadConfig, SoftMaxHead, SoftMaxHeadConfig,
+pub use detector::{
+    Decision, Detector, DetectorConfig, DetectorError, Promise, ScoreDecision,
 };
+pub use head::{
+    ClassPlanes, DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead,
+    IsoMaxHeadConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodHead, OtherHead, SoftMaxHead,
+    SoftMaxHeadConfig,
+};
+pub use logits::HostLogits;
 pub use loss::{
     DEFAULT_ENTROPIC_SCALE, DisMaxLoss, DisMaxLossConfig, IsoMaxLoss, IsoMaxLossConfig, Loss,
     LossConfig, SoftMaxLoss, SoftMaxLossConfig, fpr,
 };
 pub use metrics::{CalibrationMetrics, MetricError, OodMetrics, PaperMetrics};
 pub use names::UnknownName;
+pub use ood_score::OodScore;
 pub use score::Score;
 pub use statistics::{ClassLogits, LogitStatistics, Moments};
 

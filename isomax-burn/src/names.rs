@@ -9,7 +9,7 @@ pub struct UnknownName {
     /// The name that came.
     pub found: String,
     /// The names that would have been understood.
-    pub known: Vec<&'static str>,
+    pub known: Vec<String>,
 }
 
 /// Looks a name up, ignoring case; `aliases` are understood but not listed.
@@ -25,6 +25,6 @@ pub(crate) fn parse<T: Copy>(
         .ok_or_else(|| UnknownName {
             what,
             found: name.to_owned(),
-            known: known.into_iter().map(|(candidate, _)| candidate).collect(),
+            known: known.into_iter().map(|(candidate, _)| candidate.to_owned()).collect(),
         })
 }

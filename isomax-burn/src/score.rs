@@ -4,8 +4,8 @@ use core::str::FromStr;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-use crate::HeadKind;
 use crate::names::{UnknownName, parse};
+use crate::{HeadKind, OodScore};
 
 /// How a row of raw logits becomes one detection score: **high means in-distribution**.
 ///
@@ -13,17 +13,24 @@ use crate::names::{UnknownName, parse};
 /// not change with the temperature, that of the others does; the scores themselves always change,
 /// so a threshold belongs to the temperature it was fitted at.
 ///
-/// | score | formula | range |
-/// |---|---|---|
-/// | `MPS` | `max p` | `[1/C, 1]` |
-/// | `ES` | `Σ p ln p` | `[-ln C, 0]` |
-/// | `MDS` | `max l` | `(-∞, 0]` for distance heads |
-/// | `MMLS` | `max l + mean l` | as the logits |
-/// | `MMLES` | `MMLS + ES` | as the logits |
-/// | `MMLEPS` | `MMLES + MPS` | as the logits |
-/// | `Energy` | `ln Σ exp l` | as the logits |
+/// | score | also read | formula | range |
+/// |---|---|---|---|
+/// | `MPS` | `msp` | `max p` | `[1/C, 1]` |
+/// | `ES` | `entropy` | `Σ p ln p` | `[-ln C, 0]` |
+/// | `MDS` | `maxlogit`, `mls` | `max l` | `(-∞, 0]` for distance heads |
+/// | `MMLS` | | `max l + mean l` | as the logits |
+/// | `MMLES` | | `MMLS + ES` | as the logits |
+/// | `MMLEPS` | | `MMLES + MPS` | as the logits |
+/// | `Energy` | `ebo` | `ln Σ exp l` | as the logits |
+///
+/// The names are those of the papers; the field's names are read as well, in any case, with or
+/// without hyphens. `MDS` is the *minimum distance score*, not the Mahalanobis detector of that name.
+///
+/// A score of your own implements [`OodScore`].
 #[allow(clippy::upper_case_acronyms)] // the names that the papers print
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum Score {
     /// Maximum probability score: the largest softmax probability
     /// ([arXiv:1610.02136](https://arxiv.org/abs/1610.02136)).
@@ -74,7 +81,20 @@ impl Score {
         }
     }
 
-    /// Computes the scores; no finite logits give NaN.
+    /// The scores that papers report for a head, the one of its own paper first.
+    pub fn suited_to(kind: HeadKind) -> Vec<Self> {
+        let default = Self::default_for(kind);
+        let others: &[Self] = match kind {
+            HeadKind::SoftMax => &[Self::ES, Self::MPS, Self::MDS, Self::Energy],
+            HeadKind::IsoMax | HeadKind::IsoMaxPlus => &[Self::MDS, Self::ES, Self::MPS],
+            HeadKind::DisMax => &[Self::MMLEPS, Self::MMLS, Self::MDS, Self::ES, Self::MPS],
+        };
+        let others = others.iter().copied().filter(|score| *score != default);
+        core::iter::once(default).chain(others).collect()
+    }
+
+    /// Computes the scores where the logits are; no finite logits give NaN. They agree with those
+    /// of [`OodScore::score`] to rounding.
     ///
     /// # Shapes
     ///
@@ -127,9 +147,9 @@ impl<B: Backend> SoftMax<B> {
         Self { shifted, weights, partition }
     }
 
-    /// `max p`: the largest weight is 1.
+    /// `max p`: the largest weight is 1. A division, since ndarray's reciprocal is an approximation.
     fn largest_probability(&self) -> Tensor<B, 2> {
-        self.partition.clone().recip()
+        self.partition.ones_like() / self.partition.clone()
     }
 
     /// `Σ p ln p`, without the logarithm of a probability that may be zero.
@@ -137,6 +157,67 @@ impl<B: Backend> SoftMax<B> {
         let mean_shift =
             (self.weights.clone() * self.shifted.clone()).sum_dim(1) / self.partition.clone();
         mean_shift - self.partition.clone().log()
+    }
+}
+
+impl OodScore for Score {
+    fn name(&self) -> &str {
+        (*self).name()
+    }
+
+    fn score(&self, logits: &[f64]) -> f64 {
+        let softmax = HostSoftMax::of(logits);
+        match self {
+            Self::MPS => softmax.largest_probability(),
+            Self::ES => softmax.negative_entropy(),
+            Self::MDS => softmax.largest,
+            Self::MMLS => softmax.max_mean(logits),
+            Self::MMLES => softmax.max_mean(logits) + softmax.negative_entropy(),
+            Self::MMLEPS => {
+                softmax.max_mean(logits)
+                    + softmax.negative_entropy()
+                    + softmax.largest_probability()
+            }
+            Self::Energy => softmax.largest + softmax.partition.ln(),
+        }
+    }
+
+    fn compute<B: Backend>(&self, logits: Tensor<B, 2>) -> Tensor<B, 1> {
+        (*self).compute(logits)
+    }
+}
+
+/// As [`SoftMax`], of one row in host memory.
+struct HostSoftMax {
+    largest: f64,
+    /// The sum of the exponentials of all gaps to the largest logit, at least 1.
+    partition: f64,
+    /// The sum of the gaps, each weighted with its exponential.
+    weighted_gaps: f64,
+}
+
+impl HostSoftMax {
+    fn of(logits: &[f64]) -> Self {
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (mut partition, mut weighted_gaps) = (0.0, 0.0);
+        for logit in logits {
+            let gap = (logit - largest).max(WIDEST_GAP);
+            partition += gap.exp();
+            weighted_gaps += gap * gap.exp();
+        }
+        Self { largest, partition, weighted_gaps }
+    }
+
+    fn largest_probability(&self) -> f64 {
+        self.partition.recip()
+    }
+
+    fn negative_entropy(&self) -> f64 {
+        self.weighted_gaps / self.partition - self.partition.ln()
+    }
+
+    fn max_mean(&self, logits: &[f64]) -> f64 {
+        self.largest + logits.iter().sum::<f64>() / logits.len() as f64
     }
 }
 
@@ -149,8 +230,34 @@ impl fmt::Display for Score {
 impl FromStr for Score {
     type Err = UnknownName;
 
-    /// Reads a name in any case.
+    /// Reads a name of the papers or of the field, in any case, with or without hyphens.
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        parse("score", name, Self::ALL.map(|score| (score.name(), score)), [])
+        let aliases = [
+            ("msp", Self::MPS),
+            ("maxsoftmax", Self::MPS),
+            ("entropy", Self::ES),
+            ("negativeentropy", Self::ES),
+            ("maxlogit", Self::MDS),
+            ("mls", Self::MDS),
+            ("ebo", Self::Energy),
+            ("energybased", Self::Energy),
+        ];
+        let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
+        parse("score", &plain, Self::ALL.map(|score| (score.name(), score)), aliases)
+            .map_err(|error| UnknownName { found: name.to_owned(), ..error })
+    }
+}
+
+impl TryFrom<String> for Score {
+    type Error = UnknownName;
+
+    fn try_from(name: String) -> Result<Self, UnknownName> {
+        name.parse()
+    }
+}
+
+impl From<Score> for String {
+    fn from(score: Score) -> Self {
+        score.name().to_owned()
     }
 }

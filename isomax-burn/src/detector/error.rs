@@ -1,15 +1,39 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::Promise;
+use crate::UnknownName;
 use crate::metrics::MetricError;
 
 /// Why a detector cannot be fitted, read, written or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetectorError {
-    /// There is nothing to fit, or a logit is not finite.
+    /// There is nothing to fit, or a logit or score is not finite.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// No threshold on so few held-out samples keeps the promise.
+    #[error(
+        "the promise {promise} of {target_tpr} needs at least {needed} held-out samples, got {got}"
+    )]
+    TooFewSamples {
+        /// The promise that was asked for.
+        promise: Promise,
+        /// The share to accept.
+        target_tpr: f64,
+        /// The smallest number of held-out samples that can keep it.
+        needed: usize,
+        /// The number that was given.
+        got: usize,
+    },
+    /// The logits come from another head.
+    #[error("the detector was fitted on logits of the head {expected}, these are of {got}")]
+    HeadMismatch {
+        /// The name of the head that it was fitted on.
+        expected: String,
+        /// The name of the head of the logits.
+        got: String,
+    },
     /// The logits come from a head with another temperature, where the threshold means nothing.
     #[error(
         "the detector was fitted on logits of temperature {expected}, these have temperature {got}"
@@ -28,6 +52,12 @@ pub enum DetectorError {
         /// The number of classes of the logits.
         got: usize,
     },
+    /// The detector knows bare scores only.
+    #[error(
+        "the detector was fitted on bare scores, not on logits: decide with decide_scores, or fit it \
+         with DetectorConfig::fit"
+    )]
+    NoHead,
     /// A detector holds values that contradict each other.
     #[error("{what} is {got}, expected {expected}")]
     InvalidField {
@@ -37,6 +67,31 @@ pub enum DetectorError {
         expected: String,
         /// What it is.
         got: String,
+    },
+    /// A stored detector names a score that is not at hand.
+    #[error("{0}; a score of your own is given to Detector::load_with")]
+    UnknownScore(#[from] UnknownName),
+    /// A stored detector is not one in JSON.
+    #[error("expected a detector in JSON: {reason}")]
+    Malformed {
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A detector was written by a version of this crate that stores detectors otherwise.
+    #[error("expected detector format version 1 to {newest}, found {found}: update isomax-burn")]
+    UnsupportedVersion {
+        /// The newest version that this crate reads.
+        newest: u32,
+        /// The version that came.
+        found: u64,
+    },
+    /// What a file holds is no detector that can be used.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<DetectorError>,
     },
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
@@ -54,22 +109,14 @@ pub enum DetectorError {
         /// The largest size that is read, in bytes.
         limit: u64,
     },
-    /// A file is not a detector in JSON.
-    #[error("{}: expected a detector in JSON: {source}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: serde_json::Error,
-    },
-    /// A file was written by a version of this crate that stores detectors otherwise.
-    #[error("{}: expected detector format version {expected}, found {found}", path.display())]
-    UnsupportedVersion {
-        /// The file.
-        path: PathBuf,
-        /// The version that this crate reads.
-        expected: u32,
-        /// The version in the file.
-        found: u64,
-    },
+}
+
+impl DetectorError {
+    pub(super) fn invalid(what: &'static str, expected: &str, got: impl ToString) -> Self {
+        Self::InvalidField { what, expected: expected.to_owned(), got: got.to_string() }
+    }
+
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        Self::File { path: path.to_owned(), source: Box::new(self) }
+    }
 }

@@ -3,201 +3,262 @@
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use burn::config::Config;
-use burn::tensor::{Tensor, backend::Backend};
-use serde::{Deserialize, Serialize};
+use burn::tensor::{Int, Tensor, backend::Backend};
 
-use crate::metrics::{MetricError, ScoreSet};
-use crate::{HeadKind, Score, atomic_file};
+use crate::metrics::MetricError;
+use crate::{
+    HostLogits, OodHead, OodScore, TemperatureFit, TemperatureObjective, atomic_file,
+};
 
+mod config;
+mod decision;
 mod error;
+mod promise;
 mod quantiles;
+mod stored;
+mod threshold;
 
+pub use config::DetectorConfig;
+pub use decision::{Decision, ScoreDecision};
 pub use error::DetectorError;
-use quantiles::Quantiles;
+pub use promise::Promise;
+use threshold::Threshold;
 
-/// What to fit a [`Detector`] for.
+/// A score, the head it belongs to, a threshold, and the distribution of held-out scores: fitted once
+/// on in-distribution samples, saved beside the weights, applied to every input.
 ///
-/// ```
-/// use burn::backend::Flex;
-/// use burn::tensor::{Distribution, Tensor};
-/// use isomax_burn::{DetectorConfig, HeadConfig, HeadKind};
-///
-/// let device = Default::default();
-/// let head = HeadConfig::new(HeadKind::IsoMaxPlus, 64, 10).init::<Flex>(&device);
-/// let known = Tensor::random([500, 64], Distribution::Default, &device);
-/// let detector = DetectorConfig::new(head.kind())
-///     .with_target_tpr(0.9)
-///     .fit(head.forward(known.clone()), head.temperature())?;
-///
-/// let decisions = detector.decide(head.forward(known), head.temperature())?;
-/// assert_eq!(decisions.iter().filter(|d| d.in_distribution).count(), 450);
-/// # Ok::<(), isomax_burn::DetectorError>(())
-/// ```
-#[derive(Config, Debug, PartialEq)]
-pub struct DetectorConfig {
-    /// The head that gives the logits.
-    pub head: HeadKind,
-    /// The score, by default [`Score::default_for`] the head.
-    pub score: Option<Score>,
-    /// Share of in-distribution samples to accept, in `(0, 1]`.
-    #[config(default = 0.95)]
-    pub target_tpr: f64,
+/// Made by [`DetectorConfig`]. Stored as JSON with a format version; reading checks that the values
+/// fit each other.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    source: Source,
+    threshold: Threshold,
 }
 
-impl DetectorConfig {
-    /// Fits the threshold on in-distribution validation samples. It needs no OOD samples.
-    ///
-    /// The threshold is the largest score that accepts at least the target share of the given
-    /// samples; with distinct scores it accepts less than one sample more.
-    ///
-    /// # Arguments
-    ///
-    /// - `logits`: what the head gives for held-out in-distribution samples,
-    ///   `[num_samples, num_classes]`
-    /// - `temperature`: the temperature of that head
-    ///
-    /// # Errors
-    ///
-    /// [`DetectorError::Metric`] without samples or if a logit is not finite,
-    /// [`DetectorError::InvalidField`] for a target or temperature out of range.
-    pub fn fit<B: Backend>(
-        &self,
-        logits: Tensor<B, 2>,
-        temperature: f32,
-    ) -> Result<Detector, DetectorError> {
-        let [num_samples, num_classes] = logits.dims();
-        let score = self.score.unwrap_or(Score::default_for(self.head));
-        if num_samples == 0 {
-            return Err(MetricError::EmptyScores(ScoreSet::In).into());
-        }
-        check_finite(&logits)?;
-        let mut scores: Vec<f32> = score.compute(logits).into_data().iter().collect();
-        scores.sort_unstable_by(f32::total_cmp);
-        // A product such as 0.55 · 100 may lie a rounding error above the whole number it means.
-        let accepted = (self.target_tpr * num_samples as f64 - 1e-9).ceil() as usize;
-        let threshold = scores[num_samples - accepted.clamp(1, num_samples)];
-        let stored = Stored {
-            format: Format::Detector,
-            version: Detector::FORMAT_VERSION,
-            head: self.head,
-            score,
-            temperature,
-            num_classes,
-            target_tpr: self.target_tpr,
-            threshold,
-            num_samples,
-            quantiles: Quantiles::of(&scores),
-        };
-        stored.try_into()
-    }
+/// Where the scores come from.
+#[derive(Debug, Clone)]
+enum Source {
+    /// From the logits of a head.
+    Head(Fitted),
+    /// From anywhere; whoever decides brings them.
+    Scores { name: Option<String> },
 }
 
-/// A score, the temperature it belongs to, a threshold, and the distribution of in-distribution
-/// scores: fitted once on validation samples, saved beside the weights, applied to every input.
-///
-/// Stored as JSON with a format version; reading checks that the values fit each other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
-pub struct Detector(Stored);
-
-/// What a detector says of one sample.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Decision {
-    /// The class with the largest logit, meant for samples that are in distribution.
-    pub class: usize,
-    /// The detection score, high = in-distribution.
-    pub score: f32,
-    /// Share of in-distribution validation samples that score no higher, in `[0, 1]`: like a
-    /// p-value, small for samples unlike the known ones. Exact for up to 1,001 validation samples,
-    /// interpolated between as many of them otherwise.
-    pub quantile: f64,
-    /// Whether the score reaches the threshold.
-    pub in_distribution: bool,
+/// What the logits of a head must have, and what is made of them.
+#[derive(Debug, Clone)]
+struct Fitted {
+    head: String,
+    num_classes: usize,
+    /// The temperature that the logits were divided by.
+    temperature: f32,
+    /// The temperature that confidences are computed at.
+    confidence_temperature: f32,
+    score: Arc<dyn OodScore>,
 }
 
 impl Detector {
     /// The version of the stored format.
-    pub const FORMAT_VERSION: u32 = 1;
+    pub const FORMAT_VERSION: u32 = 2;
 
     /// Decides on a batch.
     ///
-    /// # Arguments
+    /// # Shapes
     ///
-    /// - `logits`: raw logits of the head, `[batch_size, num_classes]`
-    /// - `temperature`: the temperature of the head that gave them,
-    ///   [`Head::temperature`](crate::Head::temperature)
+    /// - logits: `[batch_size, num_classes]`, what this head gives
     ///
     /// # Errors
     ///
-    /// [`DetectorError::TemperatureMismatch`] if the temperatures differ by more than the rounding
-    /// of weights saved in half precision, [`DetectorError::ClassCountMismatch`], and
-    /// [`DetectorError::Metric`] if a logit is not finite.
+    /// [`DetectorError::HeadMismatch`], [`DetectorError::TemperatureMismatch`] if the temperatures
+    /// differ by more than the rounding of weights saved in half precision,
+    /// [`DetectorError::ClassCountMismatch`], [`DetectorError::NoHead`] if the detector was fitted on
+    /// bare scores, and [`DetectorError::Metric`] if a logit is not finite.
     pub fn decide<B: Backend>(
         &self,
+        head: &impl OodHead<B>,
         logits: Tensor<B, 2>,
-        temperature: f32,
     ) -> Result<Vec<Decision>, DetectorError> {
         let [batch_size, num_classes] = logits.dims();
-        let distance = (temperature / self.0.temperature - 1.0).abs();
-        if distance.is_nan() || distance > HALF_PRECISION {
-            let expected = self.0.temperature;
-            return Err(DetectorError::TemperatureMismatch { expected, got: temperature });
+        self.check_head(head.name(), head.temperature())?;
+        self.fitted()?.check_classes(num_classes)?;
+        match batch_size {
+            0 => Ok(Vec::new()),
+            _ => self.decide_host(&HostLogits::read(logits)?),
         }
-        if num_classes != self.0.num_classes {
-            let expected = self.0.num_classes;
-            return Err(DetectorError::ClassCountMismatch { expected, got: num_classes });
-        }
-        if batch_size == 0 {
-            return Ok(Vec::new());
-        }
-        check_finite(&logits)?;
-        let classes = logits.clone().argmax(1).into_data();
-        let scores = self.0.score.compute(logits).into_data();
-        Ok((classes.iter::<i64>().zip(scores.iter::<f32>()))
-            .map(|(class, score)| Decision {
-                class: class as usize,
-                score,
-                quantile: self.0.quantiles.rank(score, self.0.num_samples),
-                in_distribution: score >= self.0.threshold,
+    }
+
+    /// As [`decide`](Self::decide), for logits that are in host memory already. That they are those
+    /// of the right head is for [`check_head`](Self::check_head) to say.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::ClassCountMismatch`] or [`DetectorError::NoHead`].
+    pub fn decide_host(&self, logits: &HostLogits) -> Result<Vec<Decision>, DetectorError> {
+        let fitted = self.fitted()?;
+        fitted.check_classes(logits.num_classes())?;
+        let scores = logits.scores(&*fitted.score);
+        let factor = f64::from(fitted.confidence_temperature) / f64::from(fitted.temperature);
+        let confidences = logits.confidences(factor);
+        let samples = logits.classes().into_iter().zip(confidences).zip(scores);
+        Ok(samples
+            .map(|((class, confidence), score)| {
+                let ScoreDecision { quantile, p_value, in_distribution, .. } =
+                    self.decide_score(score);
+                Decision { class, confidence, score, quantile, p_value, in_distribution }
             })
             .collect())
     }
 
-    /// The head that gives the logits.
-    pub fn head(&self) -> HeadKind {
-        self.0.head
+    /// Decides on bare scores, which must come from where those came from that the detector was
+    /// fitted on.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::Metric`] if a score is NaN.
+    pub fn decide_scores<T: crate::metrics::ScoreValue>(
+        &self,
+        scores: &[T],
+    ) -> Result<Vec<ScoreDecision>, DetectorError> {
+        if let Some(index) = scores.iter().position(|&score| score.into().is_nan()) {
+            let set = crate::metrics::ScoreSet::In;
+            return Err(MetricError::NanScore { set, index }.into());
+        }
+        Ok(scores.iter().map(|&score| self.decide_score(score.into())).collect())
     }
 
-    /// The score that is compared with the threshold.
-    pub fn score(&self) -> Score {
-        self.0.score
+    fn decide_score(&self, score: f64) -> ScoreDecision {
+        let place = self.threshold.place(score);
+        ScoreDecision {
+            score,
+            quantile: place.quantile,
+            p_value: place.p_value,
+            in_distribution: place.in_distribution,
+        }
     }
 
-    /// The temperature that the logits must have.
-    pub fn temperature(&self) -> f32 {
-        self.0.temperature
+    /// Checks that logits of a head are such as the detector was fitted on.
+    ///
+    /// # Arguments
+    ///
+    /// - `name`: [`OodHead::name`]
+    /// - `temperature`: [`OodHead::temperature`]
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::HeadMismatch`], [`DetectorError::TemperatureMismatch`] or
+    /// [`DetectorError::NoHead`].
+    pub fn check_head(&self, name: &str, temperature: f32) -> Result<(), DetectorError> {
+        let fitted = self.fitted()?;
+        if name != fitted.head {
+            let expected = fitted.head.clone();
+            return Err(DetectorError::HeadMismatch { expected, got: name.to_owned() });
+        }
+        let distance = (temperature / fitted.temperature - 1.0).abs();
+        if distance.is_nan() || distance > HALF_PRECISION {
+            let expected = fitted.temperature;
+            return Err(DetectorError::TemperatureMismatch { expected, got: temperature });
+        }
+        Ok(())
     }
 
-    /// The number of classes that the logits must have.
-    pub fn num_classes(&self) -> usize {
-        self.0.num_classes
+    /// Fits the temperature that [`Decision::confidence`] is computed at, on held-out logits of the
+    /// head. The temperature of the head, and with it score and threshold, stay as they are.
+    ///
+    /// # Shapes
+    ///
+    /// - logits: `[num_samples, num_classes]`
+    /// - targets: `[num_samples]`, class indices
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::Metric`] if there are no samples, a logit is not finite, or a label names no
+    /// class; [`DetectorError::NoHead`] and [`DetectorError::ClassCountMismatch`].
+    pub fn calibrate<B: Backend>(
+        self,
+        logits: Tensor<B, 2>,
+        targets: Tensor<B, 1, Int>,
+        objective: TemperatureObjective,
+    ) -> Result<(Self, TemperatureFit), DetectorError> {
+        let fitted = self.fitted()?;
+        fitted.check_classes(logits.dims()[1])?;
+        let fit = TemperatureFit::from_tensors(logits, targets, fitted.temperature, objective)?;
+        Ok((self.with_confidence_temperature(fit.temperature)?, fit))
+    }
+
+    /// Sets the temperature that [`Decision::confidence`] is computed at, as
+    /// [`TemperatureFit`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError::InvalidField`] unless it is a positive finite number, and
+    /// [`DetectorError::NoHead`].
+    pub fn with_confidence_temperature(mut self, value: f32) -> Result<Self, DetectorError> {
+        self.fitted()?;
+        if !is_temperature(value) {
+            return Err(DetectorError::invalid("temperature", "a positive number", value));
+        }
+        if let Source::Head(fitted) = &mut self.source {
+            fitted.confidence_temperature = value;
+        }
+        Ok(self)
+    }
+
+    fn fitted(&self) -> Result<&Fitted, DetectorError> {
+        match &self.source {
+            Source::Head(fitted) => Ok(fitted),
+            Source::Scores { .. } => Err(DetectorError::NoHead),
+        }
+    }
+
+    /// The name of the head that gives the logits, unless the detector was fitted on bare scores.
+    pub fn head(&self) -> Option<&str> {
+        self.fitted().ok().map(|fitted| fitted.head.as_str())
+    }
+
+    /// The name of the score that is compared with the threshold, if it has one.
+    pub fn score_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Head(fitted) => Some(fitted.score.name()),
+            Source::Scores { name } => name.as_deref(),
+        }
+    }
+
+    /// The temperature that the logits must have, unless the detector was fitted on bare scores.
+    pub fn temperature(&self) -> Option<f32> {
+        self.fitted().ok().map(|fitted| fitted.temperature)
+    }
+
+    /// The temperature that confidences are computed at, unless the detector was fitted on bare
+    /// scores.
+    pub fn confidence_temperature(&self) -> Option<f32> {
+        self.fitted().ok().map(|fitted| fitted.confidence_temperature)
+    }
+
+    /// The number of classes that the logits must have, unless the detector was fitted on bare
+    /// scores.
+    pub fn num_classes(&self) -> Option<usize> {
+        self.fitted().ok().map(|fitted| fitted.num_classes)
     }
 
     /// The share of in-distribution samples that the threshold was fitted to accept.
     pub fn target_tpr(&self) -> f64 {
-        self.0.target_tpr
+        self.threshold.target_tpr
     }
 
-    /// The lowest score that counts as in-distribution.
-    pub fn threshold(&self) -> f32 {
-        self.0.threshold
+    /// What the threshold promises.
+    pub fn promise(&self) -> Promise {
+        self.threshold.promise
     }
 
-    /// The number of validation samples that the detector was fitted on.
+    /// Scores at or above this count as in-distribution. It lies between held-out scores.
+    pub fn threshold(&self) -> f64 {
+        self.threshold.value
+    }
+
+    /// The number of held-out samples that the detector was fitted on.
     pub fn num_samples(&self) -> usize {
-        self.0.num_samples
+        self.threshold.num_samples
     }
 
     /// Writes the detector as JSON. The file appears whole or not at all.
@@ -209,54 +270,71 @@ impl Detector {
         let path = path.as_ref();
         let write = |file: &mut File| {
             let mut file = BufWriter::new(file);
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
+            file.write_all(self.to_json().as_bytes())?;
             file.flush()
         };
         atomic_file::write(path, write)
             .map_err(|source| DetectorError::Io { path: path.to_owned(), source })
     }
 
-    /// Reads a detector that was written by [`save`](Self::save).
+    /// Reads a detector that [`save`](Self::save) has written, whose score is one of
+    /// [`Score`](crate::Score).
     ///
     /// # Errors
     ///
     /// [`DetectorError::Io`], [`DetectorError::TooLarge`], [`DetectorError::UnsupportedVersion`],
-    /// and [`DetectorError::Malformed`] for anything that is not a whole and consistent detector.
+    /// [`DetectorError::UnknownScore`] for a score that is none of this crate's, and
+    /// [`DetectorError::Malformed`] for anything that is not a whole and consistent detector.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, DetectorError> {
         let path = path.as_ref();
-        let malformed = |source| DetectorError::Malformed { path: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|source| DetectorError::Io { path: path.to_owned(), source })?;
-        if bytes.len() as u64 > LARGEST_FILE {
-            return Err(DetectorError::TooLarge { path: path.to_owned(), limit: LARGEST_FILE });
-        }
-        // The version is read by itself: other fields of a foreign version may look like anything.
-        let Header { version, .. } = serde_json::from_slice(&bytes).map_err(malformed)?;
-        if version != u64::from(Self::FORMAT_VERSION) {
-            return Err(DetectorError::UnsupportedVersion {
-                path: path.to_owned(),
-                expected: Self::FORMAT_VERSION,
-                found: version,
-            });
-        }
-        serde_json::from_slice(&bytes).map_err(malformed)
+        Self::from_json(&read(path)?).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads a detector whose score is one of your own.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), with [`DetectorError::UnknownScore`] if the file names another
+    /// score.
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        score: impl OodScore,
+    ) -> Result<Self, DetectorError> {
+        let path = path.as_ref();
+        Self::from_json_with(&read(path)?, score).map_err(|error| error.in_file(path))
     }
 }
 
-/// Looks at logits on the host: what a GPU makes of NaN, in a maximum for one, is not defined.
-fn check_finite<B: Backend>(logits: &Tensor<B, 2>) -> Result<(), MetricError> {
-    let [_, num_classes] = logits.dims();
-    let data = logits.to_data();
-    match data.iter::<f32>().enumerate().find(|(_, logit)| !logit.is_finite()) {
-        None => Ok(()),
-        Some((at, value)) => {
-            let (index, class) = (at / num_classes, at % num_classes);
-            Err(MetricError::NonFiniteLogit { index, class, value })
+/// The bytes of a file that is no larger than a detector can be.
+fn read(path: &Path) -> Result<Vec<u8>, DetectorError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|source| DetectorError::Io { path: path.to_owned(), source })?;
+    match bytes.len() as u64 > LARGEST_FILE {
+        true => Err(DetectorError::TooLarge { path: path.to_owned(), limit: LARGEST_FILE }),
+        false => Ok(bytes),
+    }
+}
+
+impl Fitted {
+    fn check_classes(&self, got: usize) -> Result<(), DetectorError> {
+        match got == self.num_classes {
+            true => Ok(()),
+            false => Err(DetectorError::ClassCountMismatch { expected: self.num_classes, got }),
         }
     }
+}
+
+impl PartialEq for Detector {
+    /// Scores are the same if their names are.
+    fn eq(&self, other: &Self) -> bool {
+        self.to_json() == other.to_json()
+    }
+}
+
+fn is_temperature(value: f32) -> bool {
+    value > 0.0 && value.is_finite()
 }
 
 /// How far saving weights in half precision may move a temperature, relatively.
@@ -264,69 +342,3 @@ const HALF_PRECISION: f32 = 1e-3;
 
 /// No detector is nearly as large; a larger file is something else.
 const LARGEST_FILE: u64 = 1 << 20;
-
-/// Marks a file as a detector.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-enum Format {
-    #[serde(rename = "isomax-detector")]
-    Detector,
-}
-
-/// The part of the stored form that every version shares.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "format")]
-    _format: Format,
-    version: u64,
-}
-
-/// The stored form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    format: Format,
-    version: u32,
-    head: HeadKind,
-    score: Score,
-    temperature: f32,
-    num_classes: usize,
-    target_tpr: f64,
-    threshold: f32,
-    num_samples: usize,
-    quantiles: Quantiles,
-}
-
-impl From<Detector> for Stored {
-    fn from(Detector(stored): Detector) -> Self {
-        stored
-    }
-}
-
-impl TryFrom<Stored> for Detector {
-    type Error = DetectorError;
-
-    /// The one place where a detector comes into being: its values fit each other.
-    fn try_from(stored: Stored) -> Result<Self, DetectorError> {
-        let require = |valid: bool, what, expected: &str, got: &dyn ToString| {
-            let (expected, got) = (expected.to_owned(), got.to_string());
-            if valid { Ok(()) } else { Err(DetectorError::InvalidField { what, expected, got }) }
-        };
-        let version_is_known = stored.version == Self::FORMAT_VERSION;
-        let temperature_is_valid = stored.temperature > 0.0 && stored.temperature.is_finite();
-        let tpr_is_valid = stored.target_tpr > 0.0 && stored.target_tpr <= 1.0;
-        let version = Self::FORMAT_VERSION.to_string();
-        require(version_is_known, "detector format version", &version, &stored.version)?;
-        require(temperature_is_valid, "temperature", "a positive number", &stored.temperature)?;
-        require(tpr_is_valid, "target TPR", "a number in (0, 1]", &stored.target_tpr)?;
-        require(stored.num_classes > 0, "number of classes", "at least 1", &stored.num_classes)?;
-        require(stored.num_samples > 0, "number of samples", "at least 1", &stored.num_samples)?;
-        require(stored.threshold.is_finite(), "threshold", "a finite number", &stored.threshold)?;
-        let Stored { quantiles, threshold, num_samples, .. } = &stored;
-        let unordered = "infinite, out of order, or of another number";
-        let one_each = "ascending finite numbers, one for each sample up to 1001";
-        require(quantiles.are_of(*num_samples), "quantiles", one_each, &unordered)?;
-        let within = "within the quantiles";
-        require(quantiles.range().contains(threshold), "threshold", within, threshold)?;
-        Ok(Self(stored))
-    }
-}

@@ -1,5 +1,3 @@
-use core::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
 /// The distribution of in-distribution scores: all of them, or 1,001 evenly spaced order
@@ -8,14 +6,14 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub(super) struct Quantiles {
     /// Ascending scores; the first is the smallest one, the last the largest.
-    knots: Vec<f32>,
+    knots: Vec<f64>,
 }
 
 const MAX_KNOTS: usize = 1001;
 
 impl Quantiles {
     /// `ascending` holds at least one score.
-    pub(super) fn of(ascending: &[f32]) -> Self {
+    pub(super) fn of(ascending: &[f64]) -> Self {
         let (last, knots) = (ascending.len() - 1, ascending.len().min(MAX_KNOTS));
         let knot = |k: usize| ascending[last * k / (knots - 1).max(1)];
         Self { knots: (0..knots).map(knot).collect() }
@@ -23,14 +21,14 @@ impl Quantiles {
 
     /// The share of the scores that lie at or below `score`, in `[0, 1]`; `num_samples` is the
     /// number of scores that these quantiles are of.
-    pub(super) fn rank(&self, score: f32, num_samples: usize) -> f64 {
+    pub(super) fn rank(&self, score: f64, num_samples: usize) -> f64 {
         let below = self.knots.partition_point(|&knot| knot <= score);
         if below == 0 || self.knots.len() == num_samples {
             return below as f64 / num_samples as f64;
         }
         let Some(&above) = self.knots.get(below) else { return 1.0 };
-        let floor = f64::from(self.knots[below - 1]);
-        let along = (f64::from(score) - floor) / (f64::from(above) - floor);
+        let floor = self.knots[below - 1];
+        let along = (score - floor) / (above - floor);
         // A knot stands for the samples up to its own place in the order.
         let spacing = (num_samples - 1) as f64 / (self.knots.len() - 1) as f64;
         (spacing * (below as f64 - 1.0 + along) + 1.0) / num_samples as f64
@@ -42,8 +40,8 @@ impl Quantiles {
             && self.knots.iter().all(|knot| knot.is_finite())
     }
 
-    /// From the smallest to the largest score; there must be one.
-    pub(super) fn range(&self) -> RangeInclusive<f32> {
-        self.knots[0]..=self.knots[self.knots.len() - 1]
+    /// The largest score; there must be one.
+    pub(super) fn highest(&self) -> f64 {
+        self.knots[self.knots.len() - 1]
     }
 }

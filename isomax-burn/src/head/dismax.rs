@@ -1,8 +1,8 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, common_to_heads, distance, temperature};
+use super::{ClassPlanes, HeadKind, OodHead, check_features, display, distance, temperature};
 
 /// Configuration of a [`DisMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -65,6 +65,50 @@ impl<B: Backend> DisMaxHead<B> {
         let with_mean = distances.clone() + distances.mean_dim(1);
         temperature::negate_and_scale(with_mean, scale, &self.temperature)
     }
+
+    /// The hyperplanes between the classes, on unit features, as those of
+    /// [`IsoMaxPlusHead`](crate::IsoMaxPlusHead): all classes share the mean distance.
+    pub fn class_planes(&self) -> ClassPlanes<B> {
+        ClassPlanes::of_directions(self.prototypes.val())
+    }
 }
 
-common_to_heads!(DisMaxHead, prototypes);
+impl<B: Backend> OodHead<B> for DisMaxHead<B> {
+    fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.forward(features)
+    }
+
+    fn kind(&self) -> HeadKind {
+        HeadKind::DisMax
+    }
+
+    fn num_classes(&self) -> usize {
+        self.prototypes.dims()[0]
+    }
+
+    fn num_features(&self) -> usize {
+        self.prototypes.dims()[1]
+    }
+
+    fn temperature_param(&self) -> &Param<Tensor<B, 1>> {
+        &self.temperature
+    }
+
+    fn temperature_param_mut(&mut self) -> &mut Param<Tensor<B, 1>> {
+        &mut self.temperature
+    }
+
+    fn class_planes(&self) -> Option<ClassPlanes<B>> {
+        Some(self.class_planes())
+    }
+}
+
+impl<B: Backend> ModuleDisplay for DisMaxHead<B> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display::on_one_line()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        display::sizes(self, content)
+    }
+}

@@ -67,6 +67,11 @@ pub(super) fn euclidean_of_unit_vectors<B: Backend>(
     finish(norms - products, |nearest| features.scaled() - prototypes.select(nearest).scaled())
 }
 
+/// Rows scaled to unit length; a zero row stays zero.
+pub(super) fn unit_rows<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 2> {
+    UnitRows::new(rows).scaled()
+}
+
 /// Rows, and what scales them to unit length.
 struct UnitRows<B: Backend> {
     rows: Tensor<B, 2>,

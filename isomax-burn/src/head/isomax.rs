@@ -1,8 +1,8 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, common_to_heads, distance, temperature};
+use super::{ClassPlanes, HeadKind, OodHead, check_features, display, distance, temperature};
 
 /// Configuration of an [`IsoMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -59,6 +59,52 @@ impl<B: Backend> IsoMaxHead<B> {
         let distances = distance::euclidean(features, self.prototypes.val());
         temperature::divide(distances.neg(), &self.temperature)
     }
+
+    /// The hyperplanes between the classes: `-‖x - p‖² = 2 p·x - ‖p‖² - ‖x‖²`, whose last term all
+    /// classes share, so that `W = 2 p` and `b = -‖p‖²`.
+    pub fn class_planes(&self) -> ClassPlanes<B> {
+        let prototypes = self.prototypes.val();
+        let squares = (prototypes.clone() * prototypes.clone()).sum_dim(1).squeeze_dim(1);
+        ClassPlanes::new(false, prototypes * 2.0, squares.neg())
+    }
 }
 
-common_to_heads!(IsoMaxHead, prototypes);
+impl<B: Backend> OodHead<B> for IsoMaxHead<B> {
+    fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.forward(features)
+    }
+
+    fn kind(&self) -> HeadKind {
+        HeadKind::IsoMax
+    }
+
+    fn num_classes(&self) -> usize {
+        self.prototypes.dims()[0]
+    }
+
+    fn num_features(&self) -> usize {
+        self.prototypes.dims()[1]
+    }
+
+    fn temperature_param(&self) -> &Param<Tensor<B, 1>> {
+        &self.temperature
+    }
+
+    fn temperature_param_mut(&mut self) -> &mut Param<Tensor<B, 1>> {
+        &mut self.temperature
+    }
+
+    fn class_planes(&self) -> Option<ClassPlanes<B>> {
+        Some(self.class_planes())
+    }
+}
+
+impl<B: Backend> ModuleDisplay for IsoMaxHead<B> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display::on_one_line()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        display::sizes(self, content)
+    }
+}

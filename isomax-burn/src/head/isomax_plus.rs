@@ -1,8 +1,8 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, common_to_heads, distance, temperature};
+use super::{ClassPlanes, HeadKind, OodHead, check_features, display, distance, temperature};
 
 /// Configuration of an [`IsoMaxPlusHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -64,6 +64,50 @@ impl<B: Backend> IsoMaxPlusHead<B> {
         let scale = self.distance_scale.val().abs();
         temperature::negate_and_scale(distances, scale, &self.temperature)
     }
+
+    /// The hyperplanes between the classes, on unit features: `-‖x̂ - p̂‖² = 2 p̂·x̂ - 2`, so that
+    /// `W = p̂` and `b = 0`.
+    pub fn class_planes(&self) -> ClassPlanes<B> {
+        ClassPlanes::of_directions(self.prototypes.val())
+    }
 }
 
-common_to_heads!(IsoMaxPlusHead, prototypes);
+impl<B: Backend> OodHead<B> for IsoMaxPlusHead<B> {
+    fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.forward(features)
+    }
+
+    fn kind(&self) -> HeadKind {
+        HeadKind::IsoMaxPlus
+    }
+
+    fn num_classes(&self) -> usize {
+        self.prototypes.dims()[0]
+    }
+
+    fn num_features(&self) -> usize {
+        self.prototypes.dims()[1]
+    }
+
+    fn temperature_param(&self) -> &Param<Tensor<B, 1>> {
+        &self.temperature
+    }
+
+    fn temperature_param_mut(&mut self) -> &mut Param<Tensor<B, 1>> {
+        &mut self.temperature
+    }
+
+    fn class_planes(&self) -> Option<ClassPlanes<B>> {
+        Some(self.class_planes())
+    }
+}
+
+impl<B: Backend> ModuleDisplay for IsoMaxPlusHead<B> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display::on_one_line()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        display::sizes(self, content)
+    }
+}

@@ -8,7 +8,8 @@ use crate::names::{UnknownName, parse};
 /// Which head, and with it which loss: the choice that the two changed lines make.
 ///
 /// In text and in files: `softmax`, `isomax`, `isomax+` (also `isomaxplus`), `dismax`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum HeadKind {
     /// The baseline, an affine layer.
     #[serde(rename = "softmax")]

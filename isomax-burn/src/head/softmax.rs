@@ -1,8 +1,8 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{check_features, common_to_heads, temperature};
+use super::{ClassPlanes, HeadKind, OodHead, check_features, display, temperature};
 
 /// Configuration of a [`SoftMaxHead`].
 #[derive(Config, Debug, PartialEq)]
@@ -56,6 +56,49 @@ impl<B: Backend> SoftMaxHead<B> {
         let logits = features.matmul(self.weights.val().transpose()) + self.bias.val().unsqueeze();
         temperature::divide(logits, &self.temperature)
     }
+
+    /// The hyperplanes between the classes: `x·Wᵀ + b` itself.
+    pub fn class_planes(&self) -> ClassPlanes<B> {
+        ClassPlanes::new(false, self.weights.val(), self.bias.val())
+    }
 }
 
-common_to_heads!(SoftMaxHead, weights);
+impl<B: Backend> OodHead<B> for SoftMaxHead<B> {
+    fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.forward(features)
+    }
+
+    fn kind(&self) -> HeadKind {
+        HeadKind::SoftMax
+    }
+
+    fn num_classes(&self) -> usize {
+        self.weights.dims()[0]
+    }
+
+    fn num_features(&self) -> usize {
+        self.weights.dims()[1]
+    }
+
+    fn temperature_param(&self) -> &Param<Tensor<B, 1>> {
+        &self.temperature
+    }
+
+    fn temperature_param_mut(&mut self) -> &mut Param<Tensor<B, 1>> {
+        &mut self.temperature
+    }
+
+    fn class_planes(&self) -> Option<ClassPlanes<B>> {
+        Some(self.class_planes())
+    }
+}
+
+impl<B: Backend> ModuleDisplay for SoftMaxHead<B> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display::on_one_line()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        display::sizes(self, content)
+    }
+}

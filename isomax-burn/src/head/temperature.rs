@@ -1,15 +1,22 @@
-//! The stored temperature that every head divides its logits by.
+//! The stored temperature that every head divides its logits by: how to make one, read it and replace
+//! it, for heads of your own.
 
 use burn::module::Param;
 use burn::tensor::{ElementConversion, Tensor, backend::Backend};
 
 /// A temperature of 1, which leaves logits as they are. It is a parameter so that every recorder
 /// and tensor format carries it, without a gradient so that no optimizer moves it.
-pub(super) fn unit<B: Backend>(device: &B::Device) -> Param<Tensor<B, 1>> {
+pub fn unit<B: Backend>(device: &B::Device) -> Param<Tensor<B, 1>> {
     Param::from_tensor(Tensor::ones([1], device)).set_require_grad(false)
 }
 
-pub(super) fn divide<B: Backend>(
+/// Logits divided by a temperature, which no gradient reaches.
+///
+/// # Shapes
+///
+/// - logits: `[batch_size, num_classes]`
+/// - output: as given
+pub fn divide<B: Backend>(
     logits: Tensor<B, 2>,
     temperature: &Param<Tensor<B, 1>>,
 ) -> Tensor<B, 2> {
@@ -25,7 +32,8 @@ pub(super) fn negate_and_scale<B: Backend>(
     distances * (scale.neg() / temperature.val().detach()).unsqueeze()
 }
 
-pub(super) fn value<B: Backend>(temperature: &Param<Tensor<B, 1>>) -> f32 {
+/// The number that a temperature parameter holds. Reads it back from the device.
+pub fn value<B: Backend>(temperature: &Param<Tensor<B, 1>>) -> f32 {
     temperature.val().into_scalar().elem()
 }
 
@@ -34,7 +42,7 @@ pub(super) fn value<B: Backend>(temperature: &Param<Tensor<B, 1>>) -> f32 {
 /// # Panics
 ///
 /// If `value` is not a positive finite number.
-pub(super) fn replace<B: Backend>(
+pub fn replace<B: Backend>(
     temperature: Param<Tensor<B, 1>>,
     value: f32,
 ) -> Param<Tensor<B, 1>> {

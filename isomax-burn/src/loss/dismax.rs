@@ -3,7 +3,7 @@ use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor, backend::Backend};
 
 use super::cross_entropy::{Labels, LogSoftMax, check_shapes, cross_entropy};
-use super::fpr::{mixed_targets, split};
+use super::fpr::{mix_second_half, mixed_targets, shuffle, split};
 use super::{DEFAULT_ENTROPIC_SCALE, check_entropic_scale};
 
 /// Configuration of a [`DisMaxLoss`].
@@ -46,8 +46,8 @@ impl DisMaxLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit each other, or a target is out of range on a device that computes
-    /// in host memory (on other devices the loss is NaN then).
+    /// If the shapes do not fit each other. A target that names no class is no panic: it makes the
+    /// loss NaN, on every backend.
     pub fn forward<B: Backend>(
         &self,
         logits: Tensor<B, 2>,
@@ -66,15 +66,52 @@ impl DisMaxLoss {
         cross_entropy(logits, targets, 1.0)
     }
 
-    /// Computes the training loss of a batch whose second half was mixed by
-    /// [`mix_second_half`](crate::fpr::mix_second_half):
+    /// Makes a batch of images one for [`forward_fpr`](Self::forward_fpr): shuffles it, and mixes
+    /// the images of its second half. Draws from the random numbers of the backend.
+    ///
+    /// ```
+    /// use burn::backend::{Autodiff, Flex};
+    /// use burn::tensor::{Distribution, Int, Tensor};
+    /// use isomax_burn::DisMaxLossConfig;
+    /// type B = Autodiff<Flex>;
+    ///
+    /// let device = Default::default();
+    /// let images = Tensor::<B, 4>::random([8, 3, 32, 32], Distribution::Default, &device);
+    /// let targets = Tensor::<B, 1, Int>::from_ints([0, 1, 2, 3, 4, 5, 6, 7], &device);
+    /// # let model = |images: Tensor<B, 4>| images.mean_dim(1).reshape([8, 1024]).slice([0..8, 0..10]);
+    /// let loss = DisMaxLossConfig::new().init();
+    /// let (images, targets) = loss.prepare_fpr(images, targets);
+    /// let value = loss.forward_fpr(model(images), targets);
+    /// # assert!(value.into_scalar().is_finite());
+    /// ```
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch_size, channels, height, width]`
+    /// - targets: `[batch_size]`, class indices
+    /// - output: as given
+    ///
+    /// # Panics
+    ///
+    /// If the batch has fewer than 2 images, or the images fewer than 2 rows or columns.
+    pub fn prepare_fpr<B: Backend>(
+        &self,
+        images: Tensor<B, 4>,
+        targets: Tensor<B, 1, Int>,
+    ) -> (Tensor<B, 4>, Tensor<B, 1, Int>) {
+        let (images, targets) = shuffle(images, targets);
+        (mix_second_half(images), targets)
+    }
+
+    /// Computes the training loss of a batch that [`prepare_fpr`](Self::prepare_fpr) has made, or
+    /// [`mix_second_half`] of one that is in random order already:
     ///
     /// `½ (mean CE of the first half + mean KL(target ‖ softmax(Eₛ · logits)) of the second)`
     ///
     /// # Shapes
     ///
     /// - logits: `[batch_size, num_classes]`, raw, of the mixed batch
-    /// - targets: `[batch_size]`, the class indices before mixing
+    /// - targets: `[batch_size]`, the class indices of the batch, unmixed
     /// - output: `[1]`
     ///
     /// # Panics
@@ -88,7 +125,6 @@ impl DisMaxLoss {
         check_shapes(&logits, &targets);
         let [batch_size, num_classes] = logits.dims();
         let half = split(batch_size);
-        // All labels are looked at before any is used, so that a panic names the row in the batch.
         let labels = Labels::new(targets.clone(), num_classes);
         let first = cross_entropy(
             logits.clone().slice(0..half),

@@ -5,21 +5,9 @@
 //! quadrants of four images, and its target is a quarter for each of their labels: images that
 //! belong to no class in full are to get outputs that say so.
 //!
-//! ```
-//! use burn::backend::{Autodiff, Flex};
-//! use burn::tensor::{Distribution, Int, Tensor};
-//! use isomax_burn::{DisMaxLossConfig, fpr};
-//! type B = Autodiff<Flex>;
-//!
-//! let device = Default::default();
-//! let images = Tensor::<B, 4>::random([8, 3, 32, 32], Distribution::Default, &device);
-//! let targets = Tensor::<B, 1, Int>::from_ints([0, 1, 2, 3, 4, 5, 6, 7], &device);
-//! let (images, targets) = fpr::shuffle(images, targets);
-//! let images = fpr::mix_second_half(images);
-//! # let model = |images: Tensor<B, 4>| images.mean_dim(1).reshape([8, 1024]).slice([0..8, 0..10]);
-//! let loss = DisMaxLossConfig::new().init().forward_fpr(model(images), targets);
-//! # assert!(loss.into_scalar().is_finite());
-//! ```
+//! [`DisMaxLoss::prepare_fpr`](crate::DisMaxLoss::prepare_fpr) and
+//! [`forward_fpr`](crate::DisMaxLoss::forward_fpr) are all that a training needs; the functions here
+//! are their parts.
 //!
 //! Inputs that are not images have no quadrants: train them with
 //! [`DisMaxLoss::forward`](crate::DisMaxLoss::forward).
@@ -119,6 +107,11 @@ fn earlier<B: Backend, const D: usize, K: BasicOps<B>>(
     rows: Tensor<B, D, K>,
     places: usize,
 ) -> Tensor<B, D, K> {
-    // A positive shift of Burn's `roll` moves rows towards the front.
-    rows.roll(&[-(places as i64)], &[0])
+    let count = rows.dims()[0];
+    let moved = places % count;
+    if moved == 0 {
+        return rows;
+    }
+    let last = rows.clone().slice([count - moved..count]);
+    Tensor::cat(vec![last, rows.slice([0..count - moved])], 0)
 }

@@ -47,8 +47,8 @@ impl IsoMaxLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit each other, or a target is out of range on a device that computes
-    /// in host memory (on other devices the loss is NaN then).
+    /// If the shapes do not fit each other. A target that names no class is no panic: it makes the
+    /// loss NaN, on every backend.
     pub fn forward<B: Backend>(
         &self,
         logits: Tensor<B, 2>,

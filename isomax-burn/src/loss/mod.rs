@@ -3,6 +3,22 @@
 //! A loss takes the place of [`CrossEntropyLoss`](burn::nn::loss::CrossEntropyLoss). All of them
 //! are the cross-entropy of scaled logits; the entropic scale is what lets the distance heads be
 //! trained to small losses while their outputs keep a high entropy.
+//!
+//! # Labels out of range
+//!
+//! A target that is negative, or not below the number of classes, makes the loss NaN, whatever the
+//! backend. Looking at the labels would make every step wait for the device; a NaN loss costs nothing
+//! and stops every training that watches its loss.
+//!
+//! ```
+//! use burn::backend::Flex;
+//! use burn::tensor::{Int, Tensor};
+//! use isomax_burn::IsoMaxLossConfig;
+//!
+//! let logits = Tensor::<Flex, 2>::zeros([2, 3], &Default::default());
+//! let targets = Tensor::<Flex, 1, Int>::from_ints([0, 3], &Default::default());
+//! assert!(IsoMaxLossConfig::new().init().forward(logits, targets).into_scalar().is_nan());
+//! ```
 
 use burn::config::Config;
 use burn::module::Module;
@@ -16,7 +32,6 @@ pub mod fpr;
 mod isomax;
 mod softmax;
 
-pub(crate) use cross_entropy::check_target;
 pub use dismax::{DisMaxLoss, DisMaxLossConfig};
 pub use isomax::{IsoMaxLoss, IsoMaxLossConfig};
 pub use softmax::{SoftMaxLoss, SoftMaxLossConfig};
@@ -54,6 +69,7 @@ impl LossConfig {
 
 /// The loss of a head of any kind, chosen when the program runs.
 #[derive(Module, Clone, Debug)]
+#[non_exhaustive]
 pub enum Loss {
     /// For the baseline.
     SoftMax(SoftMaxLoss),
@@ -74,8 +90,8 @@ impl Loss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit each other, or a target is out of range on a device that computes
-    /// in host memory (on other devices the loss is NaN then).
+    /// If the shapes do not fit each other. A target that names no class is no panic: it makes the
+    /// loss NaN, on every backend.
     pub fn forward<B: Backend>(
         &self,
         logits: Tensor<B, 2>,

@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-use super::MetricError;
+use super::{MetricError, ScoreValue};
 
 /// One bin of a reliability diagram: the samples whose confidence lies in `(lower, upper]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReliabilityBin {
     /// Lower edge, excluded.
     pub lower: f64,
@@ -30,6 +31,7 @@ impl ReliabilityBin {
 /// [arXiv:1706.04599](https://arxiv.org/abs/1706.04599)), computed and binned in `f64`.
 /// Pass raw logits: the entropic scale exists in training only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CalibrationMetrics {
     /// Share of samples whose largest logit is that of their label; of equal logits the first wins.
     pub accuracy: f64,
@@ -60,8 +62,8 @@ impl CalibrationMetrics {
     /// [`MetricError::NoSamples`], [`MetricError::ShapeMismatch`],
     /// [`MetricError::LabelOutOfRange`], [`MetricError::NonFiniteLogit`], and
     /// [`MetricError::OutOfRange`] for `num_bins == 0`.
-    pub fn from_logits(
-        logits: &[f32],
+    pub fn from_logits<T: ScoreValue>(
+        logits: &[T],
         labels: &[usize],
         num_classes: usize,
         num_bins: usize,
@@ -73,8 +75,8 @@ impl CalibrationMetrics {
 
 /// Logits and labels that have been checked to fit each other.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LabelledLogits<'a> {
-    logits: &'a [f32],
+pub(crate) struct LabelledLogits<'a, T> {
+    logits: &'a [T],
     labels: &'a [usize],
     num_classes: usize,
 }
@@ -86,9 +88,9 @@ struct Prediction {
     negative_log_likelihood: f64,
 }
 
-impl<'a> LabelledLogits<'a> {
+impl<'a, T: ScoreValue> LabelledLogits<'a, T> {
     pub(crate) fn new(
-        logits: &'a [f32],
+        logits: &'a [T],
         labels: &'a [usize],
         num_classes: usize,
     ) -> Result<Self, MetricError> {
@@ -106,10 +108,7 @@ impl<'a> LabelledLogits<'a> {
             let label = labels[index];
             return Err(MetricError::LabelOutOfRange { index, label, classes: num_classes });
         }
-        if let Some(at) = logits.iter().position(|l| !l.is_finite()) {
-            let (index, class) = (at / num_classes, at % num_classes);
-            return Err(MetricError::NonFiniteLogit { index, class, value: logits[at] });
-        }
+        check_finite(logits, num_classes)?;
         Ok(Self { logits, labels, num_classes })
     }
 
@@ -158,9 +157,8 @@ impl<'a> LabelledLogits<'a> {
 
     fn predictions(&self, temperature: f64) -> impl Iterator<Item = Prediction> + '_ {
         self.logits.chunks_exact(self.num_classes).zip(self.labels).map(move |(row, &label)| {
-            // `>` keeps the first of equal logits.
-            let best = (1..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-            let shifted = |logit: f32| (f64::from(logit) - f64::from(row[best])) / temperature;
+            let best = largest(row);
+            let shifted = |logit: T| (logit.into() - row[best].into()) / temperature;
             let partition: f64 = row.iter().map(|&l| shifted(l).exp()).sum();
             Prediction {
                 confidence: 1.0 / partition,
@@ -168,6 +166,25 @@ impl<'a> LabelledLogits<'a> {
                 negative_log_likelihood: partition.ln() - shifted(row[label]),
             }
         })
+    }
+}
+
+/// Where the largest logit of a row is; of equal ones the first.
+pub(crate) fn largest<T: ScoreValue>(row: &[T]) -> usize {
+    (1..row.len()).fold(0, |best, c| if row[c].into() > row[best].into() { c } else { best })
+}
+
+/// Probabilities and scores are defined for finite logits; `num_classes` is at least 1.
+pub(crate) fn check_finite<T: ScoreValue>(
+    logits: &[T],
+    num_classes: usize,
+) -> Result<(), MetricError> {
+    match logits.iter().position(|&logit| !logit.into().is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let (index, class) = (at / num_classes, at % num_classes);
+            Err(MetricError::NonFiniteLogit { index, class, value: logits[at].into() })
+        }
     }
 }
 

@@ -1,19 +1,11 @@
 use serde::{Deserialize, Serialize};
 
-use super::MetricError;
 use super::sorted::{Flagged, SortedScores};
-
-/// Which kind of sample a curve counts as positive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Positive {
-    /// In-distribution samples are positive and a high score flags them (the IsoMax papers).
-    InDistribution,
-    /// OOD samples are positive and a low score flags them (OpenOOD, pytorch-ood).
-    OutOfDistribution,
-}
+use super::{MetricError, Positive, ScoreValue};
 
 /// How an operating point is chosen when no cut gives exactly the wanted true positive rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Cut {
     /// The strictest cut whose TPR is at least the target. A detector can really use it.
     AtLeast,
@@ -57,11 +49,11 @@ pub struct RocPoint {
     /// Share of the positive class that is flagged.
     pub tpr: f64,
     /// The score at the cut.
-    pub threshold: f32,
+    pub threshold: f64,
 }
 
 impl RocPoint {
-    const NOTHING: Self = Self { fpr: 0.0, tpr: 0.0, threshold: f32::NAN };
+    const NOTHING: Self = Self { fpr: 0.0, tpr: 0.0, threshold: f64::NAN };
 }
 
 /// The receiver operating characteristic, one point for each distinct score.
@@ -91,9 +83,9 @@ impl RocCurve {
     /// # Errors
     ///
     /// [`MetricError::EmptyScores`] or [`MetricError::NanScore`].
-    pub fn from_scores(
-        in_scores: &[f32],
-        out_scores: &[f32],
+    pub fn from_scores<T: ScoreValue>(
+        in_scores: &[T],
+        out_scores: &[T],
         positive: Positive,
     ) -> Result<Self, MetricError> {
         let sorted = SortedScores::new(in_scores, out_scores)?;
@@ -171,7 +163,7 @@ pub struct PrPoint {
     /// Share of the flagged samples that are positive.
     pub precision: f64,
     /// The score at the cut.
-    pub threshold: f32,
+    pub threshold: f64,
 }
 
 impl PrPoint {
@@ -203,9 +195,9 @@ impl PrCurve {
     /// # Errors
     ///
     /// [`MetricError::EmptyScores`] or [`MetricError::NanScore`].
-    pub fn from_scores(
-        in_scores: &[f32],
-        out_scores: &[f32],
+    pub fn from_scores<T: ScoreValue>(
+        in_scores: &[T],
+        out_scores: &[T],
         positive: Positive,
     ) -> Result<Self, MetricError> {
         let sorted = SortedScores::new(in_scores, out_scores)?;

@@ -33,6 +33,16 @@ pub enum MetricError {
         /// Its position in the slice that was given.
         index: usize,
     },
+    /// A score is infinite where a threshold is to be fitted.
+    #[error("{set} score {index} is {value}: a threshold needs finite scores")]
+    InfiniteScore {
+        /// The set that holds it.
+        set: ScoreSet,
+        /// Its position in the slice that was given.
+        index: usize,
+        /// The value that came.
+        value: f64,
+    },
     /// A rate such as the target TPR lies outside its range.
     #[error("{name} must lie in {range}, got {value}")]
     OutOfRange {
@@ -46,6 +56,9 @@ pub enum MetricError {
     /// There are no samples to compute a classification metric from.
     #[error("no samples: classification metrics need at least one")]
     NoSamples,
+    /// Rows of logits hold no logit.
+    #[error("logits of no classes: expected at least one logit for each sample")]
+    NoClasses,
     /// Logits and labels do not describe the same samples.
     #[error("{logits} logits are not {labels} rows of {classes} classes")]
     ShapeMismatch {
@@ -74,6 +87,6 @@ pub enum MetricError {
         /// Position of the logit in its row.
         class: usize,
         /// The value that came.
-        value: f32,
+        value: f64,
     },
 }

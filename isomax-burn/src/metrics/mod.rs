@@ -1,4 +1,5 @@
-//! Detection and calibration metrics on plain `&[f32]`: no tensors, exact, in `f64`, `O(n log n)`.
+//! Detection and calibration metrics on plain slices of `f32` or `f64`: no tensors, exact, in `f64`,
+//! `O(n log n)`.
 //!
 //! Scores follow one rule everywhere in this crate: **high means in-distribution**.
 //!
@@ -31,11 +32,18 @@ mod curve;
 mod error;
 mod ood;
 mod paper;
+mod positive;
 mod sorted;
 
-pub(crate) use calibration::LabelledLogits;
+pub(crate) use calibration::{LabelledLogits, check_finite, largest};
 pub use calibration::{CalibrationMetrics, ReliabilityBin};
-pub use curve::{Cut, Positive, PrCurve, PrPoint, RocCurve, RocPoint};
+pub use curve::{Cut, PrCurve, PrPoint, RocCurve, RocPoint};
 pub use error::{MetricError, ScoreSet};
 pub use ood::OodMetrics;
 pub use paper::PaperMetrics;
+pub use positive::Positive;
+
+/// A number that is a score or a logit: `f32` or `f64`. All of the arithmetic is done in `f64`.
+pub trait ScoreValue: Copy + Into<f64> {}
+
+impl<T: Copy + Into<f64>> ScoreValue for T {}

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::curve::{Cut, PrAreas, PrPoint, roc_points};
 use super::sorted::SortedScores;
-use super::{MetricError, Positive};
+use super::{MetricError, Positive, ScoreValue};
 
 /// The standard detection metrics of one in-distribution and one out-of-distribution score set.
 ///
@@ -17,6 +17,7 @@ use super::{MetricError, Positive};
 /// # Ok::<(), isomax_burn::metrics::MetricError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OodMetrics {
     /// Area under the ROC curve: the probability that an in-distribution sample scores higher than
     /// an OOD one, ties counting one half. Symmetric in the choice of the positive class.
@@ -56,7 +57,10 @@ impl OodMetrics {
     /// # Errors
     ///
     /// [`MetricError::EmptyScores`] or [`MetricError::NanScore`].
-    pub fn from_scores(in_scores: &[f32], out_scores: &[f32]) -> Result<Self, MetricError> {
+    pub fn from_scores<T: ScoreValue>(
+        in_scores: &[T],
+        out_scores: &[T],
+    ) -> Result<Self, MetricError> {
         let sorted = SortedScores::new(in_scores, out_scores)?;
         let fpr_at_95 = |positive| Cut::AtLeast.fpr_at(roc_points(&sorted, positive), 0.95);
         let pr_areas = |positive| {

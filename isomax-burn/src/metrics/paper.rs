@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::MetricError;
+use super::{MetricError, ScoreValue};
 use super::sorted::SortedScores;
 
 /// The detection metrics of the published IsoMax, IsoMax+ and DisMax experiments, with the
@@ -13,6 +13,7 @@ use super::sorted::SortedScores;
 ///
 /// All values lie in `[0, 1]`; in-distribution is the positive class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PaperMetrics {
     /// Share of OOD rejected at the cut whose TPR is nearest 0.95 (the laxest such cut).
     pub tnr: f64,
@@ -32,7 +33,10 @@ impl PaperMetrics {
     /// # Errors
     ///
     /// [`MetricError::EmptyScores`] or [`MetricError::NanScore`].
-    pub fn from_scores(in_scores: &[f32], out_scores: &[f32]) -> Result<Self, MetricError> {
+    pub fn from_scores<T: ScoreValue>(
+        in_scores: &[T],
+        out_scores: &[T],
+    ) -> Result<Self, MetricError> {
         let sorted = SortedScores::new(in_scores, out_scores)?;
         let (num_in, num_out) = (in_scores.len() as f64, out_scores.len() as f64);
 

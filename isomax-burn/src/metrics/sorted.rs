@@ -1,6 +1,6 @@
 //! Two score sets, checked, sorted, and walked cut by cut.
 
-use super::{MetricError, Positive, ScoreSet};
+use super::{MetricError, Positive, ScoreSet, ScoreValue};
 
 /// Both score sets in descending order, free of NaN, neither empty.
 #[derive(Debug, Clone)]
@@ -9,8 +9,8 @@ pub(super) struct SortedScores {
     outside: Vec<Key>,
 }
 
-/// An `f32` as an integer of the same order: integers sort several times faster than floats.
-type Key = u32;
+/// An `f64` as an integer of the same order: integers sort several times faster than floats.
+type Key = u64;
 
 /// What a cut flags as positive: every sample at least as positive as the threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,11 +20,14 @@ pub(super) struct Flagged {
     /// Flagged samples of the other class.
     pub(super) false_positives: usize,
     /// The score at the cut.
-    pub(super) threshold: f32,
+    pub(super) threshold: f64,
 }
 
 impl SortedScores {
-    pub(super) fn new(inside: &[f32], outside: &[f32]) -> Result<Self, MetricError> {
+    pub(super) fn new<T: ScoreValue>(
+        inside: &[T],
+        outside: &[T],
+    ) -> Result<Self, MetricError> {
         Ok(Self {
             inside: sort_descending(inside, ScoreSet::In)?,
             outside: sort_descending(outside, ScoreSet::Out)?,
@@ -96,30 +99,33 @@ fn merge(
     })
 }
 
-fn sort_descending(scores: &[f32], set: ScoreSet) -> Result<Vec<Key>, MetricError> {
+fn sort_descending<T: ScoreValue>(
+    scores: &[T],
+    set: ScoreSet,
+) -> Result<Vec<Key>, MetricError> {
     if scores.is_empty() {
         return Err(MetricError::EmptyScores(set));
     }
-    if let Some(index) = scores.iter().position(|s| s.is_nan()) {
+    if let Some(index) = scores.iter().position(|&s| s.into().is_nan()) {
         return Err(MetricError::NanScore { set, index });
     }
     // Keys are complemented so that the plain ascending sort gives descending scores.
-    let mut keys: Vec<Key> = scores.iter().map(|&s| !key_of(s)).collect();
+    let mut keys: Vec<Key> = scores.iter().map(|&s| !key_of(s.into())).collect();
     keys.sort_unstable();
     keys.iter_mut().for_each(|k| *k = !*k);
     Ok(keys)
 }
 
-const SIGN: u32 = 1 << 31;
+const SIGN: u64 = 1 << 63;
 
-fn key_of(score: f32) -> Key {
+fn key_of(score: f64) -> Key {
     // `+ 0.0` makes −0 and +0, which are equal scores, equal keys.
     let bits = (score + 0.0).to_bits();
     if bits & SIGN == 0 { bits | SIGN } else { !bits }
 }
 
-fn score_of(key: Key) -> f32 {
-    f32::from_bits(if key & SIGN == 0 { !key } else { key & !SIGN })
+fn score_of(key: Key) -> f64 {
+    f64::from_bits(if key & SIGN == 0 { !key } else { key & !SIGN })
 }
 
 #[cfg(test)]
@@ -129,7 +135,7 @@ mod tests {
     #[test]
     fn keys_keep_the_order_and_the_value() {
         let scores =
-            [f32::NEG_INFINITY, f32::MIN, -1.0, -1e-45, 0.0, 1e-45, 1.0, f32::MAX, f32::INFINITY];
+            [f64::NEG_INFINITY, f64::MIN, -1.0, -5e-324, 0.0, 5e-324, 1.0, f64::MAX, f64::INFINITY];
         assert!(scores.windows(2).all(|w| key_of(w[0]) < key_of(w[1])));
         assert!(scores.iter().all(|&s| score_of(key_of(s)) == s));
         assert_eq!(key_of(-0.0), key_of(0.0));

@@ -1,10 +1,11 @@
+use std::collections::HashMap;
 use std::path::Path;
 
 use burn::train::logger::{FileMetricLogger, MetricLogger};
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
-use burn::train::metric::{MetricDefinition, NumericEntry};
+use burn::train::metric::{MetricAttributes, MetricDefinition, NumericEntry};
 
-use super::EpochMeans;
+use super::{EpochMeans, WeightedMean};
 
 /// Burn's [`FileMetricLogger`], whose reads see every write.
 ///
@@ -13,18 +14,33 @@ use super::EpochMeans;
 /// the same directory. This one writes the same files and answers from memory, with one number for
 /// each metric and epoch.
 ///
+/// A metric has no value in an epoch in which its set was not
+/// [due](super::OodDataLoader::every). Burn's strategies take the first such epoch for the last one
+/// there is, and would then delete the best checkpoint. So of the epoch under way this logger says
+/// that there is no value, which early stopping passes over, and of earlier ones that the value was
+/// worse than any other, which keeps them from being the best.
+///
 /// A resumed training is to say so with [`resuming_after`](Self::resuming_after): the epochs before
 /// are then read from their files, and the first new one is logged under its own number, where Burn
 /// counts it as epoch 1 again.
 pub struct SyncMetricLogger {
     files: FileMetricLogger,
     means: EpochMeans,
+    /// By the names of the metrics.
+    higher_is_better: HashMap<String, bool>,
 }
+
+/// A value worse than any other, yet above the smallest number that Burn starts from.
+const WORST: f64 = 1e300;
 
 impl SyncMetricLogger {
     /// Logs into this directory, the one of the training.
     pub fn new(directory: impl AsRef<Path>) -> Self {
-        Self { files: FileMetricLogger::new(directory), means: EpochMeans::default() }
+        Self {
+            files: FileMetricLogger::new(directory),
+            means: EpochMeans::default(),
+            higher_is_better: HashMap::new(),
+        }
     }
 
     /// Goes on after this epoch, the one given to
@@ -47,14 +63,26 @@ impl MetricLogger for SyncMetricLogger {
         epoch: usize,
         split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        match self.means.is_past(epoch) {
-            true => self.files.read_numeric(name, epoch, split),
-            false => Ok(self.means.entries(name, epoch, split)),
+        let entries = match self.means.is_past(epoch) {
+            true => self.files.read_numeric(name, epoch, split)?,
+            false => self.means.entries(name, epoch, split),
+        };
+        let mut mean = WeightedMean::default();
+        entries.iter().for_each(|entry| mean.push(entry));
+        if mean.count() > 0 {
+            return Ok(entries);
         }
+        let is_over = epoch < self.means.latest(split);
+        let worst = self.higher_is_better.get(name).filter(|_| is_over);
+        let value = |higher: &bool| if *higher { -WORST } else { WORST };
+        Ok(worst.map(value).map(NumericEntry::Value).into_iter().collect())
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
         self.means.define(&definition);
+        if let MetricAttributes::Numeric(attributes) = &definition.attributes {
+            self.higher_is_better.insert(definition.name.clone(), attributes.higher_is_better);
+        }
         self.files.log_metric_definition(definition);
     }
 

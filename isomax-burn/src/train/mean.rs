@@ -65,6 +65,12 @@ impl EpochMeans {
         epoch.max(self.after + 1)
     }
 
+    /// The last epoch that has begun.
+    pub fn latest(&self, split: &Split) -> usize {
+        let epochs = self.means.keys().filter(|(of, _)| of == split).map(|(_, epoch)| *epoch);
+        epochs.max().unwrap_or(self.after)
+    }
+
     /// Learns the name of a metric, before its values come.
     pub fn define(&mut self, definition: &MetricDefinition) {
         self.names.insert(definition.metric_id.clone(), definition.name.clone());

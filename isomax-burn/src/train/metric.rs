@@ -1,5 +1,5 @@
 use core::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -10,11 +10,13 @@ use burn::train::metric::{
 use burn::train::{InferenceStep, LearningComponentsTypes, SupervisedTraining};
 
 use super::OodInput;
-use crate::Score;
-use crate::metrics::{MetricError, OodMetrics};
+use super::accumulator::{Accumulator, Rows};
+use crate::OodScore;
+use crate::metrics::OodMetrics;
 
 /// What an [`OodMetric`] measures, in percent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum OodMeasure {
     /// [`OodMetrics::auroc`], high is good.
     Auroc,
@@ -27,6 +29,11 @@ pub enum OodMeasure {
 impl OodMeasure {
     /// All measures.
     pub const ALL: [Self; 3] = [Self::Auroc, Self::TnrAt95Tpr, Self::FprAt95Tpr];
+
+    /// Whether a larger value is a better one.
+    pub fn higher_is_better(self) -> bool {
+        self != Self::FprAt95Tpr
+    }
 
     fn of(self, metrics: &OodMetrics) -> f64 {
         match self {
@@ -48,74 +55,49 @@ impl fmt::Display for OodMeasure {
 }
 
 /// A detection metric of one out-of-distribution set over a whole validation epoch, for Burn's
-/// Learner. Made by [`OodDataLoader::metrics`](super::OodDataLoader::metrics).
+/// Learner. Made by [`OodDataLoader::metrics`](super::OodDataLoader::metrics), for one training.
 ///
 /// It is named after the set and the measure, such as `noise AUROC`. Its entries carry the running
 /// value with weight zero and, on the last batch, the exact value of the epoch: the weighted mean
 /// that Burn takes of them is that value. A model that gives NaN scores has no AUROC: the value is
-/// NaN then, which is never a best one.
+/// NaN then, which is never a best one. In an epoch without the set it has no value at all.
+///
+/// The metrics of a set share its scores: each batch is scored once.
 #[derive(Debug, Clone)]
 pub struct OodMetric {
     name: MetricName,
-    set: Arc<str>,
     measure: OodMeasure,
-    score: Score,
-    in_scores: Vec<f32>,
-    out_scores: Vec<f32>,
-    /// Number of scores at the last evaluation.
-    evaluated: usize,
-    percent: f64,
-    is_final: bool,
+    scores: Arc<Mutex<Accumulator>>,
 }
 
 impl OodMetric {
-    /// A metric of the set that has this name in the loader.
-    pub fn new(set: &str, measure: OodMeasure, score: Score) -> Self {
-        Self {
+    /// The metrics of the set that has this name in the loader, one for each [`OodMeasure`].
+    pub fn of_set(set: &str, score: Arc<dyn OodScore>) -> [Self; 3] {
+        let scores = Arc::new(Mutex::new(Accumulator::new(set.into(), score)));
+        OodMeasure::ALL.map(|measure| Self {
             name: Arc::new(format!("{set} {measure}")),
-            set: set.into(),
             measure,
-            score,
-            in_scores: Vec::new(),
-            out_scores: Vec::new(),
-            evaluated: 0,
-            percent: f64::NAN,
-            is_final: false,
-        }
+            scores: scores.clone(),
+        })
     }
 
-    fn scores(&self, logits: Tensor<Flex, 2>) -> Vec<f32> {
-        self.score.compute(logits).into_data().iter().collect()
+    /// What it measures.
+    pub fn measure(&self) -> OodMeasure {
+        self.measure
     }
 
-    /// Sorting all scores at every batch would be quadratic: until the last batch it is done
-    /// whenever they have grown by a tenth.
-    fn is_due(&self) -> bool {
-        let scores = self.in_scores.len() + self.out_scores.len();
-        self.is_final || scores * 10 >= self.evaluated * 11
+    fn scores(&self) -> MutexGuard<'_, Accumulator> {
+        self.scores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn evaluate(&mut self) {
-        self.evaluated = self.in_scores.len() + self.out_scores.len();
-        self.percent = match OodMetrics::from_scores(&self.in_scores, &self.out_scores) {
-            Ok(metrics) => 100.0 * self.measure.of(&metrics),
-            Err(MetricError::EmptyScores(_)) => f64::NAN,
-            Err(error) => {
-                log::warn!("{}: {error}", self.name);
-                f64::NAN
-            }
-        };
+    fn percent(&self, scores: &Accumulator) -> f64 {
+        scores.metrics().map_or(f64::NAN, |metrics| 100.0 * self.measure.of(metrics))
     }
+}
 
-    /// The entry that is logged: it counts on the last batch only, and not at all in an epoch
-    /// without samples of the set.
-    fn entry(&self) -> NumericEntry {
-        let counts = self.is_final && !self.out_scores.is_empty();
-        let count = if counts { self.evaluated } else { 0 };
-        // Zero times NaN would be NaN for the whole epoch.
-        let value = if counts || self.percent.is_finite() { self.percent } else { 0.0 };
-        NumericEntry::Aggregated { aggregated_value: value, count }
-    }
+fn rows(logits: &Tensor<Flex, 2>) -> Rows {
+    let [_, num_classes] = logits.dims();
+    Rows { values: logits.to_data().iter().collect(), num_classes }
 }
 
 impl Metric for OodMetric {
@@ -126,31 +108,30 @@ impl Metric for OodMetric {
     }
 
     fn description(&self) -> Option<String> {
-        let Self { measure, score, set, .. } = self;
+        let (measure, scores) = (self.measure, self.scores());
+        let (set, score) = (scores.set(), scores.score_name());
         Some(format!("{measure} of the validation set against '{set}', by the {score} score"))
     }
 
     fn attributes(&self) -> MetricAttributes {
-        let higher_is_better = self.measure != OodMeasure::FprAt95Tpr;
+        let higher_is_better = self.measure.higher_is_better();
         NumericAttributes { unit: Some("%".to_owned()), higher_is_better }.into()
     }
 
     fn update(&mut self, input: &OodInput, _metadata: &MetricMetadata) -> SerializedEntry {
-        let known = self.scores(input.known.clone());
-        self.in_scores.extend(known);
-        for (_, logits) in input.others.iter().filter(|(set, _)| *set == self.set) {
-            let others = self.scores(logits.clone());
-            self.out_scores.extend(others);
-        }
-        self.is_final = input.is_last;
-        if self.is_due() {
-            self.evaluate();
-        }
-        SerializedEntry::new(format!("epoch {:.2} %", self.percent), self.entry().serialize())
+        let mut scores = self.scores();
+        let set = scores.set().to_owned();
+        let ood = || input.ood.iter().filter(|(name, _)| **name == *set).map(|(_, l)| rows(l));
+        scores.take(input.batch, input.is_last, || rows(&input.id), ood);
+        let (percent, weight) = (self.percent(&scores), scores.weight());
+        // Zero times NaN would be NaN for the whole epoch.
+        let value = if weight > 0 || percent.is_finite() { percent } else { 0.0 };
+        let entry = NumericEntry::Aggregated { aggregated_value: value, count: weight };
+        SerializedEntry::new(format!("epoch {percent:.2} %"), entry.serialize())
     }
 
     fn clear(&mut self) {
-        *self = Self::new(&self.set, self.measure, self.score);
+        self.scores().clear();
     }
 }
 
@@ -158,7 +139,9 @@ impl Numeric for OodMetric {
     /// The running value with the weight that plots need; what is logged is the entry of
     /// [`update`](Metric::update).
     fn value(&self) -> NumericEntry {
-        NumericEntry::Aggregated { aggregated_value: self.percent, count: self.evaluated.max(1) }
+        let scores = self.scores();
+        let count = scores.evaluated().max(1);
+        NumericEntry::Aggregated { aggregated_value: self.percent(&scores), count }
     }
 
     fn running_value(&self) -> NumericEntry {

@@ -62,7 +62,7 @@
 //!     type Output = OodOutput<B>; // was: ClassificationOutput<B>
 //!
 //!     fn step(&self, batch: OodBatch<Batch<B>>) -> OodOutput<B> {
-//!         batch.evaluate(|known| self.classify(known), |other| self.logits(other.inputs))
+//!         batch.evaluate(|id| self.classify(id), |ood| self.logits(ood.inputs))
 //!     }
 //! }
 //!
@@ -129,6 +129,7 @@
 //! batch, so that Burn's weighted mean *is* the value of the whole epoch; the loader ends an epoch
 //! only when every output has been processed; and the logger answers from memory.
 
+mod accumulator;
 mod in_flight;
 mod loader;
 mod logger;
@@ -136,10 +137,13 @@ mod mean;
 mod metric;
 mod output;
 mod renderer;
+mod schedule;
+mod sets;
 
-pub use loader::{OodBatch, OodDataLoader, OodSetError};
+pub use loader::{OodBatch, OodDataLoader};
 pub use logger::SyncMetricLogger;
 pub use mean::{EpochMeans, WeightedMean};
 pub use metric::{OodMeasure, OodMetric, OodTraining};
 pub use output::{OodInput, OodOutput};
 pub use renderer::EpochRenderer;
+pub use sets::OodSetError;

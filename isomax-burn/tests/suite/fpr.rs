@@ -11,7 +11,8 @@ on_every_backend!(
     any_size_from_two_up,
     loss_is_a_divergence_from_the_targets,
     targets_sum_to_one,
-    shuffle_keeps_pairs
+    shuffle_keeps_pairs,
+    one_call_prepares_a_batch,
 );
 
 fn any_size_from_two_up<B: AutodiffBackend>() {
@@ -112,6 +113,20 @@ fn shuffle_keeps_pairs<B: AutodiffBackend>() {
     let mut sorted = targets;
     sorted.sort_unstable();
     assert_eq!(sorted, labels);
+}
+
+/// Images that show their labels, so that both halves can be checked against the targets.
+fn one_call_prepares_a_batch<B: AutodiffBackend>() {
+    let labels: Vec<i64> = (0..32).collect();
+    let images = ints::<B>(&labels).float().reshape([32, 1, 1, 1]).repeat(&[1, 1, 2, 2]);
+    let (images, targets) = DisMaxLossConfig::new().init().prepare_fpr(images, ints(&labels));
+    let targets: Vec<f32> = targets.float().into_data().iter::<f32>().collect();
+    assert_ne!(targets, labels.iter().map(|&l| l as f32).collect::<Vec<_>>(), "not shuffled");
+    for (row, quadrants) in values(images).chunks(4).enumerate() {
+        let source = |places: usize| if row < 16 { row } else { 16 + (row - 16 + 16 - places) % 16 };
+        let expected = [0, 2, 1, 3].map(|places| targets[source(places)]);
+        assert_eq!(quadrants, expected, "image {row}");
+    }
 }
 
 #[test]

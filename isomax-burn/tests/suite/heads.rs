@@ -8,7 +8,7 @@ use burn::record::{
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use burn_store::{ModuleSnapshot, SafetensorsStore};
-use isomax_burn::{DetectorConfig, Head, HeadConfig, HeadKind, LossConfig};
+use isomax_burn::{DetectorConfig, Head, HeadConfig, HeadKind, LossConfig, OodHead};
 use proptest::prelude::*;
 
 use crate::support::{assert_close, few_cases, ints, matrix, values};
@@ -22,6 +22,7 @@ on_every_backend!(
     broken_rows_stay_alone,
     temperature_divides_and_has_no_gradient,
     temperature_survives_records_and_backends,
+    planes_choose_the_class_of_the_logits,
 );
 
 fn head<B: Backend>(kind: HeadKind, features: usize, classes: usize) -> Head<B> {
@@ -196,13 +197,7 @@ fn temperature_divides_and_has_no_gradient<B: AutodiffBackend>() {
         assert_close("logits", &values(logits.clone()), &expected, 1e-6);
 
         let gradients = logits.sum().backward();
-        let temperature = match &warm {
-            Head::SoftMax(head) => &head.temperature,
-            Head::IsoMax(head) => &head.temperature,
-            Head::IsoMaxPlus(head) => &head.temperature,
-            Head::DisMax(head) => &head.temperature,
-        };
-        assert!(temperature.val().grad(&gradients).is_none());
+        assert!(warm.temperature_param().val().grad(&gradients).is_none());
     }
 }
 
@@ -220,8 +215,8 @@ fn temperature_survives_records_and_backends<B: AutodiffBackend>() {
         let bytes = half.record(warm.clone().into_record(), ()).unwrap();
         let halved = reload(half.load(bytes, &device));
         let logits = || Tensor::<B, 2>::zeros([2, 3], &device);
-        let detector = DetectorConfig::new(kind).fit(logits(), warm.temperature()).unwrap();
-        assert!(detector.decide(logits(), halved.temperature()).is_ok());
+        let detector = DetectorConfig::new().fit(&warm, logits()).unwrap();
+        assert!(detector.decide(&halved, logits()).is_ok());
         let bytes = binary.record(warm.clone().into_record(), ()).unwrap();
         assert_eq!(reload(binary.load(bytes, &device)).temperature(), 1.7);
         let mut tensors = SafetensorsStore::from_bytes(None);
@@ -233,6 +228,31 @@ fn temperature_survives_records_and_backends<B: AutodiffBackend>() {
         assert_eq!(warm.clone().valid().temperature(), 1.7);
         assert_eq!(warm.clone().to_device(&device).temperature(), 1.7);
         assert_eq!(warm.fork(&device).temperature(), 1.7);
+    }
+}
+
+/// Between any two classes, the planes differ as the logits do, whatever the head makes of them.
+fn planes_choose_the_class_of_the_logits<B: AutodiffBackend>() {
+    for kind in HeadKind::ALL {
+        let rows = vec![vec![1.0, 0.2, -0.5], vec![-0.3, 0.9, 0.4], vec![0.1, -1.0, 2.0]];
+        let head = with_rows(head::<B>(kind, 3, 3), &rows);
+        let features = Tensor::random([64, 3], Distribution::Normal(0.0, 2.0), &Default::default());
+        let classes = |values: Tensor<B, 2>| -> Vec<i64> {
+            values.argmax(1).into_data().iter::<i64>().collect()
+        };
+        let planes = OodHead::class_planes(&head).unwrap();
+        let expected = classes(head.forward(features.clone()));
+        assert_eq!(classes(planes.forward(features.clone())), expected, "{kind}");
+        let squared = |logits: Tensor<B, 2>| logits.powi_scalar(2) / -1.0;
+        let (ours, logits) = (planes.forward(features.clone()), head.forward(features));
+        // Of the two plain distance heads the difference of two planes is that of squared distances.
+        if kind == HeadKind::IsoMax {
+            let gap = |values: Tensor<B, 2>| {
+                let [first, second] = [0, 1].map(|c| values.clone().narrow(1, c, 1));
+                crate::support::values(first - second)
+            };
+            assert_close("gaps", &gap(ours), &gap(squared(logits)), 1e-5);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod heads;
 mod losses;
 mod metrics_golden;
 mod metrics_properties;
+mod promises;
 mod scores;
 mod statistics;
 mod support;

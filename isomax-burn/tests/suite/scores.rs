@@ -1,12 +1,17 @@
 //! Scores beyond the golden cases: hostile logits, their definitions in `f64`, names.
 
 use burn::tensor::backend::AutodiffBackend;
-use isomax_burn::{HeadKind, Score};
+use isomax_burn::{HeadKind, HostLogits, OodScore, Score};
 use proptest::prelude::*;
 
 use crate::support::{assert_close, few_cases, matrix, values};
 
-on_every_backend!(never_nan_for_finite_logits, equal_to_their_definitions);
+on_every_backend!(
+    never_nan_for_finite_logits,
+    equal_to_their_definitions,
+    host_and_device_agree,
+    own_scores_run_on_devices,
+);
 
 fn never_nan_for_finite_logits<B: AutodiffBackend>() {
     let rows = [
@@ -46,6 +51,7 @@ fn definition(score: Score, logits: &[f32]) -> f32 {
         Score::MMLES => max + mean + entropic,
         Score::MMLEPS => max + mean + entropic + max_p,
         Score::Energy => partition.ln(),
+        _ => unreachable!("a score without a definition"),
     };
     value as f32
 }
@@ -67,6 +73,64 @@ fn equal_to_their_definitions<B: AutodiffBackend>() {
             Ok(())
         })
         .unwrap();
+}
+
+/// What a detector computes on the host is what a network computes on its device.
+fn host_and_device_agree<B: AutodiffBackend>() {
+    let hostile = [
+        vec![-1000.0, 0.0, 1000.0, 3.0],
+        vec![0.0; 4],
+        vec![-1e-6, 0.0, 1e-6, 0.0],
+        vec![-88.0, -89.0, -120.0, -87.5],
+        vec![1e4, 1e4, -1e4, 0.0],
+    ];
+    let random = (0..40).map(|i| (0..4).map(|j| ((i * 7 + j * 13) % 29) as f32 - 14.0).collect());
+    let rows: Vec<Vec<f32>> = hostile.into_iter().chain(random).collect();
+    for score in Score::ALL {
+        let device = values(score.compute(matrix::<B>(&rows)));
+        let host = HostLogits::read(matrix::<B>(&rows)).unwrap();
+        for ((device, host), row) in device.into_iter().zip(host.scores(&score)).zip(&rows) {
+            let scale = host.abs().max(0.1);
+            let error = (f64::from(device) - host).abs();
+            assert!(error <= 2e-6 * scale, "{score} of {row:?}: {device}, on the host {host}");
+        }
+    }
+    let tied = matrix::<B>(&[vec![1.0, 2.0, 2.0], vec![0.0, 0.0, 0.0]]);
+    assert_eq!(HostLogits::read(tied).unwrap().classes(), [1, 0]);
+}
+
+#[derive(Debug)]
+struct Margin;
+
+impl OodScore for Margin {
+    fn name(&self) -> &str {
+        "margin"
+    }
+
+    fn score(&self, logits: &[f64]) -> f64 {
+        let mut sorted = logits.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() - 1] - sorted[sorted.len() - 2]
+    }
+}
+
+fn own_scores_run_on_devices<B: AutodiffBackend>() {
+    let logits = matrix::<B>(&[vec![1.0, 4.0, 2.5], vec![0.0, -2.0, -8.0]]);
+    assert_eq!(values(Margin.compute(logits)), [1.5, 2.0]);
+}
+
+#[test]
+fn the_names_of_the_field_are_read() {
+    for (name, score) in [
+        ("msp", Score::MPS),
+        ("max-logit", Score::MDS),
+        ("MaxLogit", Score::MDS),
+        ("negative_entropy", Score::ES),
+        ("EBO", Score::Energy),
+    ] {
+        assert_eq!(name.parse(), Ok(score), "{name}");
+        assert_eq!(serde_json::from_str::<Score>(&format!("\"{name}\"")).unwrap(), score);
+    }
 }
 
 #[test]

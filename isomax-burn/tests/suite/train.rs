@@ -18,8 +18,8 @@ use burn::train::checkpoint::{
 use burn::train::metric::store::{Aggregate, Direction, EventStoreClient, Split};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
-    ClassificationOutput, EarlyStoppingStrategy, InferenceStep, Learner, SupervisedTraining,
-    TrainOutput, TrainStep,
+    ClassificationOutput, EarlyStoppingStrategy, InferenceStep, Learner,
+    MetricEarlyStoppingStrategy, StoppingCondition, SupervisedTraining, TrainOutput, TrainStep,
 };
 use isomax_burn::metrics::OodMetrics;
 use isomax_burn::train::{
@@ -92,7 +92,7 @@ impl<B: Backend> InferenceStep for Net<B> {
     type Output = OodOutput<B>;
 
     fn step(&self, batch: OodBatch<Batch<B>>) -> OodOutput<B> {
-        batch.evaluate(|known| self.classify(known), |other| self.logits(other.inputs))
+        batch.evaluate(|id| self.classify(id), |ood| self.logits(ood.inputs))
     }
 }
 
@@ -127,13 +127,13 @@ fn loader_delivers_everything_once_and_marks_the_end() {
     let mut iterator = loader.iter();
     let (mut rows, mut last) = (HashMap::<String, usize>::new(), Vec::new());
     while let Some(batch) = iterator.next() {
-        *rows.entry("known".into()).or_default() += batch.known().targets.dims()[0];
-        for (name, batch) in batch.others() {
+        *rows.entry("known".into()).or_default() += batch.id().targets.dims()[0];
+        for (name, batch) in batch.ood() {
             *rows.entry(name.into()).or_default() += batch.targets.dims()[0];
         }
         if last.is_empty() {
             assert_eq!(
-                batch.others().map(|(name, _)| name).collect::<Vec<_>>(),
+                batch.ood().map(|(name, _)| name).collect::<Vec<_>>(),
                 ["near", "far", "far"]
             );
         }
@@ -158,7 +158,7 @@ fn loader_delivers_everything_once_and_marks_the_end() {
 fn sets_come_every_so_many_epochs_counted_through_a_resume() {
     let epochs_with_sets = |done: usize| -> Vec<bool> {
         let loader = mixed::<Flex>().every(3).after_epoch(done);
-        let has_sets = |_| loader.iter().any(|batch| batch.others().next().is_some());
+        let has_sets = |_| loader.iter().any(|batch| batch.ood().next().is_some());
         (0..6).map(has_sets).collect()
     };
     let expected = [false, false, true, false, false, true];
@@ -367,6 +367,91 @@ fn the_best_checkpoint_is_the_best_of_all_epochs() {
         .load_file(path, &recorder, &Default::default())
         .unwrap();
     assert!((by_hand(&model)["near AUROC"] - best).abs() < 1e-9);
+}
+
+/// Epochs between those with the sets have no value: none of them may be the best, or end a training.
+#[test]
+fn epochs_without_the_sets_keep_the_best_checkpoint() {
+    // Of equal epochs the first counts; at learning rate 0 all are equal.
+    for (every, epochs, best) in [(1, 4, 1), (2, 6, 2), (3, 8, 3), (5, 4, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (kept, _) = run_every(every, directory.path(), epochs, None, None);
+        assert_eq!(kept, [format!("model-{best}.mpk")], "every {every} epochs");
+    }
+}
+
+#[test]
+fn early_stopping_counts_from_epochs_with_the_sets() {
+    for (every, patience, last) in [(1, 2, 3), (2, 1, 4), (2, 2, 4), (2, 3, 6), (3, 1, 6)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, ended) = run_every(every, directory.path(), 12, Some(patience), None);
+        assert_eq!(ended, last, "every {every} epochs, patience {patience}");
+    }
+}
+
+#[test]
+fn a_resumed_run_knows_which_epochs_had_the_sets() {
+    let directory = tempfile::tempdir().unwrap();
+    run_every(2, directory.path(), 3, None, None);
+    // Burn's own strategy does not remember what it kept: only the new epochs are its to delete.
+    let (kept, ended) = run_every(2, directory.path(), 6, None, Some(3));
+    assert_eq!(ended, 6);
+    assert!(kept.contains(&"model-2.mpk".to_owned()), "{kept:?}");
+}
+
+/// Trains at learning rate 0 with the pair of strategies that the documentation names; which
+/// checkpoints are left, and the last epoch.
+fn run_every(
+    every: usize,
+    directory: &Path,
+    epochs: usize,
+    patience: Option<usize>,
+    done: Option<usize>,
+) -> (Vec<String>, usize) {
+    let valid = mixed::<Flex>().every(every).after_epoch(done.unwrap_or(0));
+    let metrics = valid.metrics(Score::MDS);
+    let (mean, highest) = (Aggregate::Mean, Direction::Highest);
+    let best = MetricCheckpointingStrategy::new(&metrics[0], mean, highest, Split::Valid);
+    let stopping = patience.map(|n_epochs| {
+        let condition = StoppingCondition::NoImprovementSince { n_epochs };
+        MetricEarlyStoppingStrategy::new(
+            &metrics[0],
+            Aggregate::Mean,
+            Direction::Highest,
+            Split::Valid,
+            condition,
+        )
+    });
+    let lines = Shared::default();
+    let recorder = burn::record::NamedMpkFileRecorder::<burn::record::FullPrecisionSettings>::new();
+    let keep = ComposedCheckpointingStrategy::builder().add(best);
+    // A resumed run needs its last checkpoint.
+    let keep = if epochs == 3 { keep.add(KeepLastNCheckpoints::new(1)) } else { keep };
+    let mut training = SupervisedTraining::new(directory, loader(&known(64), 8), Arc::new(valid))
+        .metrics((AccuracyMetric::new(), LossMetric::new()))
+        .ood_metrics(metrics)
+        .with_metric_logger(SyncMetricLogger::new(directory).resuming_after(done.unwrap_or(0)))
+        .with_checkpointing_strategy(keep.build())
+        .with_file_checkpointer(recorder)
+        .with_application_logger(None)
+        .renderer(EpochRenderer::to(lines.clone()))
+        .num_epochs(epochs);
+    if let Some(stopping) = stopping {
+        training = training.early_stopping(stopping);
+    }
+    if let Some(done) = done {
+        training = training.checkpoint(done);
+    }
+    let model = Net::<Training>::new(&Default::default());
+    training.launch(Learner::new(model, SgdConfig::new().init(), 0.0));
+    let mut kept: Vec<_> = std::fs::read_dir(directory.join("checkpoint"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("model"))
+        .collect();
+    kept.sort();
+    let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    (kept, done.unwrap_or(0) + lines.lines().count())
 }
 
 #[test]

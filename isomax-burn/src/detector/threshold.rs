@@ -1,0 +1,110 @@
+//! The lowest score that is accepted, and the held-out scores it was put among.
+
+use serde::{Deserialize, Serialize};
+
+use super::quantiles::Quantiles;
+use super::{DetectorError, Promise};
+use crate::metrics::{MetricError, ScoreSet};
+
+/// A threshold between held-out scores, with what it promises.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Threshold {
+    pub(super) promise: Promise,
+    pub(super) target_tpr: f64,
+    pub(super) value: f64,
+    pub(super) num_samples: usize,
+    quantiles: Quantiles,
+}
+
+/// Where a score lies among the held-out ones.
+pub(super) struct Place {
+    pub(super) quantile: f64,
+    pub(super) p_value: f64,
+    pub(super) in_distribution: bool,
+}
+
+impl Threshold {
+    /// Puts a threshold below the lowest score that the promise must accept: half-way to the next
+    /// lower score, and far enough for `rounding` of that sample, so that the last bit of a batch
+    /// does not decide.
+    pub(super) fn fit(
+        scores: &[f64],
+        promise: Promise,
+        target_tpr: f64,
+        rounding: impl Fn(usize) -> f64,
+    ) -> Result<Self, DetectorError> {
+        check_scores(scores)?;
+        let rank = promise.rank(target_tpr, scores.len())?;
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_unstable_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+        let lowest = order[rank - 1];
+        let accepted = scores[lowest];
+        let below = order[..rank].iter().rev().map(|&i| scores[i]).find(|&s| s < accepted);
+        let half_way = below.map_or(0.0, |below| (accepted - below) / 2.0);
+        let value = (accepted - half_way.max(rounding(lowest))).min(accepted.next_down());
+        let ascending: Vec<f64> = order.into_iter().map(|i| scores[i]).collect();
+        Ok(Self {
+            promise,
+            target_tpr,
+            value,
+            num_samples: scores.len(),
+            quantiles: Quantiles::of(&ascending),
+        })
+    }
+
+    /// One of an older file, where the threshold was a score.
+    pub(super) fn of_version_1(
+        target_tpr: f64,
+        value: f32,
+        num_samples: usize,
+        quantiles: Quantiles,
+    ) -> Self {
+        let promise = Promise::Empirical;
+        Self { promise, target_tpr, value: value.into(), num_samples, quantiles }
+    }
+
+    pub(super) fn place(&self, score: f64) -> Place {
+        let quantile = self.quantiles.rank(score, self.num_samples);
+        let n = self.num_samples as f64;
+        Place {
+            quantile,
+            p_value: (quantile * n + 1.0) / (n + 1.0),
+            in_distribution: score >= self.value,
+        }
+    }
+
+    /// Checks that the values fit each other, as those of a file need not.
+    pub(super) fn check(&self) -> Result<(), DetectorError> {
+        let require = |valid: bool, what, expected: &str, got: &dyn ToString| match valid {
+            true => Ok(()),
+            false => Err(DetectorError::invalid(what, expected, got.to_string())),
+        };
+        let in_range = |share: f64| share > 0.0 && share <= 1.0;
+        let (tpr, value) = (self.target_tpr, self.value);
+        require(in_range(tpr), "target TPR", "a number in (0, 1]", &tpr)?;
+        if let Promise::Tolerance { confidence } = self.promise {
+            let valid = in_range(confidence) && confidence < 1.0;
+            require(valid, "confidence", "a number in (0, 1)", &confidence)?;
+        }
+        require(self.num_samples > 0, "number of samples", "at least 1", &self.num_samples)?;
+        require(value.is_finite(), "threshold", "a finite number", &value)?;
+        let one_each = "ascending finite numbers, one for each sample up to 1001";
+        let unordered = "infinite, out of order, or of another number";
+        require(self.quantiles.are_of(self.num_samples), "quantiles", one_each, &unordered)?;
+        let highest = self.quantiles.highest();
+        require(value <= highest, "threshold", "at most the largest quantile", &value)
+    }
+}
+
+fn check_scores(scores: &[f64]) -> Result<(), MetricError> {
+    let set = ScoreSet::In;
+    if scores.is_empty() {
+        return Err(MetricError::EmptyScores(set));
+    }
+    match scores.iter().enumerate().find(|(_, score)| !score.is_finite()) {
+        None => Ok(()),
+        Some((index, score)) if score.is_nan() => Err(MetricError::NanScore { set, index }),
+        Some((index, &value)) => Err(MetricError::InfiniteScore { set, index, value }),
+    }
+}

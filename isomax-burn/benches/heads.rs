@@ -17,7 +17,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Int, Tensor};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
-use isomax_burn::{Head, HeadConfig, HeadKind, LossConfig};
+use isomax_burn::{Head, HeadConfig, HeadKind, LossConfig, OodHead};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

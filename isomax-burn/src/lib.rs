@@ -84,9 +84,7 @@ mod statistics;
 pub mod train;
 
 pub use calibration::{TemperatureFit, TemperatureObjective};
-pub use detector::{
-    Decision, Detector, DetectorConfig, DetectorError, Promise, ScoreDecision,
-};
+pub use detector::{Decision, Detector, DetectorConfig, DetectorError, Promise, ScoreDecision};
 pub use head::{
     ClassPlanes, DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead,
     IsoMaxHeadConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodHead, OtherHead, SoftMaxHead,

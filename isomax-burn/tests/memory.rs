@@ -3,7 +3,7 @@
 
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Distribution, Int, Tensor};
-use isomax_burn::{HeadConfig, HeadKind, LossConfig};
+use isomax_burn::{HeadConfig, HeadKind, LossConfig, OodHead};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

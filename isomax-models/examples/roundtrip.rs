@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
 use burn::tensor::{Distribution, Tensor, TensorData};
 use isomax_burn::HeadKind;
-use isomax_models::{Architecture, Model, ModelConfig};
+use isomax_models::{Architecture, Backbone, Model, ModelConfig};
 use safetensors::tensor::{Dtype, TensorView};
 
 /// Every family of networks, and every head.

@@ -4,10 +4,10 @@ use core::str::FromStr;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
-use isomax_burn::{HeadKind, UnknownName};
+use isomax_burn::{Head, HeadKind, UnknownName};
 use serde::{Deserialize, Serialize};
 
-use crate::image_backbone::{Frame, Stages, image_backbone};
+use crate::stages::{Stages, backbone_of_stages};
 use crate::{
     CifarResNet, CifarResNetConfig, DenseNetBc, DenseNetBcConfig, ResNet, ResNetConfig, Stem,
     WideResNet, WideResNetConfig,
@@ -33,8 +33,9 @@ use crate::{
 /// assert!(error.to_string().contains("known: densenet-bc-100, "));
 /// # Ok::<_, isomax_burn::UnknownName>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum Architecture {
     /// [`DenseNetBc`] with growth rate 12 and reduction 0.5.
     DenseNetBc {
@@ -127,7 +128,7 @@ impl FromStr for Architecture {
         found.ok_or_else(|| UnknownName {
             what: "architecture",
             found: name.to_owned(),
-            known: Self::NAMES.to_vec(),
+            known: Self::NAMES.map(str::to_owned).into(),
         })
     }
 }
@@ -168,7 +169,7 @@ impl ModelConfig {
     /// use burn::backend::Flex;
     /// use burn::tensor::Tensor;
     /// use isomax_burn::HeadKind;
-    /// use isomax_models::{Architecture, ModelConfig};
+    /// use isomax_models::{Architecture, Backbone, ModelConfig};
     ///
     /// let architecture: Architecture = "resnet-20".parse()?;
     /// let config = ModelConfig::new(architecture, 10).with_head(HeadKind::IsoMaxPlus);
@@ -216,6 +217,7 @@ impl ModelConfig {
 // There is one of it in a program, not a list of them.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
+#[non_exhaustive]
 pub enum Model<B: Backend> {
     /// DenseNet-BC.
     DenseNetBc(DenseNetBc<B>),
@@ -228,24 +230,36 @@ pub enum Model<B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    fn inner(&self) -> &dyn Stages<B> {
+    fn network(&self) -> &dyn Stages<B> {
         match self {
-            Self::DenseNetBc(model) => model,
-            Self::CifarResNet(model) => model,
-            Self::ResNet(model) => model,
-            Self::WideResNet(model) => model,
+            Self::DenseNetBc(network) => network,
+            Self::CifarResNet(network) => network,
+            Self::ResNet(network) => network,
+            Self::WideResNet(network) => network,
         }
     }
 }
 
 impl<B: Backend> Stages<B> for Model<B> {
-    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
-        self.inner().stages(images, show)
+    fn forward_stages(
+        &self,
+        images: Tensor<B, 4>,
+        show: &mut dyn FnMut(&Tensor<B, 4>),
+    ) -> Tensor<B, 4> {
+        self.network().forward_stages(images, show)
     }
 
-    fn frame(&self) -> Frame<'_, B> {
-        self.inner().frame()
+    fn in_channels(&self) -> usize {
+        self.network().in_channels()
+    }
+
+    fn total_stride(&self) -> usize {
+        self.network().total_stride()
+    }
+
+    fn classifier(&self) -> &Head<B> {
+        self.network().classifier()
     }
 }
 
-image_backbone!(Model);
+backbone_of_stages!(Model);

@@ -1,30 +1,34 @@
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Tensor, backend::Backend};
-use isomax_burn::Head;
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use isomax_burn::OodHead;
 
-/// A network that turns inputs into feature vectors and ends in a [`Head`]: all that training and
+use crate::ImageShapeError;
+
+/// A network that turns inputs into feature vectors and ends in a head: all that training and
 /// evaluation need to know of a model. Networks of your own join by implementing two methods.
 ///
 /// ```
 /// use burn::prelude::*;
-/// use isomax_burn::{Head, HeadConfig, HeadKind};
+/// use isomax_burn::{DisMaxHead, DisMaxHeadConfig};
 /// use isomax_models::Backbone;
 ///
 /// /// A network for inputs that are no images.
 /// #[derive(Module, Debug)]
 /// struct Mlp<B: Backend> {
 ///     hidden: nn::Linear<B>,
-///     head: Head<B>,
+///     head: DisMaxHead<B>,
 /// }
 ///
 /// impl<B: Backend> Backbone<B> for Mlp<B> {
 ///     type Input = Tensor<B, 2>;
+///     type Head = DisMaxHead<B>;
 ///
 ///     fn forward_features(&self, inputs: Tensor<B, 2>) -> Tensor<B, 2> {
 ///         burn::tensor::activation::relu(self.hidden.forward(inputs))
 ///     }
 ///
-///     fn head(&self) -> &Head<B> {
+///     fn head(&self) -> &DisMaxHead<B> {
 ///         &self.head
 ///     }
 /// }
@@ -33,103 +37,149 @@ use isomax_burn::Head;
 /// # let device = Default::default();
 /// let mlp = Mlp::<B> {
 ///     hidden: nn::LinearConfig::new(20, 64).init(&device),
-///     head: HeadConfig::new(HeadKind::DisMax, 64, 10).init(&device),
+///     head: DisMaxHeadConfig::new(64, 10).init(&device),
 /// };
 /// assert_eq!(mlp.forward(Tensor::zeros([4, 20], &device)).dims(), [4, 10]);
 /// ```
 ///
-/// A convolutional network, and a function that takes it and every network of this crate:
+/// A function that takes it and every network of this crate:
 ///
 /// ```
-/// use burn::nn::conv::{Conv2d, Conv2dConfig};
 /// use burn::prelude::*;
-/// use burn::tensor::activation::relu;
-/// use isomax_burn::{Head, HeadConfig, HeadKind};
-/// use isomax_models::layers::{convolve, global_average};
 /// use isomax_models::{Backbone, CifarResNetConfig};
 ///
-/// #[derive(Module, Debug)]
-/// struct Cnn<B: Backend> {
-///     conv: Conv2d<B>,
-///     head: Head<B>,
-/// }
-///
-/// impl<B: Backend> Backbone<B> for Cnn<B> {
-///     type Input = Tensor<B, 4>;
-///
-///     fn forward_features(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-///         global_average(relu(convolve(&self.conv, images)))
-///     }
-///
-///     fn head(&self) -> &Head<B> {
-///         &self.head
-///     }
-/// }
-///
-/// fn classes<B: Backend>(
-///     model: &impl Backbone<B, Input = Tensor<B, 4>>,
-///     images: Tensor<B, 4>,
-/// ) -> Tensor<B, 1, Int> {
-///     model.forward(images).argmax(1).squeeze_dim(1)
+/// fn classes<B: Backend, N: Backbone<B>>(network: &N, inputs: N::Input) -> Tensor<B, 1, Int> {
+///     network.forward(inputs).argmax(1).squeeze_dim(1)
 /// }
 ///
 /// # type B = burn::backend::Flex;
 /// # let device = Default::default();
-/// let cnn = Cnn::<B> {
-///     conv: Conv2dConfig::new([3, 32], [3, 3]).init(&device),
-///     head: HeadConfig::new(HeadKind::IsoMaxPlus, 32, 10).init(&device),
-/// };
 /// let resnet = CifarResNetConfig::new(20, 10).init::<B>(&device);
-/// let images = Tensor::zeros([4, 3, 32, 32], &device);
-/// assert_eq!(classes(&cnn, images.clone()).dims(), [4]);
-/// assert_eq!(classes(&resnet, images).dims(), [4]);
+/// assert_eq!(classes(&resnet, Tensor::zeros([4, 3, 32, 32], &device)).dims(), [4]);
 /// ```
 pub trait Backbone<B: Backend> {
     /// A batch of inputs.
     type Input;
 
+    /// The last layer: [`Head`](isomax_burn::Head), one of the typed heads, or one of your own.
+    type Head: OodHead<B>;
+
     /// Computes the feature vectors, `[batch_size, num_features]`.
     fn forward_features(&self, inputs: Self::Input) -> Tensor<B, 2>;
 
     /// The last layer.
-    fn head(&self) -> &Head<B>;
+    fn head(&self) -> &Self::Head;
 
     /// Computes the raw logits, `[batch_size, num_classes]`.
     fn forward(&self, inputs: Self::Input) -> Tensor<B, 2> {
         self.head().forward(self.forward_features(inputs))
     }
+
+    /// Computes the feature maps of all stages, `[batch_size, channels_i, height_i, width_i]`, for
+    /// detectors that look inside of a network: after the first convolution, then after each stage.
+    /// Networks that have none, or do not show them, give none.
+    fn forward_layers(&self, inputs: Self::Input) -> Vec<Tensor<B, 4>> {
+        drop(inputs);
+        Vec::new()
+    }
+
+    /// Tells whether the network takes images of a shape `[batch_size, channels, height, width]`,
+    /// so that evaluation can say so before it computes. Networks that do not check take all.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageShapeError`] if the number of channels is another one, if height or width is below the
+    /// network's total stride, or if there are no images.
+    fn check_images(&self, shape: [usize; 4]) -> Result<(), ImageShapeError> {
+        let _ = shape;
+        Ok(())
+    }
+
+    /// Loads a file of weights, whatever its format: see
+    /// [`store::load_backbone`](crate::store::load_backbone).
+    ///
+    /// # Errors
+    ///
+    /// As there; the network is then as it was.
+    #[cfg(feature = "store")]
+    fn load_weights(
+        &mut self,
+        path: impl AsRef<std::path::Path>,
+    ) -> Result<(), crate::store::StoreError>
+    where
+        Self: Module<B> + Sized,
+    {
+        crate::store::load_backbone(self, path)
+    }
+
+    /// Loads a state dict of PyTorch, such as `torch.save` writes it; the content of the file decides,
+    /// as for [`load_weights`](Self::load_weights).
+    ///
+    /// # Errors
+    ///
+    /// As there; the network is then as it was.
+    #[cfg(feature = "store")]
+    fn load_pytorch(
+        &mut self,
+        path: impl AsRef<std::path::Path>,
+    ) -> Result<(), crate::store::StoreError>
+    where
+        Self: Module<B> + Sized,
+    {
+        self.load_weights(path)
+    }
+
+    /// Loads a safetensors file; the content of the file decides, as for
+    /// [`load_weights`](Self::load_weights).
+    ///
+    /// # Errors
+    ///
+    /// As there; the network is then as it was.
+    #[cfg(feature = "store")]
+    fn load_safetensors(
+        &mut self,
+        path: impl AsRef<std::path::Path>,
+    ) -> Result<(), crate::store::StoreError>
+    where
+        Self: Module<B> + Sized,
+    {
+        self.load_weights(path)
+    }
+
+    /// Saves a safetensors file: see [`store::save_safetensors`](crate::store::save_safetensors).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "store")]
+    fn save_safetensors(
+        &self,
+        path: impl AsRef<std::path::Path>,
+    ) -> Result<(), crate::store::StoreError>
+    where
+        Self: Module<B> + Sized,
+    {
+        crate::store::save_safetensors(self, path)
+    }
 }
 
-/// Fields that training does not change by gradients: running statistics and temperatures.
-const NOT_TRAINED: [&str; 3] = ["running_mean", "running_var", "temperature"];
+/// Number of values that training changes, as papers count them: the parameters that take gradients.
+/// Running statistics of batch normalisation and temperatures, which
+/// [`Module::num_params`] includes, take none; nor do parameters that were frozen.
+///
+/// The backend must be one with gradients: a network for inference has nothing to train.
+pub fn num_trainable_params<B: AutodiffBackend, M: Module<B>>(module: &M) -> usize {
+    struct Count(usize);
 
-/// Number of values that training changes, as papers count them: without the running statistics of
-/// batch normalisation and without temperatures, which [`Module::num_params`] includes.
-pub fn num_trainable_params<B: Backend, M: Module<B>>(module: &M) -> usize {
-    #[derive(Default)]
-    struct Count {
-        field: Vec<String>,
-        params: usize,
-    }
-
-    impl<B: Backend> ModuleVisitor<B> for Count {
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Count {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            let is_trained = self.field.last().is_none_or(|f| !NOT_TRAINED.contains(&f.as_str()));
-            if is_trained {
-                self.params += param.lazy_shape().num_elements();
+            if param.val().is_require_grad() {
+                self.0 += param.lazy_shape().num_elements();
             }
         }
-
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.field.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.field.pop();
-        }
     }
 
-    let mut count = Count::default();
+    let mut count = Count(0);
     module.visit(&mut count);
-    count.params
+    count.0
 }

@@ -5,8 +5,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
-use crate::image_backbone::{Frame, Stages, image_backbone};
 use crate::layers::{BatchNorm, BatchNormConfig, concat_channels, conv3x3, convolve, subsample};
+use crate::stages::{Stages, backbone_of_stages};
 
 /// Channels of the three stages.
 const CHANNELS: [usize; 3] = [16, 32, 64];
@@ -75,7 +75,11 @@ pub struct CifarResNet<B: Backend> {
 }
 
 impl<B: Backend> Stages<B> for CifarResNet<B> {
-    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
+    fn forward_stages(
+        &self,
+        images: Tensor<B, 4>,
+        show: &mut dyn FnMut(&Tensor<B, 4>),
+    ) -> Tensor<B, 4> {
         let mut maps = relu(self.bn1.forward(convolve(&self.conv1, images)));
         show(&maps);
         for stage in [&self.layer1, &self.layer2, &self.layer3] {
@@ -85,13 +89,20 @@ impl<B: Backend> Stages<B> for CifarResNet<B> {
         maps
     }
 
-    fn frame(&self) -> Frame<'_, B> {
-        let total_stride = 4;
-        Frame { first_conv: &self.conv1, total_stride, classifier: &self.classifier }
+    fn in_channels(&self) -> usize {
+        self.conv1.weight.dims()[1]
+    }
+
+    fn total_stride(&self) -> usize {
+        4
+    }
+
+    fn classifier(&self) -> &Head<B> {
+        &self.classifier
     }
 }
 
-image_backbone!(CifarResNet);
+backbone_of_stages!(CifarResNet);
 
 /// Two convolutions and a shortcut around them.
 #[derive(Module, Debug)]

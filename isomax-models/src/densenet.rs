@@ -6,11 +6,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
-use crate::image_backbone::{Frame, Stages, image_backbone};
 use crate::layers::{
     BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, average_2x2, concat_channels, conv3x3,
     convolve,
 };
+use crate::stages::{Stages, backbone_of_stages};
 
 /// Width of a bottleneck, in growth rates.
 const BOTTLENECK: usize = 4;
@@ -95,12 +95,13 @@ impl DenseNetBcConfig {
 /// before it in its block.
 ///
 /// ```
-/// use burn::backend::Flex;
+/// use burn::backend::{Autodiff, Flex};
 /// use isomax_burn::HeadKind;
 /// use isomax_models::{DenseNetBcConfig, num_trainable_params};
 ///
 /// let config = DenseNetBcConfig::new(100, 10).with_head(HeadKind::IsoMaxPlus);
-/// assert_eq!(num_trainable_params(&config.init::<Flex>(&Default::default())), 769_153);
+/// let network = config.init::<Autodiff<Flex>>(&Default::default());
+/// assert_eq!(num_trainable_params(&network), 769_153);
 /// ```
 #[derive(Module, Debug)]
 pub struct DenseNetBc<B: Backend> {
@@ -123,7 +124,11 @@ pub struct DenseNetBc<B: Backend> {
 }
 
 impl<B: Backend> Stages<B> for DenseNetBc<B> {
-    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
+    fn forward_stages(
+        &self,
+        images: Tensor<B, 4>,
+        show: &mut dyn FnMut(&Tensor<B, 4>),
+    ) -> Tensor<B, 4> {
         let maps = convolve(&self.conv1, images);
         show(&maps);
         let maps = self.trans1.forward(self.block1.forward(maps));
@@ -135,13 +140,20 @@ impl<B: Backend> Stages<B> for DenseNetBc<B> {
         maps
     }
 
-    fn frame(&self) -> Frame<'_, B> {
-        let total_stride = 4;
-        Frame { first_conv: &self.conv1, total_stride, classifier: &self.classifier }
+    fn in_channels(&self) -> usize {
+        self.conv1.weight.dims()[1]
+    }
+
+    fn total_stride(&self) -> usize {
+        4
+    }
+
+    fn classifier(&self) -> &Head<B> {
+        &self.classifier
     }
 }
 
-image_backbone!(DenseNetBc);
+backbone_of_stages!(DenseNetBc);
 
 /// Layers that each add their maps to those before them.
 #[derive(Module, Debug)]

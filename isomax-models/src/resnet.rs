@@ -8,17 +8,18 @@ use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 use serde::{Deserialize, Serialize};
 
-use crate::image_backbone::{Frame, Stages, image_backbone};
 use crate::layers::{
     BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, conv7x7, convolve,
 };
+use crate::stages::{Stages, backbone_of_stages};
 
 /// Channels of the four stages.
 const CHANNELS: [usize; 4] = [64, 128, 256, 512];
 
 /// How a [`ResNet`] takes its images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Stem {
     /// A 3 × 3 convolution at full size, for images of about 32 × 32.
     Cifar,
@@ -123,7 +124,11 @@ pub struct ResNet<B: Backend> {
 }
 
 impl<B: Backend> Stages<B> for ResNet<B> {
-    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
+    fn forward_stages(
+        &self,
+        images: Tensor<B, 4>,
+        show: &mut dyn FnMut(&Tensor<B, 4>),
+    ) -> Tensor<B, 4> {
         let mut maps = relu(self.bn1.forward(convolve(&self.conv1, images)));
         if let Some(maxpool) = &self.maxpool {
             maps = maxpool.forward(maps);
@@ -136,13 +141,20 @@ impl<B: Backend> Stages<B> for ResNet<B> {
         maps
     }
 
-    fn frame(&self) -> Frame<'_, B> {
-        let total_stride = if self.maxpool.is_some() { 32 } else { 8 };
-        Frame { first_conv: &self.conv1, total_stride, classifier: &self.classifier }
+    fn in_channels(&self) -> usize {
+        self.conv1.weight.dims()[1]
+    }
+
+    fn total_stride(&self) -> usize {
+        if self.maxpool.is_some() { 32 } else { 8 }
+    }
+
+    fn classifier(&self) -> &Head<B> {
+        &self.classifier
     }
 }
 
-image_backbone!(ResNet);
+backbone_of_stages!(ResNet);
 
 /// Two convolutions, and a shortcut around them that is projected where the shape changes.
 #[derive(Module, Debug)]

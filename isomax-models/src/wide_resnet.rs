@@ -6,8 +6,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
-use crate::image_backbone::{Frame, Stages, image_backbone};
 use crate::layers::{BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, convolve};
+use crate::stages::{Stages, backbone_of_stages};
 
 /// Channels before the stages, and of each stage at widen factor 1.
 const CHANNELS: [usize; 4] = [16, 16, 32, 64];
@@ -92,7 +92,11 @@ pub struct WideResNet<B: Backend> {
 }
 
 impl<B: Backend> Stages<B> for WideResNet<B> {
-    fn stages(&self, images: Tensor<B, 4>, show: &mut dyn FnMut(&Tensor<B, 4>)) -> Tensor<B, 4> {
+    fn forward_stages(
+        &self,
+        images: Tensor<B, 4>,
+        show: &mut dyn FnMut(&Tensor<B, 4>),
+    ) -> Tensor<B, 4> {
         let mut maps = convolve(&self.conv1, images);
         show(&maps);
         for stage in [&self.layer1, &self.layer2] {
@@ -105,13 +109,20 @@ impl<B: Backend> Stages<B> for WideResNet<B> {
         maps
     }
 
-    fn frame(&self) -> Frame<'_, B> {
-        let total_stride = 4;
-        Frame { first_conv: &self.conv1, total_stride, classifier: &self.classifier }
+    fn in_channels(&self) -> usize {
+        self.conv1.weight.dims()[1]
+    }
+
+    fn total_stride(&self) -> usize {
+        4
+    }
+
+    fn classifier(&self) -> &Head<B> {
+        &self.classifier
     }
 }
 
-image_backbone!(WideResNet);
+backbone_of_stages!(WideResNet);
 
 /// Two convolutions, each after its normalisation, and a shortcut around them.
 #[derive(Module, Debug)]

@@ -12,7 +12,7 @@ use isomax_burn::HeadKind;
 use isomax_models::layers::{
     Conv1x1Config, average_2x2, concat_channels, convolve, global_average, subsample,
 };
-use isomax_models::{BatchNormConfig, CifarResNetConfig, ModelConfig};
+use isomax_models::{Backbone, BatchNormConfig, CifarResNetConfig, ModelConfig};
 
 /// The stock layer differs in one thing, its running variance, which is the biased one.
 fn batch_norm_is_that_of_burn<B: AutodiffBackend>() {

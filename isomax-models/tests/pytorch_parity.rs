@@ -16,7 +16,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::tensor::{Int, Tensor};
 use isomax_burn::{HeadKind, LossConfig};
-use isomax_models::{Architecture, BatchNorm, Model, ModelConfig, num_trainable_params};
+use isomax_models::{Architecture, Backbone, BatchNorm, Model, ModelConfig, num_trainable_params};
 use serde::Deserialize;
 
 type B = Autodiff<Flex>;
@@ -104,6 +104,7 @@ fn first_norm(model: &Model<B>) -> &BatchNorm<B> {
         Model::CifarResNet(net) => &net.bn1,
         Model::ResNet(net) => &net.bn1,
         Model::WideResNet(net) => &net.layer1[0].bn1,
+        other => panic!("no known network: {other}"),
     }
 }
 

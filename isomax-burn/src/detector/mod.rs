@@ -8,9 +8,7 @@ use std::sync::Arc;
 use burn::tensor::{Int, Tensor, backend::Backend};
 
 use crate::metrics::MetricError;
-use crate::{
-    HostLogits, OodHead, OodScore, TemperatureFit, TemperatureObjective, atomic_file,
-};
+use crate::{HostLogits, OodHead, OodScore, TemperatureFit, TemperatureObjective, atomic_file};
 
 mod config;
 mod decision;
@@ -296,10 +294,7 @@ impl Detector {
     ///
     /// As [`load`](Self::load), with [`DetectorError::UnknownScore`] if the file names another
     /// score.
-    pub fn load_with(
-        path: impl AsRef<Path>,
-        score: impl OodScore,
-    ) -> Result<Self, DetectorError> {
+    pub fn load_with(path: impl AsRef<Path>, score: impl OodScore) -> Result<Self, DetectorError> {
         let path = path.as_ref();
         Self::from_json_with(&read(path)?, score).map_err(|error| error.in_file(path))
     }

@@ -66,7 +66,12 @@ impl Promise {
             let accepted = (target_tpr * n as f64 - ROUNDING).ceil() as usize;
             return Ok(n - accepted.clamp(1, n) + 1);
         }
-        require(within(target_tpr), "target TPR", "a number in (0, 1) for this promise", target_tpr)?;
+        require(
+            within(target_tpr),
+            "target TPR",
+            "a number in (0, 1) for this promise",
+            target_tpr,
+        )?;
         let (rank, needed) = match self {
             Self::Empirical => unreachable!("it has returned"),
             Self::Conformal => {

@@ -159,14 +159,12 @@ fn build(
 
 /// The version is read by itself: other fields of a foreign version may look like anything.
 fn parse(bytes: &[u8]) -> Result<Stored, DetectorError> {
-    let malformed = |error: serde_json::Error| DetectorError::Malformed { reason: error.to_string() };
+    let malformed =
+        |error: serde_json::Error| DetectorError::Malformed { reason: error.to_string() };
     let Header { version, .. } = serde_json::from_slice(bytes).map_err(malformed)?;
     match version {
         1 => Ok(serde_json::from_slice::<StoredV1>(bytes).map_err(malformed)?.into()),
         2 => serde_json::from_slice(bytes).map_err(malformed),
-        found => Err(DetectorError::UnsupportedVersion {
-            newest: Detector::FORMAT_VERSION,
-            found,
-        }),
+        found => Err(DetectorError::UnsupportedVersion { newest: Detector::FORMAT_VERSION, found }),
     }
 }

@@ -16,10 +16,7 @@ pub fn unit<B: Backend>(device: &B::Device) -> Param<Tensor<B, 1>> {
 ///
 /// - logits: `[batch_size, num_classes]`
 /// - output: as given
-pub fn divide<B: Backend>(
-    logits: Tensor<B, 2>,
-    temperature: &Param<Tensor<B, 1>>,
-) -> Tensor<B, 2> {
+pub fn divide<B: Backend>(logits: Tensor<B, 2>, temperature: &Param<Tensor<B, 1>>) -> Tensor<B, 2> {
     logits / temperature.val().detach().unsqueeze()
 }
 
@@ -42,10 +39,7 @@ pub fn value<B: Backend>(temperature: &Param<Tensor<B, 1>>) -> f32 {
 /// # Panics
 ///
 /// If `value` is not a positive finite number.
-pub fn replace<B: Backend>(
-    temperature: Param<Tensor<B, 1>>,
-    value: f32,
-) -> Param<Tensor<B, 1>> {
+pub fn replace<B: Backend>(temperature: Param<Tensor<B, 1>>, value: f32) -> Param<Tensor<B, 1>> {
     assert!(
         value > 0.0 && value.is_finite(),
         "A temperature must be a positive finite number, got {value}"

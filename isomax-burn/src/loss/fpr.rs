@@ -112,6 +112,6 @@ fn earlier<B: Backend, const D: usize, K: BasicOps<B>>(
     if moved == 0 {
         return rows;
     }
-    let last = rows.clone().slice([count - moved..count]);
-    Tensor::cat(vec![last, rows.slice([0..count - moved])], 0)
+    let last = rows.clone().narrow(0, count - moved, moved);
+    Tensor::cat(vec![last, rows.narrow(0, 0, count - moved)], 0)
 }

@@ -35,8 +35,8 @@ mod paper;
 mod positive;
 mod sorted;
 
-pub(crate) use calibration::{LabelledLogits, check_finite, largest};
 pub use calibration::{CalibrationMetrics, ReliabilityBin};
+pub(crate) use calibration::{LabelledLogits, check_finite, largest};
 pub use curve::{Cut, PrCurve, PrPoint, RocCurve, RocPoint};
 pub use error::{MetricError, ScoreSet};
 pub use ood::OodMetrics;

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::{MetricError, ScoreValue};
 use super::sorted::SortedScores;
+use super::{MetricError, ScoreValue};
 
 /// The detection metrics of the published IsoMax, IsoMax+ and DisMax experiments, with the
 /// conventions of their code, so that a reproduction can be compared digit by digit.

@@ -24,10 +24,7 @@ pub(super) struct Flagged {
 }
 
 impl SortedScores {
-    pub(super) fn new<T: ScoreValue>(
-        inside: &[T],
-        outside: &[T],
-    ) -> Result<Self, MetricError> {
+    pub(super) fn new<T: ScoreValue>(inside: &[T], outside: &[T]) -> Result<Self, MetricError> {
         Ok(Self {
             inside: sort_descending(inside, ScoreSet::In)?,
             outside: sort_descending(outside, ScoreSet::Out)?,
@@ -99,10 +96,7 @@ fn merge(
     })
 }
 
-fn sort_descending<T: ScoreValue>(
-    scores: &[T],
-    set: ScoreSet,
-) -> Result<Vec<Key>, MetricError> {
+fn sort_descending<T: ScoreValue>(scores: &[T], set: ScoreSet) -> Result<Vec<Key>, MetricError> {
     if scores.is_empty() {
         return Err(MetricError::EmptyScores(set));
     }

@@ -162,8 +162,7 @@ impl<O> Iterator for OodIterator<'_, O> {
 
         let mut ood = Vec::new();
         for stream in &mut self.streams {
-            let behind =
-                |done: usize| is_behind(done, stream.total, self.delivered, self.id_total);
+            let behind = |done: usize| is_behind(done, stream.total, self.delivered, self.id_total);
             while is_last || behind(stream.batches.progress().items_processed) {
                 let Some(batch) = stream.batches.next() else { break };
                 ood.push((stream.name.clone(), batch));

@@ -5,8 +5,8 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use isomax_burn::metrics::{CalibrationMetrics, MetricError};
 use isomax_burn::{
-    Decision, Detector, DetectorConfig, DetectorError, Head, HeadConfig, HeadKind, OodHead, OodScore,
-    Promise, Score, TemperatureFit, TemperatureObjective,
+    Decision, Detector, DetectorConfig, DetectorError, Head, HeadConfig, HeadKind, OodHead,
+    OodScore, Promise, Score, TemperatureFit, TemperatureObjective,
 };
 use proptest::prelude::*;
 use std::fs;
@@ -209,9 +209,8 @@ fn what_cannot_be_fitted_is_refused() {
     let none = DetectorConfig::new().fit(&head::<Flex>(), none).unwrap_err();
     assert!(matches!(none, DetectorError::Metric(MetricError::EmptyScores(_))));
 
-    let scores = |config: DetectorConfig, scores: &[f64]| {
-        config.fit_scores(scores).unwrap_err().to_string()
-    };
+    let scores =
+        |config: DetectorConfig, scores: &[f64]| config.fit_scores(scores).unwrap_err().to_string();
     let config = DetectorConfig::new;
     assert!(scores(config(), &[0.0, f64::NAN]).contains("score 1 is NaN"));
     assert!(scores(config(), &[f64::INFINITY]).contains("score 0 is inf"));
@@ -224,10 +223,7 @@ fn what_cannot_be_fitted_is_refused() {
         scores(tolerance(0.95), &[0.0; 58]),
         "the promise tolerance (confidence 0.95) of 0.95 needs at least 59 held-out samples, got 58"
     );
-    assert_eq!(
-        scores(tolerance(1.0), &[0.0; 99]),
-        "confidence is 1, expected a number in (0, 1)"
-    );
+    assert_eq!(scores(tolerance(1.0), &[0.0; 99]), "confidence is 1, expected a number in (0, 1)");
     let all = config().with_target_tpr(1.0).with_promise(Promise::Conformal);
     assert!(scores(all, &[0.0; 99]).contains("expected a number in (0, 1) for this promise"));
 }

@@ -123,7 +123,8 @@ fn one_call_prepares_a_batch<B: AutodiffBackend>() {
     let targets: Vec<f32> = targets.float().into_data().iter::<f32>().collect();
     assert_ne!(targets, labels.iter().map(|&l| l as f32).collect::<Vec<_>>(), "not shuffled");
     for (row, quadrants) in values(images).chunks(4).enumerate() {
-        let source = |places: usize| if row < 16 { row } else { 16 + (row - 16 + 16 - places) % 16 };
+        let source =
+            |places: usize| if row < 16 { row } else { 16 + (row - 16 + 16 - places) % 16 };
         let expected = [0, 2, 1, 3].map(|places| targets[source(places)]);
         assert_eq!(quadrants, expected, "image {row}");
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Weights that could not be read, written, or fitted into a network. The network is then as it was.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The system could not read or write the file.
     #[error("{}: {source}", path.display())]
@@ -13,12 +14,26 @@ pub enum StoreError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is damaged, truncated or of another format.
+    /// The file holds no weights: it is what a download, a clone or another library left in their
+    /// place.
+    #[error(
+        "{}: expected weights of PyTorch or safetensors, but found {found}; {advice}",
+        path.display()
+    )]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The file is damaged or truncated, or its values are none that a network can have.
     #[error("{}: expected {expected}, but {found}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// The format that was expected.
+        /// What was expected.
         expected: &'static str,
         /// What is wrong.
         found: String,
@@ -37,10 +52,13 @@ pub enum StoreError {
     },
     /// The tensors are those of another network: another architecture, depth, head, or number of
     /// classes.
-    #[error("{}: the tensors do not fit the network: {mismatch}", path.display())]
+    #[error("{}: the tensors{} do not fit the network: {mismatch}", path.display(), under(section))]
     Mismatch {
         /// The file.
         path: PathBuf,
+        /// The keys of a checkpoint that lead to the tensors, such as `state_dict`; empty if the file
+        /// holds nothing else.
+        section: String,
         /// Every tensor that does not fit.
         mismatch: Mismatch,
     },
@@ -56,12 +74,16 @@ impl StoreError {
     }
 }
 
+fn under(section: &str) -> String {
+    if section.is_empty() { String::new() } else { format!(" under '{section}'") }
+}
+
 /// How the tensors of a file differ from those of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mismatch {
     /// Tensors of the network that the file lacks.
     pub missing: Vec<String>,
-    /// Tensors of the file that the network lacks.
+    /// Tensors of the file that the network lacks, by their names in the file.
     pub unexpected: Vec<String>,
     /// Tensors of both whose shapes differ.
     pub shapes: Vec<ShapeMismatch>,

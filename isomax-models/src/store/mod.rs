@@ -1,16 +1,33 @@
 //! Weights in files: of PyTorch, of the safetensors library, and Burn's own records.
 //!
-//! The networks of this crate have these functions as methods; here they take any module of Burn.
-//! In files of PyTorch and safetensors, tensors are matched by PyTorch's names, which for a module are the names of its fields, and in
-//! PyTorch's layouts: the weights of [`nn::Linear`](burn::nn::Linear) are transposed on the way.
+//! Networks have these functions as methods of [`Backbone`]; here they take any module of Burn.
+//! The content of a file decides its format ([`WeightFormat`]), whatever its name says. In files of
+//! PyTorch and safetensors, tensors are matched by PyTorch's names, which for a module are the names of
+//! its fields, and in PyTorch's layouts: the weights of [`nn::Linear`](burn::nn::Linear) are transposed
+//! on the way.
 //!
 //! Loading is strict. A tensor that is missing, unexpected or of another shape is a
-//! [`StoreError::Mismatch`] that lists all of them, and the module is then as it was. A record must fit
-//! the module exactly; in the other formats two names are treated apart:
+//! [`StoreError::Mismatch`] that lists all of them, and a value that is not finite, or a variance that is
+//! negative, is an error as well; the module is then as it was. A record must fit the module exactly; in
+//! the other formats some names are treated apart:
 //!
-//! - `num_batches_tracked`, a counter of PyTorch's batch normalisation, is ignored
-//! - the `temperature` of a head of [`isomax_burn`], which networks of PyTorch need not have, may be
-//!   missing; it is then set to 1
+//! - Prefixes: `_orig_mod`, which `torch.compile` adds, is left out wherever it stands. Of all other
+//!   prefixes, such as `module.` or `model.`, alone or nested, the one is left out under which most
+//!   tensors of the module are found. Tensors beside it are unexpected.
+//! - Counters, `num_batches_tracked` of batch normalisations and `n_averaged` of averaged models, are
+//!   ignored.
+//! - The layer of a [`SoftMaxHead`](isomax_burn::SoftMaxHead) may have another name, such as `fc`,
+//!   `linear` or `head`, and its weights that of PyTorch, `weight`; its `bias` must be there. The
+//!   projections of residual blocks, `shortcut`, may be called `downsample`.
+//! - The `temperature` of a head of [`isomax_burn`], which networks of PyTorch need not have, may be
+//!   missing; it is then set to 1.
+//!
+//! Checkpoints hold the tensors beside optimizers and epochs. They are looked for under
+//! `state_dict_ema`, `ema_state_dict`, `model_ema_state_dict`, `model_ema`, `ema_model`, `params_ema` and
+//! `ema`, then under `state_dict`, `model`, `model_state_dict`, `net`, `model_state`, `network`,
+//! `net_state_dict`, `module`, `weights`, `params` and `checkpoint`, also where these lie in each other,
+//! and last at the top. **Averaged weights win over those beside them**, as in the programs that write
+//! both; to load the others, save them alone.
 //!
 //! Clones of a module share their running statistics in Burn, so that loading into one changes those of
 //! the other.
@@ -21,7 +38,7 @@
 //! ```no_run
 //! use burn::backend::Flex;
 //! use isomax_burn::HeadKind;
-//! use isomax_models::CifarResNetConfig;
+//! use isomax_models::{Backbone, CifarResNetConfig};
 //!
 //! let config = CifarResNetConfig::new(20, 10).with_head(HeadKind::IsoMaxPlus);
 //! let mut model = config.init::<Flex>(&Default::default());
@@ -34,49 +51,105 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;
+use isomax_burn::OodHead;
 
+use crate::Backbone;
+
+mod archive;
+mod description;
 mod error;
-mod pickle;
+mod foreign;
+mod format;
+mod names;
+pub mod pickle;
 mod pytorch;
+mod rebuild;
 mod record;
 mod safetensors;
+mod spelling;
+mod state_dict;
 mod storages;
 mod tensors;
+mod values;
 
 pub use error::{Mismatch, ShapeMismatch, StoreError};
+pub use format::WeightFormat;
 pub use record::{load_record, save_record};
 
+use foreign::Foreign;
 use pytorch::PytorchFile;
 use safetensors::SafetensorsFile;
+use tensors::TensorFile;
 
-/// Loads a state dict that `torch.save` wrote, of PyTorch 0.4 or newer: as it is, with the prefix `module.` of
-/// `DataParallel`, or in a checkpoint under `state_dict`, `model`, `model_state_dict` or `net`.
+/// Loads weights of PyTorch or safetensors, whatever the file is called: a state dict that `torch.save`
+/// wrote, of PyTorch 0.4 or newer, as it is or in a checkpoint, also zipped again; or a safetensors file.
+/// Names and layouts are those of PyTorch: see [the module](self) for prefixes, checkpoints and layers
+/// with other names.
 ///
-/// Nothing in the file is executed: functions that its pickle names are read as names. Tensors may
-/// have any strides, such as those of `channels_last`.
+/// Nothing in the file is executed: functions that its pickle names are read as names. Tensors may have
+/// any strides, such as those of `channels_last`, and may be views that change the sign.
+///
+/// Every tensor of the module must be there, but for the temperatures of heads of [`isomax_burn`]; see
+/// [`load_backbone`] for heads of your own.
 ///
 /// # Errors
 ///
 /// [`StoreError`] if the file cannot be read, is damaged or of another format, holds something other
-/// than a state dict, or does not fit the module, which is then as it was.
+/// than a state dict or values that are not finite, or does not fit the module, which is then as it was.
+pub fn load_weights<B: Backend, M: Module<B>>(
+    module: &mut M,
+    path: impl AsRef<Path>,
+) -> Result<(), StoreError> {
+    tensors::load(module, open(path.as_ref())?.as_mut(), None)
+}
+
+/// As [`load_weights`], for a network with any head, of this project or of yours: the file need not have
+/// the temperature of the head, which is then set to 1.
+///
+/// # Errors
+///
+/// As of [`load_weights`].
+pub fn load_backbone<B: Backend, M: Module<B> + Backbone<B>>(
+    module: &mut M,
+    path: impl AsRef<Path>,
+) -> Result<(), StoreError> {
+    let temperature = OodHead::<B>::temperature_param(module.head()).id;
+    tensors::load(module, open(path.as_ref())?.as_mut(), Some(temperature))
+}
+
+/// Loads a state dict of PyTorch. The content of the file decides: this is [`load_weights`], and takes
+/// safetensors files as well.
+///
+/// # Errors
+///
+/// As of [`load_weights`].
 pub fn load_pytorch<B: Backend, M: Module<B>>(
     module: &mut M,
     path: impl AsRef<Path>,
 ) -> Result<(), StoreError> {
-    tensors::load(module, &mut PytorchFile::open(path.as_ref())?)
+    load_weights(module, path)
 }
 
-/// Loads a safetensors file whose tensors have PyTorch's names and layouts.
+/// Loads a safetensors file. The content of the file decides: this is [`load_weights`], and takes state
+/// dicts of PyTorch as well.
 ///
 /// # Errors
 ///
-/// [`StoreError`] if the file cannot be read, is damaged or of another format, or does not fit the
-/// module, which is then as it was.
+/// As of [`load_weights`].
 pub fn load_safetensors<B: Backend, M: Module<B>>(
     module: &mut M,
     path: impl AsRef<Path>,
 ) -> Result<(), StoreError> {
-    tensors::load(module, &mut SafetensorsFile::open(path.as_ref())?)
+    load_weights(module, path)
+}
+
+fn open(path: &Path) -> Result<Box<dyn TensorFile>, StoreError> {
+    let file: Box<dyn TensorFile> = match WeightFormat::detect(path)? {
+        WeightFormat::PyTorch => Box::new(PytorchFile::open(path)?),
+        WeightFormat::Safetensors => Box::new(SafetensorsFile::open(path)?),
+        WeightFormat::Record => return Err(Foreign::record().error(path)),
+    };
+    Ok(file)
 }
 
 /// Saves all tensors of a module as 32-bit numbers, by PyTorch's names and in its layouts. The file

@@ -8,21 +8,31 @@
 use std::collections::BTreeMap;
 
 mod machine;
+mod text;
 
 use machine::Machine;
 
 /// A place in [`Pickle::nodes`].
-pub(crate) type Place = usize;
+pub type Place = usize;
 
-/// A value of Python, as far as files of PyTorch need it.
+/// A value of Python, as far as files of PyTorch and arrays of NumPy need it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Node {
-    /// Numbers with a fraction, bytes, sets and other values that no tensor is described by.
+pub enum Node {
+    /// Numbers with a fraction, sets and other values that neither is described by.
     Other,
+    /// `True` or `False`; before protocol 2 they are the numbers 1 and 0.
+    Bool(bool),
+    /// A whole number.
     Int(i64),
+    /// Text, or what Python 2 calls a string, if that is UTF-8.
     Text(String),
+    /// Bytes, or a string of Python 2 that is not UTF-8.
+    Bytes(Vec<u8>),
+    /// A tuple.
     Tuple(Vec<Place>),
+    /// A list.
     List(Vec<Place>),
+    /// A dictionary, keys and values in their order.
     Dict(Vec<(Place, Place)>),
     /// A function or class, `module.name`.
     Global(String),
@@ -30,14 +40,18 @@ pub(crate) enum Node {
     Persistent(Place),
     /// What Python would make by a call.
     Call {
+        /// The function or class.
         function: Place,
+        /// Its arguments, a tuple.
         arguments: Place,
+        /// What Python would then hand to the object that was made.
+        state: Option<Place>,
     },
 }
 
 /// A pickle that has been read.
 #[derive(Debug)]
-pub(crate) struct Pickle {
+pub struct Pickle {
     nodes: Vec<Node>,
     root: Place,
 }
@@ -49,7 +63,18 @@ impl Pickle {
     ///
     /// What is wrong with the bytes, in words.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), String> {
-        Machine::new(bytes).run()
+        Machine::new(bytes, usize::MAX).run()
+    }
+
+    /// As [`parse`](Self::parse), for large pickles of data: each instruction, a byte of a hostile
+    /// file, may take some hundred bytes of memory, so that their number is limited. The contents of
+    /// texts and bytes count as none.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the bytes, in words.
+    pub fn parse_limited(bytes: &[u8], most_instructions: usize) -> Result<(Self, usize), String> {
+        Machine::new(bytes, most_instructions).run()
     }
 
     /// The value that the pickle stands for.
@@ -98,7 +123,7 @@ impl Pickle {
 
     /// The name of the function and the arguments of a call.
     pub fn call<'a>(&'a self, node: &'a Node) -> Option<(&'a str, Vec<&'a Node>)> {
-        let Node::Call { function, arguments } = node else { return None };
+        let Node::Call { function, arguments, .. } = node else { return None };
         let Node::Global(name) = self.get(*function) else { return None };
         Some((name, self.items(self.get(*arguments))?))
     }
@@ -111,12 +136,13 @@ impl Pickle {
             Node::Tuple(_) => "a tuple".to_owned(),
             Node::Int(_) => "a number".to_owned(),
             Node::Text(_) => "text".to_owned(),
+            Node::Bytes(_) => "bytes".to_owned(),
             Node::Global(name) => format!("a reference to {name}"),
             Node::Call { function, .. } => match self.get(*function) {
                 Node::Global(name) => format!("an object made by {name}"),
                 _ => "an object".to_owned(),
             },
-            Node::Persistent(_) | Node::Other => "some other value".to_owned(),
+            Node::Persistent(_) | Node::Bool(_) | Node::Other => "some other value".to_owned(),
         }
     }
 }
@@ -164,6 +190,57 @@ mod tests {
         Ok(())
     }
 
+    /// A string of Python 2, and bytes, that are no text.
+    #[test]
+    fn bytes_of_all_protocols() -> Result<(), String> {
+        let bytes: [&[u8]; 8] = [
+            b"S'\\xff\\'\\n'\np0\n.",
+            b"U\x03\xff'\nq\0.",
+            b"T\x03\0\0\0\xff'\nq\0.",
+            b"\x80\x03C\x03\xff'\n.",
+            b"\x80\x03B\x03\0\0\0\xff'\n.",
+            b"\x80\x04\x8e\x03\0\0\0\0\0\0\0\xff'\n.",
+            b"\x80\x05\x96\x03\0\0\0\0\0\0\0\xff'\n.",
+            b"\x80\x02C\x03\xff'\n.",
+        ];
+        for pickle in bytes {
+            let pickle = parse(pickle)?;
+            assert_eq!(pickle.root(), &Node::Bytes(b"\xff'\n".to_vec()));
+            assert_eq!(pickle.describe(pickle.root()), "bytes");
+        }
+        // pickle.dumps("\xff\\\u20ac'", 0), and the same text in protocol 2.
+        let texts: [&[u8]; 2] =
+            [b"V\xff\\u005c\\u20ac'\np0\n.", b"\x80\x02X\x07\0\0\0\xc3\xbf\\\xe2\x82\xac'."];
+        for pickle in texts {
+            assert_eq!(parse(pickle)?.root(), &Node::Text("\u{ff}\\\u{20ac}'".to_owned()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn objects_keep_their_state() -> Result<(), String> {
+        let pickle = parse(b"\x80\x02cnumpy\ndtype\nX\x02\0\0\0u1\x85R(K\x03\x88tb.")?;
+        let Node::Call { state: Some(state), .. } = pickle.root() else {
+            return Err("no state".to_owned());
+        };
+        let state = pickle.items(pickle.get(*state));
+        assert_eq!(state, Some(vec![&Node::Int(3), &Node::Bool(true)]));
+        assert_eq!(pickle.call(pickle.root()).ok_or("no call")?.0, "numpy.dtype");
+        Ok(())
+    }
+
+    #[test]
+    fn instructions_can_be_limited() -> Result<(), String> {
+        let pickle = [b"(".repeat(50), b"2".repeat(50)].concat();
+        let limited = |most| Pickle::parse_limited(&pickle, most).err();
+        assert_eq!(limited(50).as_deref(), Some("it has more than 50 instructions"));
+        let bytes = [b"B\xe8\x03\0\0".as_slice(), &[7; 1_000], b"."].concat();
+        Pickle::parse_limited(&bytes, 2)?;
+        let outside = parse(b"\x80\x05\x97.").err();
+        assert!(outside.is_some_and(|error| error.contains("outside of the pickle")));
+        Ok(())
+    }
+
     #[test]
     fn nesting_and_sharing_cost_no_more_than_their_bytes() -> Result<(), String> {
         let mut nested = vec![b')'];
@@ -201,7 +278,7 @@ mod tests {
         #[test]
         fn any_program_is_read_or_refused(
             instructions in prop::collection::vec(
-                prop::sample::select(b"()]}NKtldaeuscQRbqh012\x81\x85\x86\x87\x8c\x90\x91\x92\x93\x94.".to_vec()),
+                prop::sample::select(b"()]}NKtldaeuscQRbqh012UC\x81\x85\x86\x87\x88\x8c\x90\x91\x92\x93\x94.".to_vec()),
                 0..200,
             )
         ) {

@@ -55,7 +55,11 @@ pub fn load_record<B: Backend, M: Module<B>>(
     let mut mismatch = Mismatch::default();
     compare(&outline(&to_bytes(module, path)?)?, &outline(&bytes)?, "", &mut mismatch);
     if !mismatch.is_empty() {
-        return Err(StoreError::Mismatch { path: path.to_owned(), mismatch });
+        return Err(StoreError::Mismatch {
+            path: path.to_owned(),
+            section: String::new(),
+            mismatch,
+        });
     }
     let device = module.devices().into_iter().next().unwrap_or_default();
     let record = Recorder::<B>::load(&FullPrecision::new(), bytes, &device)

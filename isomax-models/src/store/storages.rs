@@ -3,28 +3,31 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::ops::Range;
+use std::path::Path;
 
-use zip::ZipArchive;
-use zip::result::ZipError;
-
+use super::archive::{self, Archive, EXPECTED};
+use super::error::StoreError;
 use super::pickle::{Node, Pickle};
-use super::pytorch::describe_storage;
+use super::rebuild::describe_storage;
 
-/// How files before PyTorch 1.6 begin: a pickled number.
-const OLD_MAGIC: [u8; 14] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+/// The number that files before PyTorch 1.6 begin with, as pickles of protocol 2 and later have it.
+const OLD_MAGIC: [u8; 12] = *b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+/// The same in older protocols.
+const OLD_MAGIC_IN_DIGITS: &[u8] = b"L119547037146038801333356L\n";
 
 /// Largest pickle that is read, in bytes. Networks of a billion parameters have less than one million;
 /// the values of a hostile one fill many times its size in memory.
 const MAX_PICKLE: usize = 16 << 20;
 
+/// Most bytes of the entry that names the order of bytes.
+const MAX_ORDER: usize = 64;
+
 /// Values of tensors, by the names of their storages.
 pub(super) enum Storages {
     Archive {
-        archive: ZipArchive<BufReader<File>>,
-        /// Folder of all entries in the archive, with its slash.
-        folder: String,
+        archive: Archive,
         /// The storage that was read last: tensors may share one.
         last: (String, Vec<u8>),
     },
@@ -34,35 +37,41 @@ pub(super) enum Storages {
     },
 }
 
+/// Whether a file begins as those before PyTorch 1.6.
+pub(super) fn is_old(head: &[u8]) -> bool {
+    // Protocol 4 and later put the length of what follows before the number.
+    let number = match head {
+        [0x80, 2..=5, 0x95, _, _, _, _, _, _, _, _, rest @ ..] | [0x80, 2..=5, rest @ ..] => rest,
+        _ => return head.starts_with(OLD_MAGIC_IN_DIGITS),
+    };
+    number.starts_with(&OLD_MAGIC)
+}
+
 impl Storages {
     /// Opens a file, and reads the pickle that describes its contents.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the file, in words.
-    pub fn open(file: File) -> Result<(Pickle, Self), String> {
-        let mut file = BufReader::new(file);
-        let start = file.fill_buf().map_err(|error| error.to_string())?;
-        if start.starts_with(&OLD_MAGIC) {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-            return open_old(bytes);
+    pub fn open(path: &Path) -> Result<(Pickle, Self), StoreError> {
+        let io = |error| StoreError::io(path, error);
+        let damaged = |found: String| StoreError::format(path, EXPECTED, found);
+        let mut file = File::open(path).map_err(io)?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(4).read_to_end(&mut bytes).map_err(io)?;
+        if archive::is_zip(&bytes) {
+            return open_archive(Archive::open(path)?).map_err(damaged);
         }
-        let archive = ZipArchive::new(file)
-            .map_err(|error| format!("it is no whole ZIP archive: {error}"))?;
-        open_archive(archive)
+        file.read_to_end(&mut bytes).map_err(io)?;
+        open_old(bytes).map_err(damaged)
     }
 
-    /// The bytes of a storage.
+    /// The bytes of a storage, of which a compressed one may have up to `limit`.
     ///
     /// # Errors
     ///
     /// Why they cannot be read, in words.
-    pub fn read(&mut self, name: &str) -> Result<&[u8], String> {
+    pub fn read(&mut self, name: &str, limit: usize) -> Result<&[u8], String> {
         match self {
-            Self::Archive { archive, folder, last } => {
+            Self::Archive { archive, last } => {
                 if last.0 != name {
-                    let bytes = read_entry(archive, &format!("{folder}data/{name}"))?;
+                    let bytes = archive.read(&format!("data/{name}"), limit)?;
                     *last = (name.to_owned(), bytes);
                 }
                 Ok(&last.1)
@@ -76,36 +85,13 @@ impl Storages {
     }
 }
 
-fn open_archive(mut archive: ZipArchive<BufReader<File>>) -> Result<(Pickle, Storages), String> {
-    let pickle_name = archive
-        .file_names()
-        .find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"))
-        .ok_or("the archive has no data.pkl")?
-        .to_owned();
-    let folder = pickle_name.trim_end_matches("data.pkl").to_owned();
-    let order = format!("{folder}byteorder");
-    if archive.index_for_name(&order).is_some()
-        && read_entry(&mut archive, &order)?.trim_ascii() != b"little"
-    {
+fn open_archive(mut archive: Archive) -> Result<(Pickle, Storages), String> {
+    let order = "byteorder";
+    if archive.has(order) && archive.read(order, MAX_ORDER)?.trim_ascii() != b"little" {
         return Err("its numbers are not little-endian".to_owned());
     }
-    let (pickle, _) = parse(&read_entry(&mut archive, &pickle_name)?)?;
-    Ok((pickle, Storages::Archive { archive, folder, last: Default::default() }))
-}
-
-/// Reads an entry that is stored as it is, which all of PyTorch's are: what is read can then never
-/// be larger than the file.
-fn read_entry(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Vec<u8>, String> {
-    let mut entry = archive.by_name(name).map_err(|error| match error {
-        ZipError::FileNotFound => format!("the archive has no {name}"),
-        error => format!("{name}: {error}"),
-    })?;
-    if entry.compression() != zip::CompressionMethod::Stored {
-        return Err(format!("{name} is compressed"));
-    }
-    let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
-    Ok(bytes)
+    let (pickle, _) = parse(&archive.pickle(MAX_PICKLE)?)?;
+    Ok((pickle, Storages::Archive { archive, last: Default::default() }))
 }
 
 fn parse(bytes: &[u8]) -> Result<(Pickle, usize), String> {
@@ -130,9 +116,9 @@ fn open_old(bytes: Vec<u8>) -> Result<(Pickle, Storages), String> {
 
     // How large a value is stands with the tensors alone.
     let references = pickle.nodes().iter().filter(|node| matches!(node, Node::Persistent(_)));
-    let sizes: BTreeMap<&str, usize> = references
+    let sizes: BTreeMap<String, usize> = references
         .filter_map(|node| describe_storage(&pickle, node).ok())
-        .map(|(dtype, name)| (name, dtype.size()))
+        .map(|storage| (storage.name, storage.dtype.size()))
         .collect();
     let Node::List(names_at) = names.root() else {
         return Err("it has no list of storages".to_owned());
@@ -153,4 +139,19 @@ fn open_old(bytes: Vec<u8>) -> Result<(Pickle, Storages), String> {
         position = end;
     }
     Ok((pickle, Storages::Old { bytes, places }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_files_are_known_in_all_protocols() {
+        let number = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+        let framed = [b"\x80\x04\x95\x0d\0\0\0\0\0\0\0".as_slice(), number].concat();
+        let plain = [b"\x80\x02".as_slice(), number].concat();
+        assert!(is_old(&plain) && is_old(&framed));
+        assert!(is_old(b"L119547037146038801333356L\n."));
+        assert!(!is_old(b"\x80\x02}q\0.") && !is_old(b"\x80\x02") && !is_old(b""));
+    }
 }

@@ -8,11 +8,18 @@ use burn::tensor::{TensorData, backend::Backend};
 use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
 
 use super::error::{Mismatch, ShapeMismatch, StoreError};
+use super::names::{self, Wanted, last_part};
+use super::values::{self, Role};
 
 /// A file with named tensors. Shapes are known before values are read, so that no more is ever read
 /// than a network has room for.
 pub(super) trait TensorFile {
     fn path(&self) -> &Path;
+
+    /// Where in the file the tensors are, such as `state_dict`; empty if nothing else is in it.
+    fn section(&self) -> &str {
+        ""
+    }
 
     fn shapes(&self) -> BTreeMap<String, Vec<usize>>;
 
@@ -20,14 +27,16 @@ pub(super) trait TensorFile {
     fn read(&mut self, name: &str) -> Result<TensorData, StoreError>;
 }
 
-/// Counters that PyTorch keeps and that nothing depends on.
-const IGNORED: &str = "num_batches_tracked";
+/// The heads of isomax-burn, as Burn names the types of modules.
+const HEADS: [&str; 4] =
+    [SOFTMAX_HEAD, "Struct:IsoMaxHead", "Struct:IsoMaxPlusHead", "Struct:DisMaxHead"];
+const SOFTMAX_HEAD: &str = "Struct:SoftMaxHead";
 
 /// What the heads of PyTorch need not have: see [the module](super).
 const TEMPERATURE: &str = "temperature";
 
-/// What a head has beside its temperature.
-const IN_HEADS: [&str; 2] = ["prototypes", "weights"];
+/// What batch normalisations call the mean of squares that they divide by the root of.
+const VARIANCE: &str = "running_var";
 
 /// The tensors of a network, by the names and in the layouts of PyTorch.
 pub(super) fn collect<B: Backend, M: Module<B>>(module: &M) -> Vec<TensorSnapshot> {
@@ -46,43 +55,45 @@ pub(super) fn settle<B: Backend, M: Module<B>>(module: &M) {
 }
 
 /// Replaces all tensors of a network, or none.
+///
+/// The parameter `temperature`, and that of a head of isomax-burn, may be missing; it is then 1.
 pub(super) fn load<B: Backend, M: Module<B>>(
     module: &mut M,
-    file: &mut impl TensorFile,
+    file: &mut dyn TensorFile,
+    temperature: Option<ParamId>,
 ) -> Result<(), StoreError> {
-    let mut found = file.shapes();
-    found.retain(|name, _| last_part(name) != IGNORED);
+    let shapes = file.shapes();
     let expected = collect(module);
-    let names: Vec<String> = expected.iter().map(TensorSnapshot::full_path).collect();
-    let mut mismatch = Mismatch::default();
-    for tensor in &expected {
+    let wanted: Vec<Wanted> = expected.iter().map(want).collect();
+    let matches = names::find(&wanted, shapes.keys().map(String::as_str))
+        .map_err(|error| StoreError::format(file.path(), "one tensor of each name", error))?;
+
+    let mut mismatch = Mismatch { unexpected: matches.unexpected, ..Mismatch::default() };
+    for (tensor, source) in expected.iter().zip(&matches.found) {
         let (name, shape) = (tensor.full_path(), tensor.shape.to_vec());
-        match found.remove(&name) {
-            Some(found) if is_same_shape(&shape, &found) => {}
+        match source.as_ref().and_then(|source| shapes.get(source)) {
+            Some(found) if is_same_shape(&shape, found) => {}
             Some(found) => {
+                let found = found.clone();
                 mismatch.shapes.push(ShapeMismatch { name, expected: shape, found });
             }
-            None if is_temperature(&name, &names) => {}
+            None if role(tensor, temperature) == Role::Temperature => {}
             None => mismatch.missing.push(name),
         }
     }
-    mismatch.unexpected = found.into_keys().collect();
     if !mismatch.is_empty() {
-        return Err(StoreError::Mismatch { path: file.path().to_owned(), mismatch });
+        let (path, section) = (file.path().to_owned(), file.section().to_owned());
+        return Err(StoreError::Mismatch { path, section, mismatch });
     }
-    let present = file.shapes();
+
     let mut snapshots = Vec::with_capacity(expected.len());
-    for tensor in expected {
-        let name = tensor.full_path();
-        let mut data = if present.contains_key(&name) {
-            file.read(&name)?
-        } else {
-            TensorData::ones::<f32, _>(tensor.shape.clone())
+    for (tensor, source) in expected.into_iter().zip(matches.found) {
+        let data = match source {
+            Some(source) => file.read(&source)?,
+            None => TensorData::ones::<f32, _>(tensor.shape.clone()),
         };
-        if is_temperature(&name, &names) {
-            check_temperature(&name, &data, file.path())?;
-        }
-        data = data.convert_dtype(tensor.dtype);
+        let (name, role) = (tensor.full_path(), role(&tensor, temperature));
+        let mut data = values::convert(data, tensor.dtype, role, &name, file.path())?;
         data.shape = tensor.shape.clone();
         let path = name.split('.').map(str::to_owned).collect();
         snapshots.push(TensorSnapshot::from_data(data, path, Vec::new(), ParamId::new()));
@@ -95,25 +106,22 @@ pub(super) fn load<B: Backend, M: Module<B>>(
     }
 }
 
-/// Whether a tensor is the temperature of a head.
-fn is_temperature(name: &str, names: &[String]) -> bool {
-    let sibling = |field: &str| format!("{}{field}", name.trim_end_matches(TEMPERATURE));
-    last_part(name) == TEMPERATURE && IN_HEADS.iter().any(|field| names.contains(&sibling(field)))
+fn want(tensor: &TensorSnapshot) -> Wanted {
+    let in_softmax = tensor.module_type().is_some_and(|kind| kind == SOFTMAX_HEAD);
+    Wanted { name: tensor.full_path(), in_softmax }
 }
 
-fn check_temperature(name: &str, data: &TensorData, path: &Path) -> Result<(), StoreError> {
-    match data.iter::<f32>().find(|value| !(value.is_finite() && *value > 0.0)) {
-        None => Ok(()),
-        Some(value) => Err(StoreError::format(
-            path,
-            "a positive temperature",
-            format_args!("{name} is {value}"),
-        )),
+/// What a tensor is. A parameter that happens to be called temperature is like any other.
+fn role(tensor: &TensorSnapshot, temperature: Option<ParamId>) -> Role {
+    let name = tensor.full_path();
+    let is_in_head = || tensor.module_type().is_some_and(|kind| HEADS.contains(&kind.as_str()));
+    let is_given = temperature.is_some() && tensor.tensor_id == temperature;
+    match last_part(&name) {
+        _ if is_given => Role::Temperature,
+        TEMPERATURE if is_in_head() => Role::Temperature,
+        VARIANCE => Role::Variance,
+        _ => Role::Weights,
     }
-}
-
-fn last_part(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// A single value may have no dimension in one place and one in the other.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::text::{raw_unicode, string};
 use super::{Node, Pickle, Place};
 
 /// The stack machine. What the stack holds are places.
@@ -16,19 +17,24 @@ pub(super) struct Machine<'a> {
     memo: HashMap<u64, Place>,
     /// Bytes and entries that were copied from one node to another: never more than the pickle has.
     copied: usize,
+    /// Instructions that may still come.
+    left: usize,
 }
 
 /// Classes whose instances are dictionaries.
 const DICTS: [&str; 2] = ["collections.OrderedDict", "collections.defaultdict"];
 
 impl<'a> Machine<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, ..Self::default() }
+    pub fn new(bytes: &'a [u8], most_instructions: usize) -> Self {
+        Self { bytes, left: most_instructions, ..Self::default() }
     }
 
     pub fn run(mut self) -> Result<(Pickle, usize), String> {
+        let most = self.left;
         loop {
             let opcode = self.take(1)?[0];
+            self.left = (self.left.checked_sub(1))
+                .ok_or_else(|| format!("it has more than {most} instructions"))?;
             match opcode {
                 // PROTO and FRAME tell nothing that reading needs.
                 0x80 => drop(self.take(1)?),
@@ -44,7 +50,8 @@ impl<'a> Machine<'a> {
                     let top = self.top()?;
                     self.stack.push(top);
                 }
-                b'N' | 0x88 | 0x89 => self.push(Node::Other),
+                b'N' => self.push(Node::Other),
+                0x88 | 0x89 => self.push(Node::Bool(opcode == 0x88)),
                 b'G' => self.skip(8)?,
                 b'F' => {
                     self.line()?;
@@ -54,7 +61,8 @@ impl<'a> Machine<'a> {
                 b'X' | b'V' | b'S' | b'U' | b'T' | 0x8c | 0x8d => self.text(opcode)?,
                 b'B' | b'C' | 0x8e | 0x96 => {
                     let length = self.length(opcode)?;
-                    self.skip(length)?;
+                    let bytes = self.take(length)?.to_vec();
+                    self.push(Node::Bytes(bytes));
                 }
                 b')' => self.push(Node::Tuple(Vec::new())),
                 b']' => self.push(Node::List(Vec::new())),
@@ -113,8 +121,13 @@ impl<'a> Machine<'a> {
                     let (_, arguments, function) = (self.pop()?, self.pop()?, self.pop()?);
                     self.call(function, arguments)?;
                 }
-                // The state of an object, such as the versions of a state dict.
-                b'b' => drop(self.pop()?),
+                b'b' => {
+                    // That of a dictionary, such as the versions of a state dict, says nothing.
+                    let (given, object) = (self.pop()?, self.top()?);
+                    if let Node::Call { state, .. } = &mut self.nodes[object] {
+                        *state = Some(given);
+                    }
+                }
                 b'q' | b'r' | b'p' | 0x94 => {
                     let index = self.memo_index(opcode)?;
                     let top = self.top()?;
@@ -125,6 +138,7 @@ impl<'a> Machine<'a> {
                     let place = *self.memo.get(&index).ok_or("a memo entry that was never set")?;
                     self.stack.push(place);
                 }
+                0x97 | 0x98 => return Err("some of it lies outside of the pickle".to_owned()),
                 other => {
                     return Err(format!(
                         "unknown instruction {other:#04x} at byte {}",
@@ -165,13 +179,19 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, opcode: u8) -> Result<(), String> {
-        let text = if matches!(opcode, b'V' | b'S') {
-            self.line()?.trim_matches(['\'', '"']).to_owned()
-        } else {
-            let length = self.length(opcode)?;
-            String::from_utf8_lossy(self.take(length)?).into_owned()
+        let node = match opcode {
+            b'V' => Node::Text(raw_unicode(self.raw_line()?)),
+            b'S' => text_or_bytes(string(self.raw_line()?)),
+            _ => {
+                let length = self.length(opcode)?;
+                let bytes = self.take(length)?;
+                match opcode {
+                    b'U' | b'T' => text_or_bytes(bytes.to_vec()),
+                    _ => Node::Text(String::from_utf8_lossy(bytes).into_owned()),
+                }
+            }
         };
-        self.push(Node::Text(text));
+        self.push(node);
         Ok(())
     }
 
@@ -216,7 +236,7 @@ impl<'a> Machine<'a> {
             let entries = self.entries_of(arguments).unwrap_or_default();
             self.push(Node::Dict(entries));
         } else {
-            self.push(Node::Call { function, arguments });
+            self.push(Node::Call { function, arguments, state: None });
         }
         Ok(())
     }
@@ -291,11 +311,17 @@ impl<'a> Machine<'a> {
     }
 
     fn line(&mut self) -> Result<String, String> {
-        let rest = &self.bytes[self.position..];
+        Ok(String::from_utf8_lossy(self.raw_line()?).into_owned())
+    }
+
+    /// A line without its end.
+    fn raw_line(&mut self) -> Result<&'a [u8], String> {
+        let bytes: &'a [u8] = self.bytes;
+        let rest = &bytes[self.position..];
         let length = rest.iter().position(|byte| *byte == b'\n').ok_or("a line without end")?;
-        let line = String::from_utf8_lossy(&rest[..length]).trim_end_matches('\r').to_owned();
         self.position += length + 1;
-        Ok(line)
+        let line = &rest[..length];
+        Ok(line.strip_suffix(b"\r").unwrap_or(line))
     }
 
     fn push(&mut self, node: Node) {
@@ -318,6 +344,11 @@ impl<'a> Machine<'a> {
         }
         Ok(self.stack.split_off(height))
     }
+}
+
+/// What Python 2 calls a string may be either.
+fn text_or_bytes(bytes: Vec<u8>) -> Node {
+    String::from_utf8(bytes).map_or_else(|error| Node::Bytes(error.into_bytes()), Node::Text)
 }
 
 const UNDERFLOW: &str = "it takes more values than it makes";

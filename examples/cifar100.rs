@@ -12,8 +12,8 @@
 
 use std::process::ExitCode;
 
+use isomax_bench::cli::ConfigOptions;
 use isomax_bench::data::KnownSet;
-use isomax_bench::train::ConfigOptions;
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 

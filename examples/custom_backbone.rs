@@ -1,50 +1,60 @@
-//! The two-line change on a network of your own: the last layer, and the loss. Everything else stays
-//! as it was, and the network detects what it was not trained on.
+//! A network of your own goes the whole way of the published ones: it is trained and can be interrupted,
+//! evaluated, reported, and asked about files. Two lines of it differ from a plain Burn classifier, the
+//! last layer and the loss, which comes with the layer.
 //!
 //! ```sh
 //! cargo run --release --example custom_backbone
 //! ```
 
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
 use burn::module::AutodiffModule;
 use burn::nn;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
-use burn::optim::{AdamConfig, GradientsParams, Optimizer};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
-use burn::tensor::backend::AutodiffBackend;
-use isomax_bench::backend::{Training, device};
+use isomax_bench::backend::{self, Inference, Training, device};
 use isomax_bench::data::digits::{self, Digit};
-use isomax_burn::metrics::OodMetrics;
-use isomax_burn::{DetectorConfig, Head, HeadConfig, HeadKind, LossConfig};
-use isomax_models::{Backbone, store};
+use isomax_bench::data::{Augmentation, Images, NamedImages, Normalization, OodSource};
+use isomax_bench::evaluate::summary;
+use isomax_bench::experiment::{CellOptions, run};
+use isomax_bench::predict::{Predictor, files};
+use isomax_bench::train::{ExperimentData, TrainingConfig};
+use isomax_bench::{progress, report, results};
+use isomax_burn::{Detector, HeadKind, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodScore};
+use isomax_models::Backbone;
 
-/// A network of your own. With the trait below, training and evaluation code written for
-/// `isomax_models::Backbone` takes it.
+/// A network of your own.
 #[derive(Module, Debug)]
 struct Net<B: Backend> {
     conv1: Conv2d<B>,
     conv2: Conv2d<B>,
     pool: AvgPool2d,
     hidden: nn::Linear<B>,
-    classifier: Head<B>, // 1. was: nn::Linear<B>
+    head: IsoMaxPlusHead<B>, // was: nn::Linear<B>
 }
 
 impl<B: Backend> Net<B> {
-    fn new(kind: HeadKind, num_classes: usize, device: &B::Device) -> Self {
+    fn new(num_classes: usize, device: &B::Device) -> Self {
         let conv = |channels| Conv2dConfig::new(channels, [3, 3]).init(device);
         Self {
-            conv1: conv([1, 16]),
+            conv1: conv([3, 16]),
             conv2: conv([16, 32]),
             pool: AvgPool2dConfig::new([2, 2]).init(),
             hidden: nn::LinearConfig::new(32 * 2 * 2, 64).init(device),
-            classifier: HeadConfig::new(kind, 64, num_classes).init(device),
+            head: IsoMaxPlusHeadConfig::new(64, num_classes).init(device),
         }
     }
 }
 
+/// All that training, evaluation and prediction need to know of it.
 impl<B: Backend> Backbone<B> for Net<B> {
     type Input = Tensor<B, 4>;
+    type Head = IsoMaxPlusHead<B>;
 
     fn forward_features(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let maps = relu(self.conv1.forward(images));
@@ -52,85 +62,117 @@ impl<B: Backend> Backbone<B> for Net<B> {
         relu(self.hidden.forward(maps.flatten(1, 3)))
     }
 
-    fn head(&self) -> &Head<B> {
-        &self.classifier
+    fn head(&self) -> &IsoMaxPlusHead<B> {
+        &self.head
     }
 }
 
-const KNOWN: u8 = 6;
-const EPOCHS: usize = 20;
-const BATCH: usize = 32;
+/// A score of your own: how far the nearest prototype is nearer than the second.
+#[derive(Debug)]
+struct Margin;
 
-fn batch<B: Backend>(digits: &[Digit], device: &B::Device) -> Tensor<B, 4> {
-    let pixels: Vec<f32> = digits.iter().flat_map(|digit| digit.pixels).collect();
-    Tensor::from_data(
-        TensorData::new(pixels, [digits.len(), 1, digits::SIDE, digits::SIDE]),
-        device,
-    )
+impl OodScore for Margin {
+    fn name(&self) -> &str {
+        "margin"
+    }
+
+    fn score(&self, logits: &[f64]) -> f64 {
+        let mut sorted = logits.to_vec();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        sorted[0] - sorted[1]
+    }
 }
 
-/// Written once, for every backbone that takes images.
-fn train<B: AutodiffBackend, M>(mut model: M, known: &[Digit], device: &B::Device) -> M
-where
-    M: AutodiffModule<B> + Backbone<B, Input = Tensor<B, 4>>,
-{
-    let loss = LossConfig::new(model.head().kind()).init(); // 2. was: CrossEntropyLossConfig
-    let mut optimizer = AdamConfig::new().init();
-    for _ in 0..EPOCHS {
-        for part in known.chunks(BATCH) {
-            let labels: Vec<i32> = part.iter().map(|digit| digit.label.into()).collect();
-            let targets = Tensor::from_ints(labels.as_slice(), device);
-            let value = loss.forward(model.forward(batch(part, device)), targets);
-            let gradients = GradientsParams::from_grads(value.backward(), &model);
-            model = optimizer.step(1e-3, model, gradients);
+/// Digits below this are learned, the others are to be told apart from them.
+const CLASSES: u8 = 6;
+const UNSEEN: &str = "unseen-digits";
+const OUTPUT: &str = "artifacts/custom-backbone";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let normalization = Normalization { mean: [0.3; 3], std: [0.38; 3] };
+    let config = TrainingConfig {
+        epochs: 16,
+        milestones: vec![8, 12],
+        batch_size: 32,
+        learning_rate: 0.05,
+        augmentation: Augmentation { padding: 0, flip: false },
+        validation_images: 80,
+        calibration_images: Some(120),
+        ood: vec![OodSource::named(UNSEEN)],
+        ..TrainingConfig::own("digits", "two-conv", HeadKind::IsoMaxPlus, normalization)
+    };
+    let options = CellOptions {
+        output: OUTPUT.into(),
+        executions: 1..=1,
+        workers: 1,
+        plain: true,
+        backend: backend::name(),
+        scores: vec![Arc::new(Margin)],
+        progress: progress::silent(),
+    };
+    let (learned, unseen): (Vec<_>, Vec<_>) =
+        digits::load().into_iter().partition(|digit| digit.label < CLASSES);
+    let parts = digits::Split::new(learned, 1);
+    let load = || {
+        let train = images(&[parts.train.clone(), parts.valid.clone()].concat());
+        let (test, unseen) = (images(&parts.test), Arc::new(images(&unseen)));
+        let source = "embedded".to_owned();
+        let ood = vec![NamedImages { name: UNSEEN.to_owned(), source, images: unseen }];
+        Ok(ExperimentData::new("digits", train, test, ood, "embedded")?)
+    };
+    let network = |num_classes, device: &_| Ok(Net::<Training>::new(num_classes, device));
+
+    // Started again, a training goes on from its last epoch; what is finished is read.
+    for (execution, evaluation) in run(&config, load, network, &options)? {
+        println!("{}, execution {execution}\n{}", config.cell_name(), summary(&evaluation));
+    }
+    report::publish(Path::new(OUTPUT))?;
+    println!("curves and pictures: {OUTPUT}/{}\n", report::PAGE);
+
+    predict(&config, &[&parts.test[0], &parts.test[1], &unseen[0], &unseen[1]])
+}
+
+/// As a program that was given the folder of the run and some files.
+fn predict(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Error>> {
+    let run = Path::new(OUTPUT).join(config.cell_name()).join("execution-1");
+    let photos = Path::new(OUTPUT).join("photos");
+    fs::create_dir_all(&photos)?;
+    for (index, digit) in digits.iter().enumerate() {
+        let bytes = images(&[(*digit).clone()]).bytes;
+        let side = digits::SIDE as u32;
+        let picture = image::RgbImage::from_raw(side, side, bytes).ok_or("no whole picture")?;
+        picture.save(photos.join(format!("{index}-shows-a-{}.png", digit.label)))?;
+    }
+    let (_, training) = results::open_run(&run)?;
+    let mut network = Net::<Training>::new(training.classes.len(), &device()).valid();
+    network.load_safetensors(run.join(results::MODEL))?;
+    let detector = Detector::load(run.join(results::DETECTOR))?;
+    let predictor =
+        Predictor::<Inference, _>::new(network, detector, config.normalization()?, &device())
+            .with_side(digits::SIDE as u32);
+    predictor.run(files(vec![photos]), |prediction| -> Result<(), Box<dyn Error>> {
+        let decision = prediction.decision?;
+        let name = prediction.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match decision.in_distribution {
+            true => println!(
+                "{name}: a {}, {:.1} % sure",
+                training.classes[decision.class],
+                100.0 * decision.confidence
+            ),
+            false => println!("{name}: unknown (p = {:.3})", decision.p_value),
         }
-    }
-    model
+        Ok(())
+    })
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    type B = Training;
-    let device = device();
-    B::seed(&device, 1);
-    let (known, unseen): (Vec<_>, Vec<_>) =
-        digits::load().into_iter().partition(|digit| digit.label < KNOWN);
-    let parts = digits::Split::new(known, 1);
-
-    for kind in HeadKind::ALL {
-        let model = Net::<B>::new(kind, KNOWN.into(), &device);
-        let model = train(model, &parts.train, &device).valid();
-
-        let temperature = model.head().temperature();
-        let logits = |digits: &[Digit]| model.forward(batch(digits, &device));
-        let detector = DetectorConfig::new(kind)
-            .with_target_tpr(0.95)
-            .fit(logits(&parts.valid), temperature)?;
-        let known = detector.decide(logits(&parts.test), temperature)?;
-        let unknown = detector.decide(logits(&unseen), temperature)?;
-
-        let right = known.iter().zip(&parts.test);
-        let right = right.filter(|(d, digit)| d.class == usize::from(digit.label)).count();
-        let scores = |decisions: &[isomax_burn::Decision]| -> Vec<f32> {
-            decisions.iter().map(|decision| decision.score).collect()
-        };
-        let metrics = OodMetrics::from_scores(&scores(&known), &scores(&unknown))?;
-        println!(
-            "{:8} accuracy {:5.1} %   AUROC {:5.1} %   unknown digits refused: {} of {}",
-            kind.title(),
-            100.0 * right as f64 / known.len() as f64,
-            100.0 * metrics.auroc,
-            unknown.iter().filter(|decision| !decision.in_distribution).count(),
-            unknown.len()
-        );
-
-        // Weights of your own network go to PyTorch and back like those of the published ones.
-        let path = std::env::temp_dir().join(format!("custom-backbone-{kind}.safetensors"));
-        store::save_safetensors(&model, &path)?;
-        let mut again = Net::new(kind, KNOWN.into(), &device);
-        store::load_safetensors(&mut again, &path)?;
-        std::fs::remove_file(path)?;
-        let images = batch(&parts.test, &device);
-        assert_eq!(again.forward(images.clone()).into_data(), model.forward(images).into_data());
+/// Colour images, of which the three channels are the same.
+fn images(digits: &[Digit]) -> Images {
+    let byte = |pixel: &f32| [(255.0 * pixel).round() as u8; 3];
+    Images {
+        size: [digits::SIDE; 2],
+        bytes: digits.iter().flat_map(|digit| digit.pixels.iter().flat_map(byte)).collect(),
+        labels: digits.iter().map(|digit| digit.label.into()).collect(),
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
     }
-    Ok(())
 }

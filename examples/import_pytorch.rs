@@ -17,13 +17,13 @@ use std::process::ExitCode;
 
 use burn::tensor::Tensor;
 use clap::Parser;
-use isomax_bench::backend::{Device, Inference, device};
-use isomax_bench::data::{Images, Normalization};
+use isomax_bench::backend::{Device, Inference, Training, device};
+use isomax_bench::data::{FolderOptions, Images, JpegDecoder, KnownSet};
 use isomax_bench::evaluate::{accuracy, logits};
 use isomax_bench::table::Table;
 use isomax_burn::metrics::OodMetrics;
-use isomax_burn::{HeadKind, Score};
-use isomax_models::{Architecture, Model, ModelConfig, num_trainable_params};
+use isomax_burn::{HeadKind, OodHead, Score};
+use isomax_models::{Architecture, Backbone, Model, ModelConfig, num_trainable_params};
 
 /// Loads a network of PyTorch, evaluates it, and saves it as safetensors.
 #[derive(Parser)]
@@ -41,7 +41,11 @@ struct Arguments {
     classes: usize,
     /// Set that the network was trained on, whose normalisation all images get: cifar10, cifar100 or svhn.
     #[arg(long, default_value = "cifar10")]
-    trained_on: Normalization,
+    trained_on: KnownSet,
+    /// Decoder of JPEG images: safe, or libjpeg, which gives the pixels of PyTorch and Pillow bit by
+    /// bit and needs --features libjpeg.
+    #[arg(long, default_value = "safe")]
+    jpeg_decoder: JpegDecoder,
     /// Labelled images of the known classes.
     #[arg(long)]
     known: Option<PathBuf>,
@@ -66,13 +70,14 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = device();
     let config = ModelConfig::new(arguments.architecture, arguments.classes);
-    let mut model = config.with_head(arguments.head).init::<Inference>(&device);
+    let mut model = config.clone().with_head(arguments.head).init::<Inference>(&device);
     model.load_pytorch(&arguments.weights)?;
+    let trained = config.with_head(arguments.head).init::<Training>(&device);
     println!(
         "{} with {}: {} parameters",
         arguments.architecture,
         arguments.head,
-        num_trainable_params(&model)
+        num_trainable_params(&trained)
     );
     if let Some(known) = &arguments.known {
         evaluate(&model, known, arguments, &device)?;
@@ -91,12 +96,14 @@ fn evaluate(
     device: &Device,
 ) -> Result<(), Box<dyn Error>> {
     let read = |path: &Path| -> Result<Images, Box<dyn Error>> {
-        let images = Images::from_folder(path)?;
+        let options = FolderOptions { jpeg: arguments.jpeg_decoder, ..Default::default() };
+        let images = Images::from_folder_with(path, &options)?;
         let [height, width] = images.size;
         model.check_images([images.len(), 3, height, width])?;
         Ok(images)
     };
-    let logits_of = |images: &Images| logits(model, images, &arguments.trained_on, 100, device);
+    let normalization = arguments.trained_on.normalization();
+    let logits_of = |images: &Images| logits(model, images, &normalization, 100, device);
     let images = read(known)?;
     if images.classes.len() != arguments.classes {
         let (found, expected) = (images.classes.len(), arguments.classes);

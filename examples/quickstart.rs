@@ -35,7 +35,9 @@ use isomax_burn::metrics::OodMetrics;
 use isomax_burn::train::{
     EpochRenderer, OodBatch, OodDataLoader, OodOutput, OodTraining, SyncMetricLogger,
 };
-use isomax_burn::{Detector, DetectorConfig, Head, HeadConfig, HeadKind, Loss, LossConfig, Score};
+use isomax_burn::{
+    Detector, DetectorConfig, Head, HeadConfig, HeadKind, Loss, LossConfig, OodHead, Score,
+};
 use isomax_models::{BatchNorm, BatchNormConfig};
 
 const KNOWN: usize = 6;
@@ -287,9 +289,9 @@ fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
     let (weights, file) =
         (Path::new(ARTIFACTS).join("model"), Path::new(ARTIFACTS).join("detector.json"));
     let kind = net.head.kind();
-    DetectorConfig::new(kind)
+    DetectorConfig::new()
         .with_target_tpr(0.95)
-        .fit(logits(&net, &data.known.valid), net.head.temperature())?
+        .fit(&net.head, logits(&net, &data.known.valid))?
         .save(&file)?;
     let recorder = DefaultRecorder::new();
     net.save_file(&weights, &recorder)?;
@@ -301,7 +303,7 @@ fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
         "{} detector, reloaded from {}: accepts {} ≥ {:.3}, as 95 % of known validation images do.\n",
         kind.title(),
         file.display(),
-        detector.score(),
+        detector.score_name().unwrap_or_default(),
         detector.threshold(),
     );
 
@@ -309,7 +311,7 @@ fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
         .chain(data.unknown.iter().map(|(_, images)| images))
         .flat_map(|images| images.iter().take(2).cloned())
         .collect();
-    let decisions = detector.decide(logits(&net, &samples), net.head.temperature())?;
+    let decisions = detector.decide(&net.head, logits(&net, &samples))?;
     for row in 0..digits::SIDE {
         let line: Vec<_> = samples.iter().map(|image| shades(image, row)).collect();
         println!("{}", line.join("  "));

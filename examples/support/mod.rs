@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use isomax_bench::backend::{self, Training};
-use isomax_bench::cli::{DataArgs, RunArgs};
+use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
 use isomax_bench::data::KnownSet;
 use isomax_bench::experiment::run_cell;
 use isomax_bench::report;
-use isomax_bench::train::ConfigOptions;
 use isomax_burn::HeadKind;
 
 /// Trains a network with SoftMax and with IsoMax+ on one set, and compares how well they tell it from
@@ -40,10 +39,11 @@ pub fn compare(known: KnownSet, defaults: ConfigOptions, heads: &[HeadKind]) -> 
             return Err("the set and the heads are those of this example".into());
         }
         println!("backend: {}", backend::name());
-        let (data, options) = (arguments.data.folder(), arguments.runs.options());
+        let options = arguments.runs.options();
         for &head in heads {
             let cell = ConfigOptions { known: Some(known), head: Some(head), ..Default::default() };
             let config = cell.or(arguments.options.clone()).or(defaults.clone()).config()?;
+            let data = arguments.data.folder(config.jpeg_decoder);
             run_cell::<Training>(&config, &data, &options)?;
         }
         let tables = report::publish(&options.output)?;

@@ -25,7 +25,7 @@ use clap::Parser;
 use isomax_bench::backend::{self, Inference, Training};
 use isomax_bench::table::Table;
 use isomax_burn::{HeadKind, LossConfig};
-use isomax_models::{Architecture, Model, ModelConfig};
+use isomax_models::{Architecture, Backbone, Model, ModelConfig};
 
 /// Images per second in training and inference, beside PyTorch.
 #[derive(Parser)]

@@ -1,11 +1,15 @@
 //! Histograms of scores, for pictures and pages.
 
+use isomax_burn::metrics::ScoreValue;
+
 /// Bins over the range of all scores.
 pub(crate) const BINS: usize = 50;
 
 /// The range of the finite scores, if there are any; wide enough to be parted even if all are equal.
-pub(crate) fn finite_range<'a>(scores: impl Iterator<Item = &'a f32>) -> Option<(f64, f64)> {
-    let finite = scores.filter(|score| score.is_finite()).map(|&score| f64::from(score));
+pub(crate) fn finite_range<'a, T: ScoreValue + 'a>(
+    scores: impl Iterator<Item = &'a T>,
+) -> Option<(f64, f64)> {
+    let finite = scores.map(|&score| score.into()).filter(|score: &f64| score.is_finite());
     let range = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), score| {
         (low.min(score), high.max(score))
     });
@@ -23,10 +27,10 @@ pub(crate) fn widen((low, high): (f64, f64)) -> (f64, f64) {
 }
 
 /// Bars `[from, to, share of all scores]`; scores that are not finite are in none.
-pub(crate) fn shares(scores: &[f32], (low, high): (f64, f64)) -> Vec<[f64; 3]> {
+pub(crate) fn shares<T: ScoreValue>(scores: &[T], (low, high): (f64, f64)) -> Vec<[f64; 3]> {
     let mut counts = [0_usize; BINS];
-    for &score in scores.iter().filter(|score| score.is_finite()) {
-        let along = (f64::from(score) - low) / (high - low);
+    for score in scores.iter().map(|&score| score.into()).filter(|score| score.is_finite()) {
+        let along = (score - low) / (high - low);
         counts[((along * BINS as f64) as usize).min(BINS - 1)] += 1;
     }
     let edge = |bin: usize| low + (high - low) * bin as f64 / BINS as f64;

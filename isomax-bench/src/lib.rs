@@ -8,6 +8,7 @@
 pub mod analyze;
 pub mod backend;
 pub mod cli;
+mod contents;
 pub mod data;
 pub mod evaluate;
 pub mod experiment;

@@ -1,27 +1,32 @@
 //! From image files to decisions, in constant memory.
 
-use std::fs;
 use std::io::{self, BufRead};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
-use isomax_burn::{Decision, Detector, DetectorError};
-use isomax_models::Model;
+use isomax_burn::{Decision, Detector, DetectorError, HostLogits, OodHead as _};
 use rayon::prelude::*;
 
-use crate::data::{Images, Normalization, decode, resize};
+use crate::data::walk::{Step, Walk};
+use crate::data::{
+    DecodeError, Images, JpegDecoder, Normalization, ReadError, preprocess, read_picture,
+};
+use crate::train::ImageNetwork;
 
-/// Height and width that images are brought to, as all published networks were trained on.
-const SIDE: usize = 32;
+/// Height and width of the images that all published networks were trained on.
+const SIDE: u32 = 32;
 /// Images that are in memory at once.
 const CHUNK: usize = 256;
 
 /// A network with its detector, for images of any size.
 #[derive(Debug)]
-pub struct Predictor<B: Backend> {
-    network: Model<B>,
+pub struct Predictor<B: Backend, N> {
+    network: N,
     detector: Detector,
     normalization: Normalization,
+    jpeg: JpegDecoder,
+    side: u32,
     device: B::Device,
 }
 
@@ -30,25 +35,68 @@ pub struct Predictor<B: Backend> {
 pub struct Prediction {
     /// The file.
     pub path: PathBuf,
-    /// What the detector says of it, or why it is no image.
-    pub decision: Result<Decision, String>,
+    /// What the detector says of it, or why it says nothing.
+    pub decision: Result<Decision, PredictError>,
 }
 
-impl<B: Backend> Predictor<B> {
+/// Why there is no decision on a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is no image.
+    #[error("expected an image, but {0}")]
+    Decode(#[from] DecodeError),
+    /// The network overflows on it.
+    #[error("the network gives logits that are not finite")]
+    NotFinite,
+}
+
+impl From<ReadError> for PredictError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => Self::Io(error),
+            ReadError::Decode(error) => Self::Decode(error),
+        }
+    }
+}
+
+impl<B: Backend, N: ImageNetwork<B>> Predictor<B, N> {
     /// A network, the detector that was fitted on its outputs, and the normalisation of the images
     /// that it was trained on.
     pub fn new(
-        network: Model<B>,
+        network: N,
         detector: Detector,
         normalization: Normalization,
         device: &B::Device,
     ) -> Self {
-        Self { network, detector, normalization, device: device.clone() }
+        let (jpeg, side, device) = (JpegDecoder::default(), SIDE, device.clone());
+        Self { network, detector, normalization, jpeg, side, device }
     }
 
-    /// Decides on image files, PNG or JPEG, and hands each prediction on in the order of the files.
-    /// Images of another size than 32 × 32 are resized to it, as [`resize`] does. A file that is no
-    /// image is a prediction with an error; the others go on.
+    /// Brings images to so many pixels along each side, those of the images that the network was
+    /// trained on; 32 unless told.
+    ///
+    /// # Panics
+    ///
+    /// If `side` is 0.
+    pub fn with_side(mut self, side: u32) -> Self {
+        assert!(side > 0, "images need at least one pixel along each side, got 0");
+        self.side = side;
+        self
+    }
+
+    /// Decodes JPEG files by a decoder of choice.
+    pub fn with_jpeg_decoder(mut self, decoder: JpegDecoder) -> Self {
+        self.jpeg = decoder;
+        self
+    }
+
+    /// Decides on image files and hands each prediction on in the order of the files. Images of
+    /// another size than that of the training images are brought to it, as [`preprocess()`] does it in sets of images
+    /// too. A file that is no image is a prediction with an error; the others go on.
     ///
     /// # Errors
     ///
@@ -58,16 +106,18 @@ impl<B: Backend> Predictor<B> {
         files: impl Iterator<Item = PathBuf>,
         mut show: impl FnMut(Prediction) -> Result<(), E>,
     ) -> Result<(), E> {
+        let head = self.network.head();
+        self.detector.check_head(head.name(), head.temperature())?;
         let mut files = files.peekable();
         while files.peek().is_some() {
             let chunk: Vec<PathBuf> = files.by_ref().take(CHUNK).collect();
-            let pictures: Vec<Result<Vec<u8>, String>> =
-                chunk.par_iter().map(|path| read(path)).collect();
+            let (jpeg, side) = (self.jpeg, self.side);
+            let pictures: Vec<Result<Vec<u8>, PredictError>> =
+                chunk.par_iter().map(|path| read(path, jpeg, side)).collect();
             let mut decisions = self.decide(&pictures)?.into_iter();
             for (path, picture) in chunk.into_iter().zip(pictures) {
-                let decision = picture.and_then(|_| {
-                    decisions.next().ok_or_else(|| "the network gave no output".to_owned())
-                });
+                let decision =
+                    picture.and_then(|_| decisions.next().unwrap_or(Err(PredictError::NotFinite)));
                 show(Prediction { path, decision })?;
             }
         }
@@ -75,33 +125,49 @@ impl<B: Backend> Predictor<B> {
     }
 
     /// One decision for each picture that could be read.
-    fn decide(&self, pictures: &[Result<Vec<u8>, String>]) -> Result<Vec<Decision>, DetectorError> {
+    fn decide(
+        &self,
+        pictures: &[Result<Vec<u8>, PredictError>],
+    ) -> Result<Vec<Result<Decision, PredictError>>, DetectorError> {
         let whole: Vec<&Vec<u8>> = pictures.iter().flatten().collect();
         if whole.is_empty() {
             return Ok(Vec::new());
         }
         let images = Images {
-            size: [SIDE, SIDE],
+            size: [self.side as usize; 2],
             labels: vec![0; whole.len()],
             bytes: whole.into_iter().flatten().copied().collect(),
             classes: Vec::new(),
         };
         let batch = images.tensor(0..images.len(), &self.normalization, &self.device);
-        self.detector.decide(self.network.forward(batch), self.network.head().temperature())
+        let logits = self.network.forward(batch);
+        let [_, num_classes] = logits.dims();
+        let logits: Vec<f64> = logits.into_data().iter().collect();
+        // One image that makes the network overflow is no reason to lose the others.
+        let rows = logits.chunks_exact(num_classes.max(1));
+        let is_finite: Vec<bool> =
+            rows.clone().map(|row| row.iter().all(|logit| logit.is_finite())).collect();
+        let finite = rows.zip(&is_finite).filter(|(_, finite)| **finite);
+        let finite: Vec<f64> = finite.flat_map(|(row, _)| row.iter().copied()).collect();
+        let finite = HostLogits::new(finite, num_classes)?;
+        let mut decisions = self.detector.decide_host(&finite)?.into_iter();
+        let decide = |finite: bool| match finite {
+            true => decisions.next().ok_or(PredictError::NotFinite),
+            false => Err(PredictError::NotFinite),
+        };
+        Ok(is_finite.into_iter().map(decide).collect())
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let picture =
-        decode(&bytes).map_err(|error| format!("expected a PNG or JPEG image, but {error}"))?;
-    Ok(resize(picture, [SIDE, SIDE]).into_raw())
+fn read(path: &Path, jpeg: JpegDecoder, side: u32) -> Result<Vec<u8>, PredictError> {
+    Ok(preprocess(read_picture(path, jpeg)?, side).into_raw())
 }
 
-/// The files that are named: a file stands for itself, a folder for all in it at any depth, in the
-/// order of their names, `-` for the lines of standard input. Folders are walked as files are asked
-/// for, so that there may be any number of them. Names that start with a dot are passed over in
-/// folders.
+/// The files that are named: a file stands for itself, a folder for all images in it at any depth, in
+/// the order of their names, `-` for the lines of standard input. Folders are walked as files are asked
+/// for, so that there may be any number of them. Files in folders that are neither called as images
+/// nor begin as such are passed over, and what systems leave there; a warning tells how many there
+/// were. A folder that cannot be read comes as if it were a file.
 pub fn files(inputs: Vec<PathBuf>) -> impl Iterator<Item = PathBuf> {
     inputs.into_iter().flat_map(|input| -> Box<dyn Iterator<Item = PathBuf>> {
         if input.as_os_str() == "-" {
@@ -111,7 +177,7 @@ pub fn files(inputs: Vec<PathBuf>) -> impl Iterator<Item = PathBuf> {
             });
             return Box::new(lines.map(path_of).filter(|path| !path.as_os_str().is_empty()));
         }
-        Box::new(Walk { left: vec![vec![input]], open: Vec::new() })
+        Box::new(images_below(&input))
     })
 }
 
@@ -127,42 +193,23 @@ fn path_of(mut line: Vec<u8>) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A walk through folders that holds the entries of those on the way only.
-struct Walk {
-    /// What is left of each folder on the way, the next last; the first is that of the names given.
-    left: Vec<Vec<PathBuf>>,
-    /// The folders on the way: links may lead back to them.
-    open: Vec<PathBuf>,
-}
-
-impl Iterator for Walk {
-    type Item = PathBuf;
-
-    fn next(&mut self) -> Option<PathBuf> {
-        loop {
-            let Some(path) = self.left.last_mut()?.pop() else {
-                self.left.pop();
-                self.open.pop();
-                continue;
-            };
-            if !path.is_dir() {
-                return Some(path);
-            }
-            let (entries, own) = match (fs::read_dir(&path), path.canonicalize()) {
-                (Ok(_), Ok(own)) if self.open.contains(&own) => continue,
-                (Ok(entries), Ok(own)) => (entries.flatten(), own),
+/// The images in a folder, with a warning at the end about what was passed over; a file itself.
+fn images_below(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let (mut walk, path) = (Walk::new(path), path.to_owned());
+    iter::from_fn(move || {
+        for step in walk.by_ref() {
+            match step {
+                Ok(Step::Image(path, _)) => return Some(path),
+                Ok(Step::Folder(..)) => {}
                 // Whoever reads it as a file learns why it cannot be.
-                _ => return Some(path),
-            };
-            let mut entries: Vec<PathBuf> = entries
-                .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
-                .map(|entry| entry.path())
-                .collect();
-            entries.sort_by(|a, b| b.cmp(a));
-            self.left.push(entries);
-            self.open.push(own);
+                Err(error) => return Some(error.path),
+            }
         }
-    }
+        if let Some(told) = walk.passed_over().told("file", "passed over") {
+            log::warn!("{}: {told}", path.display());
+        }
+        None
+    })
 }
 
 #[cfg(test)]
@@ -171,15 +218,25 @@ mod tests {
     use burn::backend::Flex;
     use burn::tensor::{Distribution, Tensor};
     use isomax_burn::{DetectorConfig, HeadKind};
-    use isomax_models::{Architecture, ModelConfig};
+    use isomax_models::{Architecture, Backbone as _, ModelConfig};
     use std::error::Error;
+    use std::fs;
 
     type Tested = Result<(), Box<dyn Error>>;
 
     #[test]
     fn folders_are_walked_in_order() -> Tested {
         let folder = tempfile::tempdir()?;
-        for name in ["b/2.png", "b/1.png", "a/c/3.png", "0.png", ".hidden/x.png"] {
+        for name in [
+            "b/2.png",
+            "b/1.png",
+            "a/c/3.png",
+            "0.png",
+            ".hidden/x.png",
+            "b/Thumbs.db",
+            "b/._1.png",
+            "README.txt",
+        ] {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().ok_or("no folder")?)?;
             fs::write(path, "")?;
@@ -187,11 +244,15 @@ mod tests {
         // A link that leads back is no way to more images.
         #[cfg(unix)]
         std::os::unix::fs::symlink(folder.path(), folder.path().join("a/back"))?;
-        let inputs = vec![folder.path().join("b/2.png"), folder.path().to_owned()];
+        let named = ["b/2.png", "b/Thumbs.db", "absent.csv"].map(|name| folder.path().join(name));
+        let inputs = named.into_iter().chain([folder.path().to_owned()]).collect();
         let names: Vec<String> = files(inputs)
             .filter_map(|path| Some(path.strip_prefix(folder.path()).ok()?.display().to_string()))
             .collect();
-        assert_eq!(names, ["b/2.png", "0.png", "a/c/3.png", "b/1.png", "b/2.png"]);
+        assert_eq!(
+            names,
+            ["b/2.png", "b/Thumbs.db", "absent.csv", "0.png", "a/c/3.png", "b/1.png", "b/2.png"]
+        );
         Ok(())
     }
 
@@ -202,16 +263,16 @@ mod tests {
         let network =
             ModelConfig::new(architecture, 3).with_head(HeadKind::IsoMaxPlus).init::<Flex>(&device);
         let noise = Tensor::random([20, 3, 32, 32], Distribution::Default, &device);
-        let detector =
-            DetectorConfig::new(HeadKind::IsoMaxPlus).fit(network.forward(noise), 1.0)?;
+        let detector = DetectorConfig::new().fit(network.head(), network.forward(noise))?;
         let predictor = Predictor::new(network, detector, Normalization::CIFAR10, &device);
 
         let folder = tempfile::tempdir()?;
         let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 7]));
         picture.save(folder.path().join("1.png"))?;
-        fs::write(folder.path().join("2.txt"), "no image")?;
+        fs::write(folder.path().join("2.png"), "no image")?;
         picture.save(folder.path().join("3.png"))?;
         fs::write(folder.path().join("4.jpg"), "")?;
+        fs::write(folder.path().join("5.txt"), "no image, and not called so")?;
         let mut found = Vec::new();
         let all = files(vec![folder.path().to_owned(), folder.path().join("absent.png")]);
         predictor.run(all, |prediction| {
@@ -222,8 +283,10 @@ mod tests {
             found.iter().map(Result::is_ok).collect::<Vec<_>>(),
             [true, false, true, false, false]
         );
-        assert_eq!(found[0], found[2]);
-        assert!(found[3].as_ref().is_err_and(|error| error.contains("it is empty")));
+        assert_eq!(found[0].as_ref().ok(), found[2].as_ref().ok());
+        assert!(matches!(found[1], Err(PredictError::Decode(DecodeError::Kind(_)))));
+        assert!(matches!(found[3], Err(PredictError::Decode(DecodeError::Empty))));
+        assert!(matches!(found[4], Err(PredictError::Io(_))));
         Ok(())
     }
 }

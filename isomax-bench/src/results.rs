@@ -14,17 +14,24 @@
 //!     worst/SET.png                      the images that are told apart worst
 //!     checkpoint/                        to resume from
 //! ```
+//!
+//! Every JSON file has a `version`. Files without one, of before there were versions, are read; files
+//! of a newer version are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use isomax_burn::metrics::{CalibrationMetrics, OodMetrics, PaperMetrics};
-use isomax_burn::{HeadKind, Score, atomic_file};
-use isomax_models::Architecture;
+use isomax_burn::{HeadKind, UnknownName, atomic_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::data::Normalization;
+use crate::train::TrainingConfig;
 
 /// File with the configuration of a cell.
 pub const CONFIG: &str = "config.json";
@@ -60,15 +67,47 @@ pub enum ResultError {
         source: io::Error,
     },
     /// The file holds something else.
-    #[error("{}: expected {expected}, but {source}", path.display())]
+    #[error("{}: expected {expected}, but {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// What it should hold.
         expected: &'static str,
         /// What is wrong.
-        source: serde_json::Error,
+        reason: String,
     },
+}
+
+/// The newest version of the JSON files, and the one that is written.
+pub const VERSION: u32 = 1;
+
+/// Why a file of a newer version is refused.
+pub(crate) fn newer_version(found: u32) -> String {
+    format!(
+        "found version {found}, newer than the {VERSION} that this program knows: update the program"
+    )
+}
+
+/// What is stored in a JSON file of its own, with the version of its form.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// What the file holds, as errors say it.
+    const WHAT: &'static str;
+}
+
+impl Stored for TrainingConfig {
+    const WHAT: &'static str = "a training configuration";
+}
+
+impl Stored for History {
+    const WHAT: &'static str = "a history of epochs";
+}
+
+impl Stored for Training {
+    const WHAT: &'static str = "the end of a training";
+}
+
+impl Stored for Evaluation {
+    const WHAT: &'static str = "an evaluation";
 }
 
 /// Every epoch of an execution.
@@ -108,8 +147,11 @@ pub fn best_epoch<'a>(epochs: impl IntoIterator<Item = &'a Epoch>) -> Option<usi
 }
 
 /// How the weights that count were chosen among the epochs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Selection {
     /// Highest accuracy on images held out of the training split.
     #[default]
@@ -121,7 +163,38 @@ pub enum Selection {
     Last,
 }
 
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Selection {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let found = Self::ALL.into_iter().find(|selection| selection.name() == name.trim());
+        found.ok_or_else(|| UnknownName {
+            what: "selection",
+            found: name.to_owned(),
+            known: Self::ALL.map(|selection| selection.name().to_owned()).into(),
+        })
+    }
+}
+
 impl Selection {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Validation, Self::Test, Self::Last];
+
+    /// The name in commands and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Test => "test",
+            Self::Last => "last",
+        }
+    }
+
     /// For tables: how the epoch was chosen.
     pub const fn description(self) -> &'static str {
         match self {
@@ -147,17 +220,62 @@ pub struct Training {
     pub selection: Selection,
     /// Number of training images.
     pub train_images: usize,
-    /// Number of images held out of the training split.
+    /// Number of images held out of the training split to choose the epoch.
     pub validation_images: usize,
+    /// Number of further images held out to fit the detector; none if those that choose the epoch do
+    /// that as well, as in files of before.
+    #[serde(default)]
+    pub calibration_images: Option<usize>,
+    /// `[height, width]` of the images, in pixels.
+    #[serde(default = "size_of_before")]
+    pub image_size: [usize; 2],
     /// Backend and device.
     pub backend: String,
     /// Digest of the images.
     pub digest: String,
     /// The configuration but for what changes no weight or is each execution's own: executions of
     /// different recipes belong to different cells.
-    pub recipe: serde_json::Map<String, serde_json::Value>,
+    pub recipe: Recipe,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,
+}
+
+fn size_of_before() -> [usize; 2] {
+    [32, 32]
+}
+
+/// Fields of a configuration by their names, for comparison and display.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Recipe(serde_json::Map<String, serde_json::Value>);
+
+impl Recipe {
+    /// All fields of a configuration but some.
+    pub(crate) fn of(config: &impl Serialize, without: &[&str]) -> Self {
+        let mut fields = match serde_json::to_value(config) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        without.iter().for_each(|field| drop(fields.remove(*field)));
+        Self(fields)
+    }
+
+    /// The names of all fields.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// A field as text, as JSON has it.
+    pub fn get(&self, field: &str) -> Option<String> {
+        self.0.get(field).map(ToString::to_string)
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.0.iter().map(|(field, value)| format!("{field} {value}"));
+        f.write_str(&fields.collect::<Vec<_>>().join("; "))
+    }
 }
 
 impl Training {
@@ -171,9 +289,9 @@ impl Training {
 /// Accuracy, calibration and detection of one network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The network.
-    pub architecture: Architecture,
-    /// Its last layer.
+    /// Name of the network.
+    pub architecture: String,
+    /// The kind of its last layer.
     pub head: HeadKind,
     /// Whether it was trained with fractional probability regularisation.
     pub fpr: bool,
@@ -183,6 +301,9 @@ pub struct Evaluation {
     pub data: String,
     /// The temperature that the logits were divided by.
     pub temperature: f32,
+    /// Mean and standard deviation that the pixels were normalised with, if the file says so.
+    #[serde(default)]
+    pub normalization: Option<Normalization>,
     /// How it was trained, if that is known.
     pub training: Option<Training>,
     /// Accuracy, ECE and NLL on the test images of the known classes.
@@ -207,12 +328,12 @@ pub struct Calibrated {
 }
 
 /// What a detector that was fitted on held-out images does on test images.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetectorSummary {
-    /// The score.
-    pub score: Score,
-    /// The lowest score that is accepted.
-    pub threshold: f32,
+    /// Name of the score.
+    pub score: String,
+    /// Scores at or above this are accepted.
+    pub threshold: f64,
     /// Share of held-out images it was fitted to accept.
     pub target_tpr: f64,
     /// Share of test images of known classes that it accepts.
@@ -228,8 +349,8 @@ pub struct Detection {
     pub source: String,
     /// Number of its images.
     pub images: usize,
-    /// The score.
-    pub score: Score,
+    /// Name of the score.
+    pub score: String,
     /// Whether this is the score that the papers use with the head.
     pub is_default: bool,
     /// In the conventions of the field.
@@ -240,26 +361,46 @@ pub struct Detection {
     pub rejected: Option<f64>,
 }
 
-/// Reads a JSON file.
+/// Reads a stored file.
 ///
 /// # Errors
 ///
-/// [`ResultError`] if it cannot be read or is not `expected`.
-pub fn read_json<T: DeserializeOwned>(
-    path: impl AsRef<Path>,
-    expected: &'static str,
-) -> Result<T, ResultError> {
+/// [`ResultError`] if it cannot be read, holds something else, or is of a newer version.
+pub fn read<T: Stored>(path: impl AsRef<Path>) -> Result<T, ResultError> {
     let path = path.as_ref();
     let bytes =
         fs::read(path).map_err(|source| ResultError::Io { path: path.to_owned(), source })?;
-    serde_json::from_slice(&bytes).map_err(|source| ResultError::Malformed {
+    let malformed = |reason: String| ResultError::Malformed {
         path: path.to_owned(),
-        expected,
-        source,
-    })
+        expected: T::WHAT,
+        reason,
+    };
+    let damaged = |error: serde_json::Error| malformed(error.to_string());
+    let mut fields: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let version = fields.as_object_mut().and_then(|fields| fields.remove("version"));
+    match version.map(serde_json::from_value::<u32>).transpose().map_err(damaged)? {
+        Some(found) if found > VERSION => Err(malformed(newer_version(found))),
+        _ => serde_json::from_value(fields).map_err(damaged),
+    }
 }
 
-/// Writes a JSON file, which appears whole or not at all.
+/// Writes a stored file with its version; it appears whole or not at all.
+///
+/// # Errors
+///
+/// [`ResultError::Io`].
+pub fn write<T: Stored>(path: impl AsRef<Path>, value: &T) -> Result<(), ResultError> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        version: u32,
+        #[serde(flatten)]
+        value: &'a T,
+    }
+
+    write_json(path, &Versioned { version: VERSION, value })
+}
+
+/// Writes any value as JSON; the file appears whole or not at all.
 ///
 /// # Errors
 ///
@@ -270,6 +411,19 @@ pub fn write_json<T: Serialize>(path: impl AsRef<Path>, value: &T) -> Result<(),
         .map_err(|error| ResultError::Io { path: path.to_owned(), source: error.into() })?;
     bytes.push(b'\n');
     write_bytes(path, &bytes)
+}
+
+/// Configuration and end of an execution that was trained, by its folder.
+///
+/// # Errors
+///
+/// [`ResultError`] if there are none, or they are damaged.
+pub fn open_run(run: &Path) -> Result<(TrainingConfig, Training), ResultError> {
+    let training = read(run.join(TRAINING))?;
+    // The folder of an execution lies in that of its cell.
+    let folder =
+        fs::canonicalize(run).map_err(|source| ResultError::Io { path: run.to_owned(), source })?;
+    Ok((read(folder.with_file_name(CONFIG))?, training))
 }
 
 /// Writes a file, which appears whole or not at all.
@@ -313,7 +467,7 @@ pub fn find_executions(folders: &[PathBuf]) -> Result<Vec<Execution>, ResultErro
 fn one_of_each_network(executions: Vec<Execution>) -> Vec<Execution> {
     let network = |execution: &Execution| {
         let Evaluation { known, architecture, head, training, .. } = &execution.evaluation;
-        Some((known.clone(), *architecture, *head, training.clone()?))
+        Some((known.clone(), architecture.clone(), *head, training.clone()?))
     };
     let mut kept: Vec<Execution> = Vec::new();
     for mut execution in executions {
@@ -356,9 +510,9 @@ fn find_below(
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         found.push(Execution {
             number: name.strip_prefix("execution-").and_then(|n| n.parse().ok()).unwrap_or(1),
-            evaluation: read_json(evaluation, "an evaluation")?,
+            evaluation: read(evaluation)?,
             history: match history.is_file() {
-                true => Some(read_json(history, "a history of epochs")?),
+                true => Some(read(history)?),
                 false => None,
             },
             folder: folder.to_owned(),

@@ -18,7 +18,7 @@ use isomax_bench::data::{Images, Normalization};
 use isomax_bench::evaluate::{accuracy, logits};
 use isomax_burn::metrics::OodMetrics;
 use isomax_burn::{HeadKind, Score};
-use isomax_models::{Architecture, ModelConfig};
+use isomax_models::{Architecture, Backbone, ModelConfig};
 use serde::Deserialize;
 
 mod support;

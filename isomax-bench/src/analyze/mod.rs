@@ -6,16 +6,15 @@ pub mod published;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use isomax_burn::{HeadKind, Moments, Score};
+use isomax_burn::{HeadKind, Moments};
 use isomax_models::Architecture;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::measures::{
     ACCURACY, CALIBRATION, CALIBRATION_OTHERS, ClassificationMeasure, FIELD, FIELD_OTHERS, Measure,
     PAPERS, PAPERS_AUROC, PAPERS_TNR,
 };
-use crate::results::{Detection, Evaluation, Execution, Selection, Training};
+use crate::results::{Detection, Evaluation, Execution, Recipe, Selection, Training};
 use crate::table::{MeanStd, Table};
 
 /// Executions that differ in their seeds alone: the same network, head and add-on, the same data, and
@@ -54,7 +53,7 @@ struct Name {
     title: String,
     /// What of the title's cells is told apart by, in words.
     facts: [String; 4],
-    recipe: Map<String, Value>,
+    recipe: Recipe,
 }
 
 impl Name {
@@ -65,12 +64,12 @@ impl Name {
         let differs = |at: &usize| others().any(|other| other.facts[*at] != self.facts[*at]);
         let facts = (0..self.facts.len()).filter(differs).map(|at| self.facts[at].clone());
         let alike = || others().filter(|other| other.facts == self.facts);
-        let mut fields: Vec<&String> = alike().flat_map(|other| other.recipe.keys()).collect();
-        fields.sort();
+        let mut fields: Vec<&str> = alike().flat_map(|other| other.recipe.fields()).collect();
+        fields.sort_unstable();
         fields.dedup();
-        fields.retain(|field| alike().any(|o| o.recipe.get(*field) != self.recipe.get(*field)));
-        let fields = fields.into_iter().map(|field| match self.recipe.get(field) {
-            Some(Value::Null) => format!("{} none", field.replace('_', " ")),
+        fields.retain(|field| alike().any(|o| o.recipe.get(field) != self.recipe.get(field)));
+        let fields = fields.into_iter().map(|field| match self.recipe.get(field).as_deref() {
+            Some("null") => format!("{} none", field.replace('_', " ")),
             Some(value) => format!("{} {value}", field.replace('_', " ")),
             None => format!("{} not recorded", field.replace('_', " ")),
         });
@@ -89,9 +88,11 @@ fn key(execution: &Execution) -> impl Ord {
     let Evaluation { architecture, head, fpr, known, data, training, .. } = evaluation;
     let training = training.as_ref().map(|t| {
         let images = (t.train_images, t.validation_images);
-        (t.planned_epochs, t.selection as u8, images, Value::from(t.recipe.clone()).to_string())
+        (t.planned_epochs, t.selection, images, t.recipe.to_string())
     });
-    (known, architecture.to_string(), *head as u8, *fpr, data, training)
+    // Published networks before those of users, smaller ones before larger ones.
+    let published = architecture.parse::<Architecture>().ok();
+    (known, (published.is_none(), published, architecture), *head, *fpr, data, training)
 }
 
 /// The numbers of the executions that have a value, and the values.
@@ -191,7 +192,7 @@ impl<'a> Cell<'a> {
 
     fn detection_row(
         &self,
-        (set, score): (String, Score),
+        (set, score): (String, &str),
         measures: &[Measure],
         value: impl Fn(&Execution, &Measure) -> Option<f64>,
     ) -> Vec<String> {
@@ -227,7 +228,7 @@ impl<'a> Cell<'a> {
         let moments: Moments = values.iter().copied().collect();
         Some(SummaryRow {
             cell: self.label.clone(),
-            architecture: evaluation.architecture,
+            architecture: evaluation.architecture.clone(),
             head: evaluation.head,
             fpr: evaluation.fpr,
             known: evaluation.known.clone(),
@@ -240,7 +241,7 @@ impl<'a> Cell<'a> {
             set: of.map(|(pair, _)| pair.set.to_owned()),
             source: of.map(|(pair, _)| pair.source.to_owned()),
             images: of.map(|(pair, _)| pair.images),
-            score: of.map(|(pair, _)| pair.score),
+            score: of.map(|(pair, _)| pair.score.to_owned()),
             convention: of.map(|(_, convention)| convention),
             n: values.len(),
             mean: moments.mean()?,
@@ -257,13 +258,13 @@ struct Pair<'a> {
     set: &'a str,
     source: &'a str,
     images: usize,
-    score: Score,
+    score: &'a str,
 }
 
 impl<'a> Pair<'a> {
     fn of(detection: &'a Detection) -> Self {
         let Detection { set, source, images, score, .. } = detection;
-        Self { set, source, images: *images, score: *score }
+        Self { set, source, images: *images, score }
     }
 }
 
@@ -294,7 +295,7 @@ pub struct SummaryRow {
     /// The label of the cell, as in the tables.
     pub cell: String,
     /// The network.
-    pub architecture: Architecture,
+    pub architecture: String,
     /// Its last layer.
     pub head: HeadKind,
     /// Whether it was trained with fractional probability regularisation.
@@ -320,7 +321,7 @@ pub struct SummaryRow {
     /// Number of images of the OOD set.
     pub images: Option<usize>,
     /// The score of a detection metric.
-    pub score: Option<Score>,
+    pub score: Option<String>,
     /// The convention of a detection metric.
     pub convention: Option<Convention>,
     /// Number of executions that have the metric, at least 1.

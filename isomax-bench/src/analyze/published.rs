@@ -3,7 +3,6 @@
 use std::fmt;
 
 use isomax_burn::{HeadKind, Moments, Score};
-use isomax_models::Architecture;
 
 use super::{Cell, NamedTable, Pair, find, named};
 use crate::measures::{ACCURACY, CALIBRATED_ECE, ClassificationMeasure, PAPERS_AUROC, PAPERS_TNR};
@@ -109,14 +108,14 @@ const DISMAX: &[(&str, &str, bool, [f64; 4])] = &[
 /// - `score`: only the default score of each head was printed
 /// - `fpr`: whether with fractional probability regularisation
 pub fn published(
-    architecture: Architecture,
+    architecture: &str,
     known: &str,
     set: &str,
     head: HeadKind,
-    score: Score,
+    score: &str,
     fpr: bool,
 ) -> Option<Published> {
-    if score != Score::default_for(head) {
+    if score != Score::default_for(head).name() {
         return None;
     }
     let column = match head {
@@ -132,9 +131,9 @@ pub fn published(
             };
             return Some(Published { tnr: None, auroc, source: DISMAX_PAPER });
         }
+        _ => return None,
     };
-    let architecture = architecture.to_string();
-    let cell = (architecture.as_str(), known, set);
+    let cell = (architecture, known, set);
     let row = TABLE.iter().find(|row| !fpr && (row.0, row.1, row.2) == cell)?;
     let value = |numbers: &[f64; 6]| PublishedValue {
         mean: numbers[column],
@@ -145,7 +144,7 @@ pub fn published(
 
 /// Published accuracy and calibration, if the papers have such a cell: of DisMax alone.
 pub fn published_classification(
-    architecture: Architecture,
+    architecture: &str,
     known: &str,
     head: HeadKind,
     fpr: bool,
@@ -158,9 +157,8 @@ pub fn published_classification(
     Some(PublishedClassification { accuracy, ece })
 }
 
-fn dismax(architecture: Architecture, known: &str, fpr: bool) -> Option<[f64; 4]> {
-    let architecture = architecture.to_string();
-    let cell = (architecture.as_str(), known, fpr);
+fn dismax(architecture: &str, known: &str, fpr: bool) -> Option<[f64; 4]> {
+    let cell = (architecture, known, fpr);
     DISMAX.iter().find(|row| (row.0, row.1, row.2) == cell).map(|row| row.3)
 }
 
@@ -192,7 +190,7 @@ pub(super) fn beside(cells: &[Cell<'_>]) -> Option<NamedTable> {
 }
 
 fn rows(cell: &Cell<'_>) -> Vec<Vec<String>> {
-    let &Evaluation { architecture, head, fpr, ref known, .. } = cell.evaluation();
+    let &Evaluation { ref architecture, head, fpr, ref known, .. } = cell.evaluation();
     let mut rows = Vec::new();
     for pair in cell.pairs(|_| true) {
         let Pair { set, score, images, .. } = pair;
@@ -206,7 +204,7 @@ fn rows(cell: &Cell<'_>) -> Vec<Vec<String>> {
             let (_, ours) = cell.values(|execution| {
                 find(execution, pair).map(|detection| 100.0 * (measure.of)(detection))
             });
-            let what = [set_label.as_str(), score.name(), measure.name];
+            let what = [set_label.as_str(), score, measure.name];
             rows.extend(value.and_then(|value| row(cell, what, &ours, value, 1, &data)));
         }
     }
@@ -261,11 +259,10 @@ mod tests {
         let heads = [HeadKind::SoftMax, HeadKind::IsoMax, HeadKind::IsoMaxPlus];
         let mut count = 0;
         for architecture in [DENSE, RESNET] {
-            let architecture: Architecture = architecture.parse()?;
             for known in [C10, C100, SVHN] {
                 for set in [if known == SVHN { C10 } else { SVHN }, TINY, LSUN] {
                     for head in heads {
-                        let score = Score::default_for(head);
+                        let score = Score::default_for(head).name();
                         let found = published(architecture, known, set, head, score, false)
                             .ok_or_else(|| format!("{architecture} {known} {set} {head}"))?;
                         let tnr = found.tnr.ok_or("no TNR")?;
@@ -275,7 +272,8 @@ mod tests {
                         count += 1;
                         assert!(published(architecture, known, set, head, score, true).is_none());
                         assert!(
-                            published(architecture, known, set, head, Score::MPS, false).is_none()
+                            published(architecture, known, set, head, Score::MPS.name(), false)
+                                .is_none()
                         );
                     }
                 }
@@ -284,10 +282,13 @@ mod tests {
         assert_eq!((count, TABLE.len(), DISMAX.len()), (18 * 3, 18, 6));
         let head = HeadKind::DisMax;
         for &(architecture, known, fpr, _) in DISMAX {
-            let architecture: Architecture = architecture.parse()?;
             for set in [TINY, LSUN] {
-                assert!(published(architecture, known, set, head, Score::MMLES, fpr).is_some());
-                assert!(published(architecture, known, set, head, Score::MMLES, !fpr).is_none());
+                assert!(
+                    published(architecture, known, set, head, Score::MMLES.name(), fpr).is_some()
+                );
+                assert!(
+                    published(architecture, known, set, head, Score::MMLES.name(), !fpr).is_none()
+                );
             }
             assert!(published_classification(architecture, known, head, fpr).is_some());
         }
@@ -307,15 +308,15 @@ mod tests {
             (RESNET, SVHN, LSUN, HeadKind::IsoMaxPlus, "90.2 ± 2.2", "97.8 ± 0.3"),
         ];
         for (architecture, known, set, head, tnr, auroc) in printed {
-            let score = Score::default_for(head);
-            let found = published(architecture.parse()?, known, set, head, score, false);
+            let score = Score::default_for(head).name();
+            let found = published(architecture, known, set, head, score, false);
             let found = found.ok_or("no such cell")?;
             assert_eq!(found.tnr.ok_or("no TNR")?.to_string(), tnr);
             assert_eq!(found.auroc.to_string(), auroc);
             assert_eq!(found.source, "arXiv:2105.14399");
         }
-        let (wide, head) = ("wrn-28-10".parse::<Architecture>()?, HeadKind::DisMax);
-        let found = published(wide, C100, LSUN, head, Score::MMLES, true).ok_or("no such cell")?;
+        let (wide, head) = ("wrn-28-10", HeadKind::DisMax);
+        let found = published(wide, C100, LSUN, head, "MMLES", true).ok_or("no such cell")?;
         assert_eq!((found.tnr, found.auroc), (None, mean_only(99.6)));
         let found = published_classification(wide, C100, head, true).ok_or("no such cell")?;
         assert_eq!((found.accuracy, found.ece), (mean_only(83.0), mean_only(0.0143)));

@@ -1,13 +1,19 @@
-//! Flags that commands and examples share, beside those of a training, which are its
-//! [`ConfigOptions`](crate::train::ConfigOptions).
+//! Flags that commands and examples share, for `clap`: those of data, of runs, and of the recipe,
+//! [`ConfigOptions`]. No other module of the library knows of command lines.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::data::DataFolder;
+use crate::backend;
+use crate::data::{DataFolder, JpegDecoder};
 use crate::experiment::CellOptions;
-use crate::{backend, progress};
+
+mod bar;
+mod options;
+
+pub use bar::bar;
+pub use options::ConfigOptions;
 
 /// Where data sets lie.
 #[derive(Debug, Clone, Args)]
@@ -21,9 +27,10 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// The folder, with progress shown.
-    pub fn folder(&self) -> DataFolder {
-        let folder = DataFolder::new(&self.data_dir).with_progress(progress::bar("images"));
+    /// The folder, read by a decoder of JPEG images, with progress shown.
+    pub fn folder(&self, decoder: JpegDecoder) -> DataFolder {
+        let folder =
+            DataFolder::new(&self.data_dir).with_progress(bar("images")).with_jpeg_decoder(decoder);
         if self.no_cache { folder.without_cache() } else { folder }
     }
 }
@@ -62,7 +69,8 @@ impl RunArgs {
             workers: self.workers,
             plain: self.plain,
             backend: backend::name(),
-            progress: progress::bar("images"),
+            scores: Vec::new(),
+            progress: bar("images"),
         }
     }
 }

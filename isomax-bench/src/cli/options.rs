@@ -7,17 +7,21 @@ use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 use serde::Deserialize;
 
-use super::config::{ConfigError, TrainingConfig, published_milestones};
-use crate::data::{Augmentation, KnownSet, OodSource};
-use crate::results::Selection;
+use crate::data::{Augmentation, JpegDecoder, KnownSet, Normalization, OodSource};
+use crate::results::{self, Selection};
+use crate::train::{ConfigError, TrainingConfig, published_milestones};
 
 /// What a file or the flags of a command say of a [`TrainingConfig`]; the rest is the published
 /// recipe. A saved `config.json` is such a file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigOptions {
+    /// Version of the file; none in files made by hand.
+    #[arg(skip)]
+    pub version: Option<u32>,
     /// Set whose classes are learned: cifar10, cifar100 or svhn.
-    #[arg(long)]
+    #[arg(long = "id-data", alias = "known")]
+    #[serde(alias = "id_data")]
     pub known: Option<KnownSet>,
     /// Network, such as densenet-bc-100, resnet-110, resnet-34 or wrn-28-10.
     #[arg(long)]
@@ -61,11 +65,39 @@ pub struct ConfigOptions {
     /// Uses so many images of the training split only.
     #[arg(long)]
     pub train_images: Option<usize>,
-    /// Images held out of the training split (default: 5000; 0 if the epoch is chosen on the test split).
+    /// Images held out of the training split to choose the epoch (default: 2500; 0 if it is chosen on
+    /// the test split).
     #[arg(long)]
     pub validation_images: Option<usize>,
-    /// How the weights that count are chosen (default: validation).
-    #[arg(long, value_enum)]
+    /// Further images held out to fit the detector and the temperature (default: as many as
+    /// --validation-images).
+    #[arg(long)]
+    pub calibration_images: Option<usize>,
+    /// Fit the detector and the temperature on the images that choose the epoch, and hold out no
+    /// others.
+    #[arg(long, conflicts_with = "calibration_images")]
+    #[serde(skip)]
+    pub share_held_out: bool,
+    /// Hold out the same share of each class (default: true).
+    #[arg(skip)]
+    pub stratified: Option<bool>,
+    /// Mean of each channel of pixels in [0, 1], as R,G,B (default: as published for the set).
+    #[arg(long, value_name = "R,G,B", requires = "std", value_parser = Normalization::parse_channels)]
+    #[serde(skip)]
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation of each channel, as R,G,B (default: as published for the set).
+    #[arg(long, value_name = "R,G,B", requires = "mean", value_parser = Normalization::parse_channels)]
+    #[serde(skip)]
+    pub std: Option<[f32; 3]>,
+    /// Mean and standard deviation: in a file a table with mean and std.
+    #[arg(skip)]
+    pub normalization: Option<Normalization>,
+    /// Decoder of JPEG images: safe, or libjpeg, which gives the pixels of PyTorch and Pillow bit by
+    /// bit (default: safe).
+    #[arg(long)]
+    pub jpeg_decoder: Option<JpegDecoder>,
+    /// How the weights that count are chosen: validation, test or last (default: validation).
+    #[arg(long)]
     pub selection: Option<Selection>,
     /// Chooses the best epoch on the test split, as the published code does: the same as
     /// --selection test.
@@ -85,7 +117,8 @@ pub struct ConfigOptions {
     #[arg(long)]
     pub seed: Option<u64>,
     /// Sets to detect, each NAME or NAME=FOLDER (default: as published).
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long = "ood-data", alias = "ood", value_delimiter = ',')]
+    #[serde(alias = "ood_data")]
     pub ood: Option<Vec<OodSource>>,
     /// Measures detection every so many epochs during training; 0 for never (default: 1).
     #[arg(long)]
@@ -103,11 +136,17 @@ impl ConfigOptions {
         let text = fs::read_to_string(path)
             .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
         let is_json = path.extension().is_some_and(|extension| extension == "json");
-        let options = match is_json {
-            true => serde_json::from_str(&text).map_err(Into::into),
-            false => toml::from_str(&text).map_err(Into::into),
+        let malformed = |reason: String| ConfigError::Malformed { path: path.to_owned(), reason };
+        let options: Self = match is_json {
+            true => serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?,
+            false => toml::from_str(&text).map_err(|error| malformed(error.to_string()))?,
         };
-        options.map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })
+        match options.version {
+            Some(found) if found > results::VERSION => {
+                Err(malformed(results::newer_version(found)))
+            }
+            _ => Ok(options),
+        }
     }
 
     /// These options, and where they say nothing, the others.
@@ -116,6 +155,7 @@ impl ConfigOptions {
             ($($field:ident),* $(,)?) => {
                 Self {
                     select_on_test: self.select_on_test || others.select_on_test,
+                    share_held_out: self.share_held_out || others.share_held_out,
                     $($field: self.$field.or(others.$field)),*
                 }
             };
@@ -137,6 +177,13 @@ impl ConfigOptions {
             augmentation,
             train_images,
             validation_images,
+            calibration_images,
+            stratified,
+            mean,
+            std,
+            normalization,
+            jpeg_decoder,
+            version,
             selection,
             early_stopping,
             gradient_accumulation,
@@ -162,24 +209,29 @@ impl ConfigOptions {
             true => Selection::Test,
             false => self.selection.unwrap_or(published.selection),
         };
-        let published = TrainingConfig {
-            milestones: published_milestones(epochs),
-            // As published: all images are trained on.
-            validation_images: match selection {
-                Selection::Test => 0,
-                _ => published.validation_images,
-            },
-            ..published
+        // As published: all images are trained on.
+        let validation_images = self.validation_images.unwrap_or(match selection {
+            Selection::Test => 0,
+            _ => published.validation_images,
+        });
+        let calibration_images = match self.share_held_out {
+            true => None,
+            false => Some(self.calibration_images.unwrap_or(validation_images)),
         };
+        let channels = self.mean.zip(self.std).map(|(mean, std)| Normalization { mean, std });
+        let published = TrainingConfig { milestones: published_milestones(epochs), ..published };
         // Every field stands here: none can be forgotten.
         macro_rules! depart {
             ($($field:ident),* $(,)?) => {
                 TrainingConfig {
-                    known,
-                    architecture,
+                    known: known.to_string(),
+                    architecture: architecture.to_string(),
                     head,
                     epochs,
                     selection,
+                    validation_images,
+                    calibration_images,
+                    normalization: channels.or(self.normalization),
                     train_images: self.train_images,
                     early_stopping: self.early_stopping,
                     $($field: self.$field.unwrap_or(published.$field)),*
@@ -197,7 +249,8 @@ impl ConfigOptions {
             momentum,
             weight_decay,
             augmentation,
-            validation_images,
+            stratified,
+            jpeg_decoder,
             gradient_accumulation,
             devices,
             seed,

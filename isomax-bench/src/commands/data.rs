@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use isomax_bench::data::archives::{ARCHIVES, Archive, archives_named};
 use isomax_bench::data::fetch::{FetchOptions, Progress, Verified, fetch, verify};
-use isomax_bench::progress;
 use isomax_bench::table::Table;
 
 use super::{CommandResult, print};
@@ -54,7 +53,7 @@ impl DataCommand {
         let options = FetchOptions { mirror: mirror.cloned() };
         for archive in archives {
             eprintln!("{}: {}; {}", archive.name, archive.what, archive.terms);
-            let bar = progress::bytes_bar();
+            let bar = bytes_bar();
             bar.set_message(archive.file);
             let fetched = fetch(archive, &self.data_dir, &options, &mut |at| show(&bar, at));
             bar.finish_and_clear();
@@ -86,6 +85,16 @@ impl DataCommand {
         }
         Ok(print(table)?)
     }
+}
+
+/// A bar on standard error that counts bytes.
+fn bytes_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
 }
 
 fn show(bar: &ProgressBar, at: Progress) {

@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use clap::Args;
 use isomax_bench::backend::{self, Inference};
-use isomax_bench::cli::DataArgs;
-use isomax_bench::data::{DataFolder, OodSource, Split, held_out_indices};
+use isomax_bench::cli::{DataArgs, bar};
+use isomax_bench::data::{DataFolder, HeldOut, OodSource, Split};
 use isomax_bench::evaluate::{Subject, evaluate, summary};
-use isomax_bench::experiment::evaluate_execution;
-use isomax_bench::progress;
-use isomax_bench::results::Evaluation;
-use isomax_bench::train::ExperimentData;
+use isomax_bench::experiment::{Places, evaluate_execution, missing_sets, published_network};
+use isomax_bench::results::{self, Evaluation};
+use isomax_bench::train::{ExecutionFolder, ExperimentData};
 use isomax_burn::HeadKind;
 
 use super::network::{NetworkArgs, Weights};
-use super::{CommandResult, open_run, print};
+use super::{CommandResult, print};
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -25,15 +24,15 @@ pub struct EvaluateArgs {
     /// Says that these weights were trained with fractional probability regularisation.
     #[arg(long, requires = "weights")]
     fpr: bool,
-    /// Sets to detect, each NAME or NAME=FOLDER (default: as published, or as trained). With --run it needs
-    /// --output: the evaluation of the run stays that of its configuration.
-    #[arg(long, value_delimiter = ',')]
+    /// Sets to detect, each NAME or NAME=FOLDER (default: as published, or as trained). With --run, sets
+    /// that its evaluation lacks are added to it.
+    #[arg(long = "ood-data", alias = "ood", value_delimiter = ',')]
     ood: Option<Vec<OodSource>>,
-    /// Images of the training split to fit a detector and a temperature on. The network must not
-    /// have been trained on them; with --seed they are those that `train` held out of a whole split.
+    /// Images of the training split to fit a detector and a temperature on, the same share of each
+    /// class. The network must not have been trained on them.
     #[arg(long, default_value_t = 0, conflicts_with = "run")]
     held_out: usize,
-    /// Seed of the execution whose held-out images these are.
+    /// Seed that these images are drawn by.
     #[arg(long, default_value_t = 42, conflicts_with = "run")]
     seed: u64,
     /// Folder for scores, pictures, detector and evaluation (default: that of the run, or evaluation).
@@ -60,62 +59,74 @@ impl EvaluateArgs {
     }
 
     fn evaluate_run(&self, run: &Path) -> Result<Evaluation, Box<dyn std::error::Error>> {
-        let (mut config, training) = open_run(run)?;
-        if self.ood.is_some() && self.output.is_none() {
-            return Err("--ood needs --output, beside --run".into());
-        }
+        let (mut config, training) = results::open_run(run)?;
         if let Some(ood) = &self.ood {
             config.ood = ood.clone();
             config.check()?;
         }
-        let data = ExperimentData::load(&config, &self.data.folder())?;
         let output = self.output.clone().unwrap_or_else(|| run.to_owned());
+        // What the run's own evaluation has is kept; another folder gets one of its own.
+        let own = output.join(results::EVALUATION);
+        let previous: Option<Evaluation> = match self.ood.is_some() && own.exists() {
+            true => Some(results::read(own)?),
+            false => None,
+        };
+        if let Some(previous) = &previous
+            && missing_sets(&config, previous).is_empty()
+        {
+            return Ok(previous.clone());
+        }
+        let data = ExperimentData::load(&config, &self.data.folder(config.jpeg_decoder))?;
         fs::create_dir_all(&output)?;
-        Ok(evaluate_execution::<Inference>(
-            &config,
-            training,
-            &data,
-            run,
-            &output,
-            &progress::bar("images"),
-        )?)
+        let network =
+            published_network::<Inference>(&config, training.classes.len(), &backend::device())?;
+        let places = Places { run, output: &output, previous: previous.as_ref() };
+        let bar = bar("images");
+        let evaluation = evaluate_execution(&config, training, &data, network, places, &[], &bar)?;
+        if self.output.is_none() && self.ood.is_some() {
+            ExecutionFolder::reopen(run)?.keep_config(&config)?;
+        }
+        Ok(evaluation)
     }
 
     fn evaluate_weights(
         &self,
         weights: &Weights,
     ) -> Result<Evaluation, Box<dyn std::error::Error>> {
-        if self.fpr && weights.head != HeadKind::DisMax {
-            return Err(
-                format!("--fpr goes with the head dismax, not with {}", weights.head).into()
-            );
+        let (known, config) = (weights.known, &weights.config);
+        if self.fpr && config.head != HeadKind::DisMax {
+            return Err(format!("--fpr goes with the head dismax, not with {}", config.head).into());
         }
         let device = backend::device();
-        let (network, known) = (weights.load(&device)?, weights.known);
-        let folder: DataFolder = self.data.folder();
+        let network = weights.load(&device)?;
+        let folder: DataFolder = self.data.folder(config.jpeg_decoder);
         let test = folder.known(known, Split::Test)?;
-        let held_out = match self.held_out {
+        let calibration = match self.held_out {
             0 => None,
             count => {
                 let train = folder.known(known, Split::Train)?.images;
-                let (_, held_out) = held_out_indices(train.len(), count, self.seed)
+                let parts = HeldOut::stratified(&train.labels, 0, count, self.seed)
                     .ok_or("--held-out takes all images of the training split, or more")?;
-                Some(train.select(&held_out))
+                Some(train.select(&parts.calibration))
             }
         };
         let sources = self.ood.clone().unwrap_or_else(|| known.published_ood());
         let subject = Subject {
-            known,
+            known: config.known.clone(),
+            architecture: config.architecture.clone(),
+            normalization: config.normalization()?,
             data: test.source.to_owned(),
             training: None,
             fpr: self.fpr,
             ood: folder.ood_sets(&sources)?,
             test: Arc::new(test.images),
-            held_out,
-            progress: progress::bar("images"),
+            calibration,
+            scores: Vec::new(),
+            previous: None,
+            progress: bar("images"),
         };
         let output = self.output.clone().unwrap_or_else(|| PathBuf::from("evaluation"));
         fs::create_dir_all(&output)?;
-        Ok(evaluate(&network, weights.architecture, &subject, &output, &device)?)
+        Ok(evaluate(&network, &subject, &output, &device)?)
     }
 }

@@ -12,12 +12,12 @@ use super::{CommandResult, print};
 
 #[derive(Args)]
 pub struct MetricsArgs {
-    /// Scores of in-distribution samples, one a line, high = in-distribution.
-    #[arg(long = "in", value_name = "FILE")]
-    inside: PathBuf,
+    /// Scores of in-distribution samples, high = in-distribution: text with one a line, or .npy.
+    #[arg(long = "id", alias = "in", value_name = "FILE")]
+    id: PathBuf,
     /// Scores of out-of-distribution samples.
-    #[arg(long = "out", value_name = "FILE")]
-    outside: PathBuf,
+    #[arg(long = "ood", alias = "out", value_name = "FILE")]
+    ood: PathBuf,
     /// Prints JSON, with shares in [0, 1].
     #[arg(long)]
     json: bool,
@@ -31,10 +31,10 @@ struct Report {
 
 impl MetricsArgs {
     pub fn run(&self) -> CommandResult {
-        let (inside, outside) = (scores::read(&self.inside)?, scores::read(&self.outside)?);
+        let (id, ood) = (scores::read(&self.id)?, scores::read(&self.ood)?);
         let report = Report {
-            field: OodMetrics::from_scores(&inside, &outside)?,
-            paper: PaperMetrics::from_scores(&inside, &outside)?,
+            field: OodMetrics::from_scores(&id, &ood)?,
+            paper: PaperMetrics::from_scores(&id, &ood)?,
         };
         if self.json {
             return Ok(print(serde_json::to_string_pretty(&report)?)?);

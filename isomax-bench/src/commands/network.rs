@@ -1,23 +1,25 @@
 //! Which network a command takes.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use isomax_bench::backend::{Device, Inference};
-use isomax_bench::data::KnownSet;
+use isomax_bench::data::{JpegDecoder, KnownSet, Normalization};
+use isomax_bench::experiment::published_network;
 use isomax_bench::results;
 use isomax_bench::train::{Classifier, TrainingConfig};
 use isomax_burn::HeadKind;
-use isomax_models::{Architecture, Model, ModelConfig, store};
+use isomax_models::store::WeightFormat;
+use isomax_models::{Architecture, Backbone as _, Model, store};
 
 /// A network: the folder of an execution, or weights with what a file of weights does not say.
 #[derive(Debug, Args)]
 pub struct NetworkArgs {
     /// Folder of an execution that `train` finished.
-    #[arg(long, conflicts_with_all = ["weights", "architecture", "head", "known"])]
+    #[arg(long, conflicts_with_all = ["weights", "architecture", "head", "known", "mean", "std"])]
     pub run: Option<PathBuf>,
-    /// Weights: safetensors, a state dict of PyTorch (.pth, .pt), or a checkpoint of `train` (.mpk).
+    /// File of weights: safetensors, a state dict of PyTorch, or a checkpoint of `train`, whatever its
+    /// name.
     #[arg(long, requires_all = ["architecture", "head", "known"])]
     weights: Option<PathBuf>,
     /// Network, such as resnet-20 or densenet-bc-100.
@@ -26,70 +28,75 @@ pub struct NetworkArgs {
     /// Its last layer: softmax, isomax, isomax+ or dismax.
     #[arg(long, requires = "weights")]
     head: Option<HeadKind>,
-    /// Set that it was trained on, whose normalisation all images get: cifar10, cifar100 or svhn.
-    #[arg(long, requires = "weights")]
+    /// Set that it was trained on: cifar10, cifar100 or svhn.
+    #[arg(long = "id-data", alias = "known", requires = "weights")]
     known: Option<KnownSet>,
+    /// Mean of each channel that the weights were trained with, of pixels in [0, 1], as R,G,B
+    /// (default: as published for the set).
+    #[arg(long, value_name = "R,G,B", requires = "std", value_parser = Normalization::parse_channels)]
+    mean: Option<[f32; 3]>,
+    /// Standard deviation of each channel, as R,G,B (default: as published for the set).
+    #[arg(long, value_name = "R,G,B", requires = "mean", value_parser = Normalization::parse_channels)]
+    std: Option<[f32; 3]>,
+    /// Decoder of JPEG images: safe, or libjpeg, which gives the pixels of PyTorch and Pillow bit by
+    /// bit (default: safe; with --run that of the training).
+    #[arg(long, conflicts_with = "run")]
+    jpeg_decoder: Option<JpegDecoder>,
 }
 
 impl NetworkArgs {
     /// The weights, if they are given by themselves.
     pub fn weights(&self) -> Option<Weights> {
-        Some(Weights {
-            path: self.weights.clone()?,
-            architecture: self.architecture?,
-            head: self.head?,
-            known: self.known?,
-        })
+        let (architecture, head, known) = (self.architecture?, self.head?, self.known?);
+        let channels = self.mean.zip(self.std).map(|(mean, std)| Normalization { mean, std });
+        let config = TrainingConfig {
+            normalization: channels,
+            jpeg_decoder: self.jpeg_decoder.unwrap_or_default(),
+            ..TrainingConfig::published(known, architecture, head)
+        };
+        Some(Weights { path: self.weights.clone()?, known, config })
     }
 
     /// The folder of an execution, where there are no weights by themselves.
     pub fn run(&self) -> Result<&Path, &'static str> {
-        let missing = "give --run, or --weights, --architecture, --head and --known";
+        let missing = "give --run, or --weights, --architecture, --head and --id-data";
         self.run.as_deref().ok_or(missing)
     }
 }
 
-/// A file of weights and the network that they belong to.
+/// A file of weights and what they belong to.
 pub struct Weights {
     path: PathBuf,
-    pub architecture: Architecture,
-    pub head: HeadKind,
     pub known: KnownSet,
+    /// What a training of this network, head and set would be.
+    pub config: TrainingConfig,
 }
 
 impl Weights {
-    /// Those that an execution kept.
-    pub fn of_run(run: &Path, config: &TrainingConfig) -> Self {
-        Self {
-            path: run.join(results::MODEL),
-            architecture: config.architecture,
-            head: config.head,
-            known: config.known,
-        }
-    }
-
-    /// Loads a file of any of the formats, by the ending of its name.
+    /// Loads a file of any of the formats, whatever its name.
     pub fn load(&self, device: &Device) -> Result<Model<Inference>, Box<dyn std::error::Error>> {
-        let Self { path, architecture, head, known } = self;
-        let mut network = ModelConfig::new(*architecture, known.num_classes())
-            .with_head(*head)
-            .init::<Inference>(device);
-        match path.extension().and_then(OsStr::to_str) {
-            Some("safetensors") => network.load_safetensors(path)?,
-            Some("pth" | "pt") => network.load_pytorch(path)?,
-            Some("mpk") => {
-                let config = TrainingConfig::published(*known, *architecture, *head);
-                let mut classifier = Classifier::<Inference>::new(&config, device);
-                store::load_record(&mut classifier, path)?;
+        let mut network =
+            published_network::<Inference>(&self.config, self.known.num_classes(), device)?;
+        match WeightFormat::detect(&self.path)? {
+            WeightFormat::Record => {
+                let mut classifier = Classifier::<Inference, _>::new(&self.config, network);
+                store::load_record(&mut classifier, &self.path)?;
                 network = classifier.network;
             }
-            _ => {
-                let path = path.display();
-                return Err(
-                    format!("{path}: expected a .safetensors, .pth, .pt or .mpk file").into()
-                );
-            }
+            _ => network.load_weights(&self.path)?,
         }
         Ok(network)
     }
+}
+
+/// The network of an execution, with the weights that were kept.
+pub fn load_run(
+    run: &Path,
+    config: &TrainingConfig,
+    num_classes: usize,
+    device: &Device,
+) -> Result<Model<Inference>, Box<dyn std::error::Error>> {
+    let mut network = published_network::<Inference>(config, num_classes, device)?;
+    network.load_safetensors(run.join(results::MODEL))?;
+    Ok(network)
 }

@@ -4,19 +4,20 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use isomax_bench::backend;
+use isomax_bench::backend::{self, Inference};
 use isomax_bench::predict::{Prediction, Predictor, files};
 use isomax_bench::results;
 use isomax_burn::Detector;
+use isomax_models::Model;
 use serde::Serialize;
 
-use super::network::{NetworkArgs, Weights};
-use super::{CommandResult, open_run};
+use super::CommandResult;
+use super::network::{NetworkArgs, load_run};
 
 #[derive(Args)]
 pub struct PredictArgs {
-    /// Image files, folders of them, or - for names on standard input, one a line. Images are
-    /// resized to 32 × 32, bilinearly.
+    /// Image files, folders of them, or - for names on standard input, one a line. Images of another
+    /// size than the training images are brought to it: shorter side resized, middle cut out.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -32,27 +33,32 @@ pub struct PredictArgs {
 /// What is printed of one image.
 #[derive(Serialize)]
 struct Line<'a> {
-    path: &'a Path,
+    path: &'a str,
+    /// The bytes of a name that is not UTF-8, where `path` has replacement characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<&'a [u8]>,
     class: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     class_name: Option<&'a str>,
-    score: f32,
+    confidence: f64,
+    score: f64,
     quantile: f64,
+    p_value: f64,
     in_distribution: bool,
+}
+
+/// What is printed of a file without a decision.
+#[derive(Serialize)]
+struct Failure<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<&'a [u8]>,
+    error: String,
 }
 
 impl PredictArgs {
     pub fn run(&self) -> CommandResult {
-        let (weights, path, classes) = self.find()?;
-        let device = backend::device();
-        let network = weights.load(&device)?;
-        let detector = Detector::load(&path)?;
-        if detector.head() != weights.head {
-            let (path, fitted, head) = (path.display(), detector.head(), weights.head);
-            return Err(format!("{path}: fitted for {fitted}, but the network has {head}").into());
-        }
-        let normalization = weights.known.normalization();
-        let predictor = Predictor::new(network, detector, normalization, &device);
+        let (predictor, classes) = self.find()?;
         let mut out = BufWriter::new(io::stdout().lock());
         let (mut seen, mut failed) = (0_usize, 0_usize);
         let shown = predictor.run(files(self.inputs.clone()), |prediction| {
@@ -67,59 +73,115 @@ impl PredictArgs {
         match (seen, failed) {
             (0, _) => Err("expected images, but found none".into()),
             (_, 0) => Ok(()),
-            _ => Err(format!("{failed} of {seen} files are no images").into()),
+            _ => Err(format!("{failed} of {seen} files have no decision").into()),
         }
     }
 
     fn show(
         &self,
         out: &mut impl Write,
-        Prediction { path, decision }: &Prediction,
+        Prediction { path, decision, .. }: &Prediction,
         classes: &[String],
     ) -> CommandResult {
+        let (text, path_bytes) = (path.to_string_lossy(), not_text(path));
         let decision = match decision {
             Ok(decision) => decision,
             Err(error) => {
-                eprintln!("{}: {error}", path.display());
+                eprintln!("{}: {error}", escaped(&text));
+                if self.json {
+                    let error = error.to_string();
+                    let failure = Failure { path: &text, path_bytes, error };
+                    writeln!(out, "{}", serde_json::to_string(&failure)?)?;
+                }
                 return Ok(());
             }
         };
-        let line = Line {
-            path,
-            class: decision.class,
-            class_name: classes.get(decision.class).map(String::as_str),
-            score: decision.score,
-            quantile: decision.quantile,
-            in_distribution: decision.in_distribution,
-        };
+        let class_name = classes.get(decision.class).map(String::as_str);
         if self.json {
+            let line = Line {
+                path: &text,
+                path_bytes,
+                class: decision.class,
+                class_name,
+                confidence: decision.confidence,
+                score: decision.score,
+                quantile: decision.quantile,
+                p_value: decision.p_value,
+                in_distribution: decision.in_distribution,
+            };
             writeln!(out, "{}", serde_json::to_string(&line)?)?;
             return Ok(());
         }
-        let class = line.class_name.map_or_else(|| line.class.to_string(), ToOwned::to_owned);
-        let verdict = if line.in_distribution { "in" } else { "out" };
-        writeln!(out, "{}\t{class}\t{:.4}\t{verdict}", path.display(), line.score)?;
+        let class = class_name.map_or_else(|| decision.class.to_string(), escaped);
+        let verdict = if decision.in_distribution { "in" } else { "out" };
+        writeln!(out, "{}\t{class}\t{:.4}\t{verdict}", escaped(&text), decision.score)?;
         Ok(())
     }
 
-    /// The weights, the file of the detector, and the names of the classes if they are known.
-    fn find(&self) -> Result<(Weights, PathBuf, Vec<String>), Box<dyn std::error::Error>> {
+    /// The network with its detector, and the names of the classes if they are known.
+    fn find(&self) -> Result<(Found, Vec<String>), Box<dyn std::error::Error>> {
+        let device = backend::device();
         if let Some(weights) = self.network.weights() {
             let missing = "give --detector beside --weights: `evaluate --held-out N` fits one";
-            return Ok((weights, self.detector.clone().ok_or(missing)?, Vec::new()));
+            let detector = Detector::load(self.detector.as_ref().ok_or(missing)?)?;
+            let network = weights.load(&device)?;
+            let predictor =
+                Predictor::new(network, detector, weights.config.normalization()?, &device)
+                    .with_jpeg_decoder(weights.config.jpeg_decoder);
+            return Ok((predictor, Vec::new()));
         }
         let run = self.network.run()?;
-        let (config, training) = open_run(run)?;
+        let (config, training) = results::open_run(run)?;
         let detector = run.join(results::DETECTOR);
-        if training.validation_images == 0 && !detector.exists() {
+        let held_out = training.calibration_images.unwrap_or(training.validation_images);
+        if held_out == 0 && !detector.exists() {
             return Err(format!(
                 "{}: expected a detector, but the training held out no images to fit one on",
                 detector.display()
             )
             .into());
         }
-        Ok((Weights::of_run(run, &config), detector, training.classes))
+        let detector = Detector::load(detector)?;
+        let network = load_run(run, &config, training.classes.len(), &device)?;
+        let [height, width] = training.image_size;
+        if height != width {
+            let run = run.display();
+            return Err(format!(
+                "{run}: trained on images of {width} × {height} pixels; `predict` takes networks for \
+                 square images"
+            )
+            .into());
+        }
+        let predictor = Predictor::new(network, detector, config.normalization()?, &device)
+            .with_jpeg_decoder(config.jpeg_decoder)
+            .with_side(u32::try_from(height)?);
+        Ok((predictor, training.classes))
     }
+}
+
+type Found = Predictor<Inference, Model<Inference>>;
+
+/// The bytes of a name that is no text.
+#[cfg(unix)]
+fn not_text(path: &Path) -> Option<&[u8]> {
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    path.to_str().is_none().then_some(bytes)
+}
+
+/// Other systems have no such bytes to give.
+#[cfg(not(unix))]
+fn not_text(_path: &Path) -> Option<&[u8]> {
+    None
+}
+
+/// Text that holds no tab and no line end, so that columns and lines hold.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| match c {
+        '\\' | '\t' | '\n' | '\r' => c.escape_default().collect(),
+        c if c.is_control() => c.escape_default().collect(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect::<Vec<String>>().concat()
 }
 
 /// Whether whoever read the output has had enough.

@@ -4,11 +4,11 @@ use std::error::Error;
 
 use clap::Args;
 use isomax_bench::backend::Training;
-use isomax_bench::cli::{DataArgs, RunArgs};
+use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
 use isomax_bench::data::KnownSet;
 use isomax_bench::experiment::run_cell;
 use isomax_bench::report;
-use isomax_bench::train::{ConfigOptions, TrainingConfig};
+use isomax_bench::train::TrainingConfig;
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 
@@ -41,10 +41,11 @@ pub struct ReproduceArgs {
 
 impl ReproduceArgs {
     pub fn run(&self) -> CommandResult {
-        let (folder, options) = (self.data.folder(), self.runs.options());
+        let options = self.runs.options();
         let mut failed = Vec::new();
         for config in self.configs()? {
             // One cell that fails is no reason to lose a night of the others.
+            let folder = self.data.folder(config.jpeg_decoder);
             if let Err(error) = run_cell::<Training>(&config, &folder, &options) {
                 eprintln!("{}: {error}", config.cell_name());
                 failed.push(config.cell_name());
@@ -64,7 +65,7 @@ impl ReproduceArgs {
         if known.is_some() || architecture.is_some() || head.is_some() {
             // The lists would silently stand before them.
             let instead = "--sets, --networks and --heads";
-            return Err(format!("use {instead} for --known, --architecture and --head").into());
+            return Err(format!("use {instead} for --id-data, --architecture and --head").into());
         }
         for &known in &self.sets {
             for &architecture in &self.networks {

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use isomax_bench::backend::Training;
-use isomax_bench::cli::{DataArgs, RunArgs};
+use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
 use isomax_bench::evaluate::summary;
 use isomax_bench::experiment::run_cell;
-use isomax_bench::train::ConfigOptions;
 
 use super::{CommandResult, print};
 
@@ -32,7 +31,8 @@ impl TrainArgs {
         let file = self.config.as_ref().map(ConfigOptions::read).transpose()?;
         let config = self.options.clone().or(file.unwrap_or_default()).config()?;
         let options = self.runs.options();
-        let evaluations = run_cell::<Training>(&config, &self.data.folder(), &options)?;
+        let evaluations =
+            run_cell::<Training>(&config, &self.data.folder(config.jpeg_decoder), &options)?;
         if self.json {
             return Ok(print(serde_json::to_string_pretty(&evaluations)?)?);
         }

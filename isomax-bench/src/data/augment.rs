@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::images::{CHANNELS, NormalizationTable};
+use super::normalization::{CHANNELS, NormalizationTable};
 
 /// Random crops and flips, as the published experiments make them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,8 +9,9 @@ use isomax_burn::atomic_file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::image_folder::Listing;
-use super::{FolderOptions, ImageFolderError, Images};
+use super::image_folder::{FolderOptions, ImageFolderError, Listing};
+use super::images::Images;
+use super::tally::Tally;
 
 /// Why a cache file is of no use. The folder is decoded again then.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,7 @@ pub(super) enum CacheError {
 }
 
 /// How cache files begin; the number is that of the format.
-const MAGIC: &[u8; 16] = b"isomax-images 1\n";
+const MAGIC: &[u8; 16] = b"isomax-images 2\n";
 /// No header is nearly as large: it names the classes.
 const LARGEST_HEADER: u64 = 16 << 20;
 
@@ -44,10 +45,12 @@ struct Header {
     size: [usize; 2],
     count: usize,
     classes: Vec<String>,
+    /// Images that could not be read, to warn of them each time.
+    broken: Tally,
 }
 
-/// Reads a folder of images, from a cache if it holds what lies there now, and else writes one. A
-/// cache that cannot be read or written is logged as a warning and costs time only.
+/// Reads a folder of images, from a cache if it holds what lies there now, read in the same way, and
+/// else writes one. A cache that cannot be read or written is logged as a warning and costs time only.
 pub(super) fn read_folder(
     path: &Path,
     cache: &Path,
@@ -56,16 +59,20 @@ pub(super) fn read_folder(
     let listing = Listing::of(path)?;
     let root = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = hex(Sha256::new_with_prefix(root.as_os_str().as_encoded_bytes()));
-    let prefix = format!("{name}-{:?}", options.resize).replace([' ', ',', '(', ')', '[', ']'], "");
-    let file = cache.join(format!("{prefix}-{}.images", fingerprint(path, &listing)?));
+    let prefix = format!("{name}-{}-", options.key());
+    let file = cache.join(format!("{prefix}{}.images", fingerprint(path, &listing)));
     if file.exists() {
         match load(&file) {
-            Ok(images) => return Ok(images),
+            Ok((images, broken)) => {
+                listing.warn(&broken);
+                return Ok(images);
+            }
             Err(error) => log::warn!("{error}; decoding {} again", path.display()),
         }
     }
-    let images = listing.decode(options)?;
-    match save(&file, &images) {
+    let (images, broken) = listing.decode(options)?;
+    listing.warn(&broken);
+    match save(&file, &images, broken) {
         Ok(()) => remove_others(cache, &prefix, &file),
         Err(error) => log::warn!("the decoded images are not kept: {error}"),
     }
@@ -84,30 +91,32 @@ fn remove_others(cache: &Path, prefix: &str, newest: &Path) {
 }
 
 /// Names, sizes and times of all files: another value as soon as anything changes.
-fn fingerprint(root: &Path, listing: &Listing) -> Result<String, ImageFolderError> {
+fn fingerprint(root: &Path, listing: &Listing) -> String {
     let mut hash = Sha256::new();
     for (path, label) in &listing.files {
-        let io = |source| ImageFolderError::Io { path: path.clone(), source };
-        let metadata = fs::metadata(path).map_err(io)?;
-        let modified =
-            metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        // A link to nothing is one of the files; it is broken when it is read.
+        let metadata = fs::metadata(path).ok();
+        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+        let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = modified.unwrap_or_default().as_nanos();
+        let length = metadata.map(|metadata| metadata.len());
         hash.update(path.strip_prefix(root).unwrap_or(path).as_os_str().as_encoded_bytes());
-        hash.update(format!("\0{label} {} {modified}\n", metadata.len()));
+        hash.update(format!("\0{label} {length:?} {modified}\n"));
     }
-    Ok(hex(hash))
+    hex(hash)
 }
 
 fn hex(hash: Sha256) -> String {
     hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn save(path: &Path, images: &Images) -> Result<(), CacheError> {
+fn save(path: &Path, images: &Images, broken: Tally) -> Result<(), CacheError> {
     let io = |source| CacheError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(io)?;
     }
-    let header = Header { size: images.size, count: images.len(), classes: images.classes.clone() };
+    let (size, count, classes) = (images.size, images.len(), images.classes.clone());
+    let header = Header { size, count, classes, broken };
     let header = serde_json::to_vec(&header).map_err(|error| io(error.into()))?;
     let labels: Vec<u8> = images.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
     let length = (header.len() as u64).to_le_bytes();
@@ -123,7 +132,7 @@ fn save(path: &Path, images: &Images) -> Result<(), CacheError> {
     atomic_file::write(path, write).map_err(io)
 }
 
-fn load(path: &Path) -> Result<Images, CacheError> {
+fn load(path: &Path) -> Result<(Images, Tally), CacheError> {
     let io = |source| CacheError::Io { path: path.to_owned(), source };
     let damaged = |what: &str| CacheError::Damaged { path: path.to_owned(), what: what.to_owned() };
     let file = File::open(path).map_err(io)?;
@@ -140,7 +149,7 @@ fn load(path: &Path) -> Result<Images, CacheError> {
     let header = reader.vector(length as usize).map_err(io)?;
     let header: Header =
         serde_json::from_slice(&header).map_err(|error| damaged(&error.to_string()))?;
-    let Header { size: [height, width], count, classes } = header;
+    let Header { size: [height, width], count, classes, broken } = header;
     // What the header says must be what is there, before any of it is given memory.
     let pixels = height.checked_mul(width).and_then(|n| n.checked_mul(3)?.checked_mul(count));
     let expected = pixels.and_then(|n| n.checked_add(count.checked_mul(2)?)?.checked_add(32));
@@ -161,7 +170,7 @@ fn load(path: &Path) -> Result<Images, CacheError> {
     if labels.iter().any(|&label| usize::from(label) >= classes.len()) {
         return Err(damaged("a label names no class"));
     }
-    Ok(Images { size: [height, width], bytes, labels, classes })
+    Ok((Images { size: [height, width], bytes, labels, classes }, broken))
 }
 
 /// Reads and takes the checksum on the way.
@@ -213,9 +222,44 @@ mod tests {
         let first = read()?;
         let files = cached_files(cache.path())?;
         assert_eq!((read()?, files.len()), (first.clone(), 1));
-        assert_eq!(load(&files[0])?, first);
+        assert_eq!(load(&files[0])?, (first, Tally::default()));
         write_image(folder.path(), "b/3.png", 3)?;
         assert_eq!((read()?.len(), cached_files(cache.path())?.len()), (3, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn another_way_to_read_has_its_own_cache() -> Tested {
+        let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        write_image(folder.path(), "a/1.png", 1)?;
+        let read = |side| {
+            let options = FolderOptions { side, ..Default::default() };
+            read_folder(folder.path(), cache.path(), &options)
+        };
+        for _ in 0..2 {
+            assert_eq!(read(None)?.size, [4, 4]);
+            assert_eq!(read(Some(2))?.size, [2, 2]);
+            assert_eq!(read(Some(20))?.size, [20, 20]);
+        }
+        assert_eq!(cached_files(cache.path())?.len(), 3);
+        let key = |side| FolderOptions { side, ..Default::default() }.key();
+        assert_ne!(key(Some(2)), key(Some(20)));
+        assert!(key(None).ends_with("-safe"));
+        Ok(())
+    }
+
+    #[test]
+    fn broken_images_are_told_of_each_time() -> Tested {
+        let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        write_image(folder.path(), "a/1.png", 1)?;
+        write_image(folder.path(), "a/2.png", 2)?;
+        fs::write(folder.path().join("a/3.png"), "")?;
+        let read = || read_folder(folder.path(), cache.path(), &FolderOptions::default());
+        let first = read()?;
+        assert_eq!(read()?, first);
+        let (cached, broken) = load(&cached_files(cache.path())?[0])?;
+        assert_eq!((cached, broken.count), (first, 1));
+        assert!(broken.to_string().starts_with("a/3.png: expected an image"), "{broken}");
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100 in their binary files.
+//! CIFAR-10 and CIFAR-100 in their binary files, and in those of Python that torchvision leaves.
 //!
 //! Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009,
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>.
@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use super::{Images, Split};
+
+mod numpy;
+mod pickled;
 
 /// Why files of CIFAR-10 or CIFAR-100 cannot be read. A file in an archive is named by the path of
 /// the archive with the name of the file behind it.
@@ -68,7 +71,17 @@ pub enum CifarError {
         /// Number of classes.
         classes: u8,
         /// The label.
-        found: u8,
+        found: i64,
+    },
+    /// A file of the Python version is no pickle of images and labels.
+    #[error("{}: expected {expected}, but found {found}", path.display())]
+    Python {
+        /// The file.
+        path: PathBuf,
+        /// What a file of CIFAR has.
+        expected: String,
+        /// What this one has.
+        found: String,
     },
 }
 
@@ -79,27 +92,74 @@ pub(super) enum Cifar {
     Hundred,
 }
 
+/// What the files of a data set are. Images and labels are the same, in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Records of labels and pixels.
+    Binary,
+    /// Pickles of Python.
+    Python,
+}
+
+impl Version {
+    /// All versions, in the order in which they are looked for.
+    pub(super) const ALL: [Self; 2] = [Self::Binary, Self::Python];
+
+    /// Bytes that an archive may unpack to. The true ones take 185 MB; text in pickles may have
+    /// four bytes for one.
+    fn most_bytes(self) -> u64 {
+        match self {
+            Self::Binary => 1 << 28,
+            Self::Python => 1 << 30,
+        }
+    }
+}
+
 /// Height and width of an image.
 const SIDE: usize = 32;
 const PIXELS: usize = SIDE * SIDE;
 /// Bytes of an image.
 const BYTES: usize = 3 * PIXELS;
-/// Bytes that an archive may unpack to; the true ones take 185 MB.
-const MOST_BYTES: u64 = 1 << 28;
 
 impl Cifar {
-    fn members(self, split: Split) -> &'static [&'static str] {
-        match (self, split) {
-            (Self::Ten, Split::Train) => &[
+    /// The folder that an archive unpacks to.
+    pub(super) fn folder(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Ten, Version::Binary) => "cifar-10-batches-bin",
+            (Self::Ten, Version::Python) => "cifar-10-batches-py",
+            (Self::Hundred, Version::Binary) => "cifar-100-binary",
+            (Self::Hundred, Version::Python) => "cifar-100-python",
+        }
+    }
+
+    /// The name of an archive.
+    pub(super) fn archive(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Ten, Version::Binary) => "cifar-10-binary.tar.gz",
+            (Self::Ten, Version::Python) => "cifar-10-python.tar.gz",
+            (Self::Hundred, Version::Binary) => "cifar-100-binary.tar.gz",
+            (Self::Hundred, Version::Python) => "cifar-100-python.tar.gz",
+        }
+    }
+
+    fn members(self, version: Version, split: Split) -> &'static [&'static str] {
+        match (self, version, split) {
+            (Self::Ten, Version::Binary, Split::Train) => &[
                 "data_batch_1.bin",
                 "data_batch_2.bin",
                 "data_batch_3.bin",
                 "data_batch_4.bin",
                 "data_batch_5.bin",
             ],
-            (Self::Ten, Split::Test) => &["test_batch.bin"],
-            (Self::Hundred, Split::Train) => &["train.bin"],
-            (Self::Hundred, Split::Test) => &["test.bin"],
+            (Self::Ten, Version::Python, Split::Train) => {
+                &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"]
+            }
+            (Self::Ten, Version::Binary, Split::Test) => &["test_batch.bin"],
+            (Self::Ten, Version::Python, Split::Test) => &["test_batch"],
+            (Self::Hundred, Version::Binary, Split::Train) => &["train.bin"],
+            (Self::Hundred, Version::Python, Split::Train) => &["train"],
+            (Self::Hundred, Version::Binary, Split::Test) => &["test.bin"],
+            (Self::Hundred, Version::Python, Split::Test) => &["test"],
         }
     }
 
@@ -129,52 +189,59 @@ impl Cifar {
     }
 }
 
-/// Reads a part of a data set from the folder that its binary archive unpacks to.
+/// Reads a part of a data set from the folder that its archive unpacks to.
 ///
 /// # Errors
 ///
-/// [`CifarError`] if a file is missing or does not consist of whole records with valid labels.
-pub(super) fn read_folder(kind: Cifar, split: Split, folder: &Path) -> Result<Images, CifarError> {
-    let members = kind.members(split);
+/// [`CifarError`] if a file is missing or does not consist of whole images with valid labels.
+pub(super) fn read_folder(
+    kind: Cifar,
+    version: Version,
+    split: Split,
+    folder: &Path,
+) -> Result<Images, CifarError> {
+    let members = kind.members(version, split);
     let mut records = Records::with_room(kind, members.len());
     for member in members {
         let path = folder.join(member);
         let error = |source| CifarError::Io { path: path.clone(), source };
         let file = File::open(&path).map_err(error)?;
         let length = file.metadata().map_err(error)?.len();
-        records.read(kind, &path, length, BufReader::new(file), error)?;
+        records.read(kind, version, &path, length, BufReader::new(file), error)?;
     }
     Ok(records.into_images(kind))
 }
 
-/// Reads a part of a data set from its binary archive, without unpacking it to disk.
+/// Reads a part of a data set from its archive, without unpacking it to disk.
 ///
 /// # Errors
 ///
 /// [`CifarError`] if the archive is damaged anywhere, lacks a file, or has one that does not
-/// consist of whole records with valid labels.
+/// consist of whole images with valid labels.
 pub(super) fn read_archive(
     kind: Cifar,
+    version: Version,
     split: Split,
     archive: &Path,
 ) -> Result<Images, CifarError> {
     let file = File::open(archive)
         .map_err(|source| CifarError::Io { path: archive.to_owned(), source })?;
-    read_members(kind, split, archive, file)
+    read_members(kind, version, split, archive, file)
 }
 
 fn read_members(
     kind: Cifar,
+    version: Version,
     split: Split,
     path: &Path,
     file: impl Read,
 ) -> Result<Images, CifarError> {
     let damaged = |source| CifarError::Archive { path: path.to_owned(), source };
-    let members = kind.members(split);
+    let (members, most_bytes) = (kind.members(version, split), version.most_bytes());
     let mut records = Records::with_room(kind, members.len());
     // Which member came when, and its records.
     let mut found: Vec<(usize, usize)> = Vec::new();
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(file).take(MOST_BYTES));
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(file).take(most_bytes));
     // Raw, as entries that hold the names of others would be read into memory whole.
     for entry in archive.entries().map_err(damaged)?.raw(true) {
         let entry = entry.map_err(damaged)?;
@@ -183,14 +250,15 @@ fn read_members(
         let is_new = found.iter().all(|(member, _)| *member != at);
         if entry.header().entry_type().is_file() && is_new {
             let (path, length) = (path.join(members[at]), entry.size());
-            found.push((at, records.read(kind, &path, length, entry, damaged)?));
+            let count = records.read(kind, version, &path, length, entry, damaged)?;
+            found.push((at, count));
         }
     }
     // The checksum stands at the end, which lies behind that of the tar file.
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(damaged)?;
     if rest.limit() == 0 {
-        let error = format!("it unpacks to {MOST_BYTES} bytes or more");
+        let error = format!("it unpacks to {most_bytes} bytes or more");
         return Err(damaged(io::Error::other(error)));
     }
     let is_missing = |at: &usize| found.iter().all(|(member, _)| member != at);
@@ -218,8 +286,23 @@ impl Records {
         Self { bytes: Vec::with_capacity(most * BYTES), labels: Vec::with_capacity(most) }
     }
 
-    /// Reads a file of `length` bytes, record by record, and tells how many there are.
+    /// Reads a file of `length` bytes, and tells how many images there are.
     fn read(
+        &mut self,
+        kind: Cifar,
+        version: Version,
+        path: &Path,
+        length: u64,
+        file: impl Read,
+        error: impl Fn(io::Error) -> CifarError,
+    ) -> Result<usize, CifarError> {
+        match version {
+            Version::Binary => self.read_binary(kind, path, length, file, error),
+            Version::Python => self.read_pickle(kind, path, length, file, error),
+        }
+    }
+
+    fn read_binary(
         &mut self,
         kind: Cifar,
         path: &Path,
@@ -240,17 +323,50 @@ impl Records {
             let (labels, planes) = record.split_at(label_classes.len());
             for (&found, &classes) in labels.iter().zip(label_classes) {
                 if found >= classes {
-                    return Err(CifarError::Label { path: path.to_owned(), index, classes, found });
+                    let (path, found) = (path.to_owned(), found.into());
+                    return Err(CifarError::Label { path, index, classes, found });
                 }
             }
             self.labels.extend(labels.last().map(|label| u16::from(*label)));
-            let (red, rest) = planes.split_at(PIXELS);
-            let (green, blue) = rest.split_at(PIXELS);
-            for ((red, green), blue) in red.iter().zip(green).zip(blue) {
-                self.bytes.extend_from_slice(&[*red, *green, *blue]);
-            }
+            self.push_image(planes);
         }
         Ok(count as usize)
+    }
+
+    fn read_pickle(
+        &mut self,
+        kind: Cifar,
+        path: &Path,
+        length: u64,
+        file: impl Read,
+        error: impl Fn(io::Error) -> CifarError,
+    ) -> Result<usize, CifarError> {
+        let most = pickled::most_bytes(kind);
+        if length > most {
+            let (expected, found) = (format!("at most {most} bytes"), format!("{length} bytes"));
+            return Err(CifarError::Python { path: path.to_owned(), expected, found });
+        }
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes).map_err(&error)?;
+        if bytes.len() as u64 != length {
+            return Err(error(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let pickle = pickled::parse(kind, &bytes).map_err(|fault| fault.at(path))?;
+        // The values of the pickle are copies.
+        drop(bytes);
+        let batch = pickled::batch(kind, &pickle).map_err(|fault| fault.at(path))?;
+        batch.planes.chunks_exact(BYTES).for_each(|planes| self.push_image(planes));
+        self.labels.extend(&batch.labels);
+        Ok(batch.labels.len())
+    }
+
+    /// Adds an image whose red bytes come first, then green and blue.
+    fn push_image(&mut self, planes: &[u8]) {
+        let (red, rest) = planes.split_at(PIXELS);
+        let (green, blue) = rest.split_at(PIXELS);
+        for ((red, green), blue) in red.iter().zip(green).zip(blue) {
+            self.bytes.extend_from_slice(&[*red, *green, *blue]);
+        }
     }
 
     /// Puts blocks of records into the order of their keys; each is given with its length.

@@ -4,18 +4,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use indicatif::ProgressBar;
 use isomax_burn::UnknownName;
 use serde::{Deserialize, Serialize};
 
 use super::archives::archives_named;
-use super::cifar::{self, Cifar};
+use super::cifar::{self, Cifar, Version};
 use super::{
-    CifarError, FolderOptions, ImageFolderError, Images, Normalization, Split, SvhnError, cache,
-    svhn,
+    CifarError, FolderOptions, ImageFolderError, Images, JpegDecoder, Normalization, Split,
+    SvhnError, cache, svhn,
 };
+use crate::progress::{self, Progress};
 
 /// Why a data set cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +68,9 @@ pub enum DataError {
         /// The classes of the test split.
         test: Vec<String>,
     },
+    /// The set is none of the published ones.
+    #[error(transparent)]
+    Name(#[from] UnknownName),
     /// A folder of images cannot be read.
     #[error(transparent)]
     Folder(#[from] ImageFolderError),
@@ -92,7 +94,7 @@ fn fetch_hint(name: &str, folder: &Path) -> String {
 pub const IMAGE_FOLDER: &str = "image folder";
 
 /// Height and width of the images of all published experiments.
-const SIDE: usize = 32;
+const SIDE: u32 = 32;
 
 /// A set that networks are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -157,8 +159,17 @@ impl FromStr for KnownSet {
         found.ok_or_else(|| UnknownName {
             what: "data set",
             found: name.to_owned(),
-            known: Self::ALL.map(Self::name).into(),
+            known: Self::ALL.map(|set| set.name().to_owned()).into(),
         })
+    }
+}
+
+impl FromStr for Normalization {
+    type Err = UnknownName;
+
+    /// The normalisation of a published training set.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        name.parse::<KnownSet>().map(KnownSet::normalization)
     }
 }
 
@@ -197,6 +208,13 @@ impl OodSource {
     }
 }
 
+/// Whether a name can be part of the names of files: letters, digits, `-`, `_`, `+` and `.`, beginning
+/// with a letter or digit.
+pub fn is_set_name(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_alphanumeric() || "-_+.".contains(c);
+    name.starts_with(char::is_alphanumeric) && name.chars().all(is_allowed)
+}
+
 /// A name that cannot be that of a set of unknown images.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -217,9 +235,7 @@ impl TryFrom<String> for OodSource {
                 Err(_) => (text, None),
             },
         };
-        let is_allowed = |c: char| c.is_alphanumeric() || "-_+.".contains(c);
-        let begins_well = name.starts_with(char::is_alphanumeric);
-        match begins_well && name.chars().all(is_allowed) && name != crate::results::KNOWN {
+        match is_set_name(&name) && name != crate::results::KNOWN {
             true => Ok(Self { name, folder }),
             false => Err(InvalidSetName(name)),
         }
@@ -274,24 +290,42 @@ pub struct NamedImages {
 ///
 /// | set | looked for, in this order |
 /// |---|---|
-/// | `cifar10` | `cifar-10-batches-bin/`, `cifar-10-binary.tar.gz`, `cifar10/{train,test}/CLASS/` |
-/// | `cifar100` | `cifar-100-binary/`, `cifar-100-binary.tar.gz`, `cifar100/{train,test}/CLASS/` |
+/// | `cifar10` | `cifar-10-batches-bin/`, `cifar-10-binary.tar.gz`, `cifar-10-batches-py/`, `cifar-10-python.tar.gz`, `cifar10/{train,test}/CLASS/` |
+/// | `cifar100` | `cifar-100-binary/`, `cifar-100-binary.tar.gz`, `cifar-100-python/`, `cifar-100-python.tar.gz`, `cifar100/{train,test}/CLASS/` |
 /// | `svhn` | `svhn/{train,test}_32x32.mat`, `{train,test}_32x32.mat`, `svhn/{train,test}/DIGIT/` |
-/// | `tiny-imagenet` | `tiny-imagenet-200/test/`, resized to 32 × 32 |
+/// | `tiny-imagenet` | `tiny-imagenet-200/test/` |
 /// | any other | a folder of that name |
 ///
-/// Folders of images are decoded once; the pixels are then kept in `.cache` beside them.
-#[derive(Debug, Clone)]
+/// Images in folders may be of any size and are brought to 32 × 32 pixels as
+/// [`preprocess()`](super::preprocess()) does it. They are decoded once; the pixels are then kept in
+/// `.cache` beside them. What lies among them and is no image, and images that are broken, are left
+/// out with a warning, as [`Images::from_folder`] tells.
+#[derive(Clone)]
 pub struct DataFolder {
     folder: PathBuf,
     uses_cache: bool,
-    progress: ProgressBar,
+    jpeg: JpegDecoder,
+    progress: Arc<dyn Progress>,
+}
+
+impl fmt::Debug for DataFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, uses_cache, jpeg, progress: _ } = self;
+        let mut shown = f.debug_struct("DataFolder");
+        shown.field("folder", folder).field("uses_cache", uses_cache).field("jpeg", jpeg);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl DataFolder {
     /// The data sets in a folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), uses_cache: true, progress: ProgressBar::hidden() }
+        Self {
+            folder: folder.into(),
+            uses_cache: true,
+            jpeg: JpegDecoder::default(),
+            progress: progress::silent(),
+        }
     }
 
     /// Decodes folders of images anew each time, and writes nothing.
@@ -300,8 +334,14 @@ impl DataFolder {
         self
     }
 
+    /// Decodes JPEG files in folders of images by a decoder of choice.
+    pub fn with_jpeg_decoder(mut self, decoder: JpegDecoder) -> Self {
+        self.jpeg = decoder;
+        self
+    }
+
     /// Shows how many images are decoded.
-    pub fn with_progress(mut self, progress: ProgressBar) -> Self {
+    pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
@@ -315,19 +355,11 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// [`DataError`] if it is not there, damaged, or of other classes or sizes.
+    /// [`DataError`] if it is not there, damaged, or of other classes.
     pub fn known(&self, set: KnownSet, split: Split) -> Result<ImageSet, DataError> {
         match set {
-            KnownSet::Cifar10 => {
-                self.cifar(Cifar::Ten, "cifar-10-batches-bin", "cifar-10-binary.tar.gz", set, split)
-            }
-            KnownSet::Cifar100 => self.cifar(
-                Cifar::Hundred,
-                "cifar-100-binary",
-                "cifar-100-binary.tar.gz",
-                set,
-                split,
-            ),
+            KnownSet::Cifar10 => self.cifar(Cifar::Ten, set, split),
+            KnownSet::Cifar100 => self.cifar(Cifar::Hundred, set, split),
             KnownSet::Svhn => self.svhn(split),
         }
     }
@@ -336,10 +368,10 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// [`DataError`] if it is not there, damaged, or of other sizes.
+    /// [`DataError`] if it is not there or damaged.
     pub fn ood(&self, source: &OodSource) -> Result<ImageSet, DataError> {
         if let Some(folder) = &source.folder {
-            return self.image_folder(folder, None);
+            return self.image_folder(folder);
         }
         if let Ok(set) = source.name.parse::<KnownSet>() {
             return self.known(set, Split::Test);
@@ -347,13 +379,13 @@ impl DataFolder {
         if source.name == "tiny-imagenet" {
             let folder = self.folder.join("tiny-imagenet-200/test");
             return match folder.is_dir() {
-                true => self.image_folder(&folder, Some([SIDE, SIDE])),
+                true => self.image_folder(&folder),
                 false => Err(self.absent(&source.name, &["tiny-imagenet-200/test"])),
             };
         }
         let folder = self.folder.join(&source.name);
         match folder.is_dir() {
-            true => self.image_folder(&folder, None),
+            true => self.image_folder(&folder),
             false if OodSource::NAMES.contains(&source.name.as_str()) => {
                 Err(self.absent(&source.name, &[&format!("{}/", source.name)]))
             }
@@ -378,24 +410,27 @@ impl DataFolder {
         sources.iter().map(read).collect()
     }
 
-    fn cifar(
-        &self,
-        kind: Cifar,
-        folder: &str,
-        archive: &str,
-        set: KnownSet,
-        split: Split,
-    ) -> Result<ImageSet, DataError> {
-        let (binary, packed) = (self.folder.join(folder), self.folder.join(archive));
-        if binary.is_dir() {
-            let images = cifar::read_folder(kind, split, &binary)?;
-            return Ok(ImageSet { images, source: "official binary" });
+    fn cifar(&self, kind: Cifar, set: KnownSet, split: Split) -> Result<ImageSet, DataError> {
+        let mut places = Vec::new();
+        for version in Version::ALL {
+            let (folder, archive) = (kind.folder(version), kind.archive(version));
+            let (unpacked, packed) = (self.folder.join(folder), self.folder.join(archive));
+            let sources = match version {
+                Version::Binary => ["official binary", "official archive"],
+                Version::Python => ["official Python files", "official Python archive"],
+            };
+            if unpacked.is_dir() {
+                let images = cifar::read_folder(kind, version, split, &unpacked)?;
+                return Ok(ImageSet { images, source: sources[0] });
+            }
+            if packed.is_file() {
+                let images = cifar::read_archive(kind, version, split, &packed)?;
+                return Ok(ImageSet { images, source: sources[1] });
+            }
+            places.extend([format!("{folder}/"), archive.to_owned()]);
         }
-        if packed.is_file() {
-            let images = cifar::read_archive(kind, split, &packed)?;
-            return Ok(ImageSet { images, source: "official archive" });
-        }
-        self.class_folders(set, split, &[&format!("{folder}/"), archive])
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        self.class_folders(set, split, &places)
     }
 
     fn svhn(&self, split: Split) -> Result<ImageSet, DataError> {
@@ -422,7 +457,7 @@ impl DataFolder {
             let places: Vec<&str> = before.iter().copied().chain([place.as_str()]).collect();
             return Err(self.absent(set.name(), &places));
         }
-        let found = self.image_folder(&path, None)?;
+        let found = self.image_folder(&path)?;
         let (expected, classes) = (set.num_classes(), found.images.classes.len());
         if classes != expected {
             return Err(DataError::Classes { path, expected, found: classes });
@@ -430,18 +465,14 @@ impl DataFolder {
         Ok(found)
     }
 
-    fn image_folder(&self, path: &Path, resize: Option<[usize; 2]>) -> Result<ImageSet, DataError> {
-        self.progress.reset();
-        self.progress.set_message(format!("decoding {}", path.display()));
-        self.progress.enable_steady_tick(Duration::from_millis(200));
-        let (size, progress) = (Some([SIDE, SIDE]), Some(self.progress.clone()));
-        let options = FolderOptions { resize, size, progress };
+    fn image_folder(&self, path: &Path) -> Result<ImageSet, DataError> {
+        let (jpeg, progress) = (self.jpeg, self.progress.clone());
+        let options = FolderOptions { side: Some(SIDE), jpeg, progress };
         let images = match self.uses_cache {
-            true => cache::read_folder(path, &self.folder.join(".cache"), &options),
-            false => Images::from_folder_with(path, &options),
+            true => cache::read_folder(path, &self.folder.join(".cache"), &options)?,
+            false => Images::from_folder_with(path, &options)?,
         };
-        self.progress.finish_and_clear();
-        Ok(ImageSet { images: images?, source: IMAGE_FOLDER })
+        Ok(ImageSet { images, source: IMAGE_FOLDER })
     }
 
     fn absent(&self, name: &str, places: &[&str]) -> DataError {

@@ -1,34 +1,49 @@
-//! Folders of PNG and JPEG images.
+//! Folders of images: a folder in them for each class, or one class alone.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use indicatif::ProgressBar;
 use rayon::prelude::*;
 
-use super::decode::{Picture, decode, resize};
-use super::{DecodeError, Images};
+use super::Images;
+use super::decode::{DecodeError, JpegDecoder, Picture, ReadError, read_picture};
+use super::normalization::CHANNELS;
+use super::preprocess::{self, preprocess};
+use super::tally::{Tally, many};
+use super::walk::{Step, Walk, WalkError};
+use crate::progress::{self, Progress};
 
 /// Why a folder of images cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageFolderError {
-    /// A file or folder cannot be read.
+    /// A folder cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file or folder.
+        /// The folder.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
-    /// A file is no whole PNG or JPEG image.
-    #[error("{}: expected a PNG or JPEG image, but {source}", path.display())]
-    Image {
-        /// The file.
+    /// The JPEG decoder is not in this build.
+    #[error(transparent)]
+    Decoder(DecodeError),
+    /// More than half of the images cannot be read, so that the set would be another one.
+    #[error("{}: {broken} of {images} images cannot be read; {}: {source}", path.display(), first.display())]
+    Broken {
+        /// The folder.
         path: PathBuf,
-        /// What the decoder says.
-        source: DecodeError,
+        /// Number of images.
+        images: usize,
+        /// Number of those that cannot be read.
+        broken: usize,
+        /// The first of them.
+        first: PathBuf,
+        /// Why it cannot be read.
+        source: ReadError,
     },
     /// Images differ in size.
     #[error(
@@ -45,19 +60,6 @@ pub enum ImageFolderError {
         /// Its `[height, width]`.
         expected: [usize; 2],
     },
-    /// Images of another size than is asked for.
-    #[error(
-        "{}: expected images of {} × {} pixels, but found {} × {}",
-        path.display(), expected[1], expected[0], found[1], found[0]
-    )]
-    OtherSize {
-        /// The first image.
-        path: PathBuf,
-        /// Its `[height, width]`.
-        found: [usize; 2],
-        /// The `[height, width]` that is asked for.
-        expected: [usize; 2],
-    },
     /// More pixels than there is memory for.
     #[error(
         "{}: {images} images of {} × {} pixels do not fit into memory; smaller ones are needed",
@@ -68,7 +70,7 @@ pub enum ImageFolderError {
         path: PathBuf,
         /// Number of images.
         images: usize,
-        /// `[height, width]` of the first.
+        /// `[height, width]` of each.
         size: [usize; 2],
     },
     /// More classes than labels can tell apart.
@@ -80,43 +82,98 @@ pub enum ImageFolderError {
         found: usize,
     },
     /// A folder without images.
-    #[error("{}: expected images or folders of images, but found none", path.display())]
+    #[error("{}: expected images or folders of images, but found none{}", path.display(), among(*others))]
     Empty {
         /// The folder.
         path: PathBuf,
+        /// Number of files in it that are no images.
+        others: usize,
     },
 }
 
-/// How a folder of images is read.
-#[derive(Debug, Clone, Default)]
-pub struct FolderOptions {
-    /// The `[height, width]` that images are brought to, by bilinear interpolation. Without one, all
-    /// must have the same.
-    pub resize: Option<[usize; 2]>,
-    /// The `[height, width]` that images must have; any if none is given.
-    pub size: Option<[usize; 2]>,
-    /// Shows how many images are decoded.
-    pub progress: Option<ProgressBar>,
+fn among(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(" among {}", many(others, "file")) }
 }
 
-/// The files of a folder, class after class.
+impl From<WalkError> for ImageFolderError {
+    fn from(WalkError { path, source }: WalkError) -> Self {
+        Self::Io { path, source }
+    }
+}
+
+/// How a folder of images is read.
+#[derive(Clone)]
+pub struct FolderOptions {
+    /// The height and width that images are brought to, as [`preprocess()`] does it. Without one, all
+    /// must have the same size.
+    pub side: Option<u32>,
+    /// What decodes JPEG files.
+    pub jpeg: JpegDecoder,
+    /// Shows how many images are decoded.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Default for FolderOptions {
+    fn default() -> Self {
+        Self { side: None, jpeg: JpegDecoder::default(), progress: progress::silent() }
+    }
+}
+
+impl fmt::Debug for FolderOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { side, jpeg, progress: _ } = self;
+        let mut shown = f.debug_struct("FolderOptions");
+        shown.field("side", side).field("jpeg", jpeg).finish_non_exhaustive()
+    }
+}
+
+impl FolderOptions {
+    /// A name for all that the pixels depend on.
+    pub(super) fn key(&self) -> String {
+        let size = match self.side {
+            Some(side) => format!("{}-{side}", preprocess::RULE),
+            None => "as-they-are".to_owned(),
+        };
+        format!("{size}-{}", self.jpeg)
+    }
+
+    fn read(&self, path: &Path) -> Result<Picture, ReadError> {
+        let picture = read_picture(path, self.jpeg)?;
+        Ok(match self.side {
+            Some(side) => preprocess(picture, side),
+            None => picture,
+        })
+    }
+}
+
+/// The images of a folder, class after class, and what else is there.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Listing {
+    path: PathBuf,
     pub classes: Vec<String>,
     /// Each file with the index of its class.
     pub files: Vec<(PathBuf, u16)>,
+    /// Files that are no images.
+    others: Tally,
+    /// Images beside the folders of the classes.
+    beside: Tally,
+    /// Folders without images.
+    empty: Tally,
 }
 
 impl Images {
     /// Reads a folder of images of one size, decoding on all cores.
     ///
-    /// Every folder in it is a class, with its images at any depth; a folder that holds images itself
-    /// is one class. Classes and images are in the order of their names. Names that start with a dot
-    /// are passed over.
+    /// Every folder in it that holds images is a class, with its images at any depth; without such
+    /// folders, the images make one class. Classes and images are in the order of their names. Files
+    /// that are no images are passed over, and so are images beside the folders of classes, unless
+    /// they outnumber those in the folders: then all are one class. Images that cannot be read are
+    /// left out, if they are not more than half. A warning tells how many there were of each.
     ///
     /// # Errors
     ///
-    /// [`ImageFolderError`] if a folder is empty, a file is no whole image, or sizes differ.
+    /// [`ImageFolderError`] if a folder cannot be read or has no images, if most of its images cannot
+    /// be read, or if sizes differ.
     pub fn from_folder(path: impl AsRef<Path>) -> Result<Self, ImageFolderError> {
         Self::from_folder_with(path, &FolderOptions::default())
     }
@@ -125,133 +182,199 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// As [`from_folder`](Self::from_folder).
+    /// As [`from_folder`](Self::from_folder), and if the JPEG decoder is not in this build.
     pub fn from_folder_with(
         path: impl AsRef<Path>,
         options: &FolderOptions,
     ) -> Result<Self, ImageFolderError> {
-        Listing::of(path.as_ref())?.decode(options)
+        let listing = Listing::of(path.as_ref())?;
+        let (images, broken) = listing.decode(options)?;
+        listing.warn(&broken);
+        Ok(images)
     }
 }
 
 impl Listing {
     pub(super) fn of(path: &Path) -> Result<Self, ImageFolderError> {
-        let (folders, images) = list(path)?;
-        let mut classes: Vec<(String, Vec<PathBuf>)> = if images.is_empty() {
-            let mut open = vec![canonical(path)?];
-            let class = |folder: &PathBuf| Ok((name(folder), files_below(folder, &mut open)?));
-            folders.iter().map(class).collect::<Result<_, _>>()?
+        // A file in place of the folder would be walked through as well.
+        fs::read_dir(path)
+            .map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })?;
+        let mut walk = Walk::new(path);
+        let mut folders: Vec<(String, Vec<PathBuf>)> = Vec::new();
+        let mut images = Vec::new();
+        for step in walk.by_ref() {
+            match step? {
+                Step::Folder(folder, 1) => folders.push((name(&folder), Vec::new())),
+                Step::Folder(..) => {}
+                // What is in a folder comes right after it.
+                Step::Image(image, depth) => match folders.last_mut() {
+                    Some((_, inside)) if depth > 1 => inside.push(image),
+                    _ => images.push(image),
+                },
+            }
+        }
+        let (mut beside, mut empty) = (Tally::default(), Tally::default());
+        folders.retain(|(name, inside)| {
+            if inside.is_empty() {
+                empty.add(name);
+            }
+            !inside.is_empty()
+        });
+        let inside: usize = folders.iter().map(|(_, inside)| inside.len()).sum();
+        if images.len() > inside {
+            images.extend(folders.into_iter().flat_map(|(_, inside)| inside));
+            folders = vec![(name(path), images)];
         } else {
-            vec![(name(path), files_below(path, &mut Vec::new())?)]
-        };
-        // Links back to the folder itself: an empty class would have been an error.
-        classes.retain(|(_, files)| !files.is_empty());
-        if classes.is_empty() {
-            return Err(ImageFolderError::Empty { path: path.to_owned() });
+            images.iter().for_each(|image| beside.add(&name(image)));
         }
-        if u16::try_from(classes.len() - 1).is_err() {
-            return Err(ImageFolderError::Classes { path: path.to_owned(), found: classes.len() });
+        let (path, others) = (path.to_owned(), walk.passed_over().clone());
+        if folders.is_empty() {
+            return Err(ImageFolderError::Empty { path, others: others.count });
         }
-        let (classes, files): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
+        if u16::try_from(folders.len() - 1).is_err() {
+            return Err(ImageFolderError::Classes { path, found: folders.len() });
+        }
+        let (classes, files): (Vec<_>, Vec<_>) = folders.into_iter().unzip();
         let labelled = files.into_iter().enumerate();
         let files = labelled.flat_map(|(i, files)| files.into_iter().map(move |f| (f, i as u16)));
-        Ok(Self { classes, files: files.collect() })
+        Ok(Self { path, classes, files: files.collect(), others, beside, empty })
     }
 
-    /// Decodes every image straight into its place, so that the set is in memory once.
-    pub(super) fn decode(self, options: &FolderOptions) -> Result<Images, ImageFolderError> {
-        let progress = options.progress.clone().unwrap_or_else(ProgressBar::hidden);
-        progress.set_length(self.files.len() as u64);
-        let read = |path: &Path| -> Result<Picture, ImageFolderError> {
-            let picture = read(path)?;
-            Ok(match options.resize {
-                Some(size) => resize(picture, size),
-                None => picture,
-            })
-        };
-        let (first, _) = &self.files[0];
-        let expected = size(&read(first)?);
-        if let Some(size) = options.size.filter(|size| *size != expected) {
-            let (path, found) = (first.clone(), expected);
-            return Err(ImageFolderError::OtherSize { path, found, expected: size });
-        }
-        let mut bytes = room(&self, expected)?;
-        let places = bytes.par_chunks_exact_mut(expected[0] * expected[1] * 3);
-        places.zip(&self.files).try_for_each(|(place, (path, _))| {
-            let picture = read(path)?;
+    /// Decodes every image straight into its place, so that the set is in memory once. Images that
+    /// cannot be read come back by name, with the reason.
+    pub(super) fn decode(
+        &self,
+        options: &FolderOptions,
+    ) -> Result<(Images, Tally), ImageFolderError> {
+        options.jpeg.available().map_err(ImageFolderError::Decoder)?;
+        let what = format!("decoding {}", self.path.display());
+        options.progress.start(self.files.len() as u64, &what);
+        let decoded = self.decode_all(options);
+        options.progress.finish();
+        decoded
+    }
+
+    fn decode_all(&self, options: &FolderOptions) -> Result<(Images, Tally), ImageFolderError> {
+        let (first, expected) = self.first_size(options)?;
+        let length = expected[0] * expected[1] * CHANNELS;
+        let mut bytes = self.room(expected)?;
+        let places = bytes.par_chunks_exact_mut(length).zip(&self.files);
+        let failures = places.map(|(place, (path, _))| {
+            let read = options.read(path);
+            options.progress.advance(1);
+            let picture = match read {
+                Ok(picture) => picture,
+                Err(error) => return Ok(Some(error)),
+            };
             let found = size(&picture);
             if found != expected {
-                let (path, first) = (path.clone(), first.clone());
+                let (path, first) = (path.clone(), first.to_owned());
                 return Err(ImageFolderError::Size { path, found, first, expected });
             }
             place.copy_from_slice(&picture);
-            progress.inc(1);
-            Ok(())
-        })?;
-        let labels = self.files.iter().map(|(_, label)| *label).collect();
-        Ok(Images { size: expected, bytes, labels, classes: self.classes })
+            Ok(None)
+        });
+        let failures = failures.collect::<Result<Vec<Option<ReadError>>, _>>()?;
+        let (labels, broken) = self.without_broken(failures, &mut bytes, length)?;
+        Ok((Images { size: expected, bytes, labels, classes: self.classes.clone() }, broken))
     }
-}
 
-/// Memory for all images, where there is as much.
-fn room(listing: &Listing, [height, width]: [usize; 2]) -> Result<Vec<u8>, ImageFolderError> {
-    let first = &listing.files[0].0;
-    let too_large = || ImageFolderError::TooLarge {
-        path: first.parent().unwrap_or(first).to_owned(),
-        images: listing.files.len(),
-        size: [height, width],
-    };
-    let pixels = height.checked_mul(width).and_then(|n| n.checked_mul(3));
-    let length = pixels.and_then(|n| n.checked_mul(listing.files.len())).ok_or_else(too_large)?;
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_| too_large())?;
-    bytes.resize(length, 0);
-    Ok(bytes)
+    /// The size of all images, with the first one that can be read.
+    fn first_size(&self, options: &FolderOptions) -> Result<(&Path, [usize; 2]), ImageFolderError> {
+        if let Some(side) = options.side {
+            return Ok((self.path.as_path(), [side as usize; 2]));
+        }
+        let (mut broken, mut reason) = (0, None);
+        for (path, _) in &self.files {
+            match options.read(path) {
+                Ok(picture) => return Ok((path.as_path(), size(&picture))),
+                Err(error) => {
+                    broken += 1;
+                    reason.get_or_insert(error);
+                }
+            }
+        }
+        Err(match reason {
+            Some(source) => self.broken(broken, 0, source),
+            None => ImageFolderError::Empty { path: self.path.clone(), others: self.others.count },
+        })
+    }
+
+    /// Moves images up into the places of those that could not be read.
+    fn without_broken(
+        &self,
+        failures: Vec<Option<ReadError>>,
+        bytes: &mut Vec<u8>,
+        length: usize,
+    ) -> Result<(Vec<u16>, Tally), ImageFolderError> {
+        let (mut labels, mut broken, mut first) = (Vec::new(), Tally::default(), None);
+        for (index, (failure, (path, label))) in failures.into_iter().zip(&self.files).enumerate() {
+            if let Some(error) = failure {
+                broken.add(&format!("{}: {error}", self.shown(path)));
+                first.get_or_insert((index, error));
+                continue;
+            }
+            if labels.len() != index {
+                bytes.copy_within(index * length..(index + 1) * length, labels.len() * length);
+            }
+            labels.push(*label);
+        }
+        match first {
+            Some((index, error)) if 2 * broken.count > self.files.len() => {
+                Err(self.broken(broken.count, index, error))
+            }
+            _ => {
+                bytes.truncate(labels.len() * length);
+                Ok((labels, broken))
+            }
+        }
+    }
+
+    fn broken(&self, broken: usize, index: usize, source: ReadError) -> ImageFolderError {
+        let (path, first) = (self.path.clone(), self.files[index].0.clone());
+        ImageFolderError::Broken { path, images: self.files.len(), broken, first, source }
+    }
+
+    /// Warns of all that is there and not among the images of the set.
+    pub(super) fn warn(&self, broken: &Tally) {
+        if let Some(warning) = self.warning(broken) {
+            log::warn!("{warning}");
+        }
+    }
+
+    fn warning(&self, broken: &Tally) -> Option<String> {
+        let parts: Vec<String> = [
+            self.others.told("file", "passed over"),
+            self.beside.told("image", "beside the folders of classes passed over"),
+            self.empty.told("folder", "without images passed over"),
+            broken.told("image", "broken and left out"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        (!parts.is_empty()).then(|| format!("{}: {}", self.path.display(), parts.join(", ")))
+    }
+
+    /// The name of a file below the folder.
+    fn shown(&self, file: &Path) -> String {
+        file.strip_prefix(&self.path).unwrap_or(file).display().to_string()
+    }
+
+    /// Memory for all images, where there is as much.
+    fn room(&self, size: [usize; 2]) -> Result<Vec<u8>, ImageFolderError> {
+        let images = self.files.len();
+        let too_large = || ImageFolderError::TooLarge { path: self.path.clone(), images, size };
+        let pixels = size[0].checked_mul(size[1]).and_then(|n| n.checked_mul(CHANNELS));
+        let length = pixels.and_then(|n| n.checked_mul(images)).ok_or_else(too_large)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| too_large())?;
+        bytes.resize(length, 0);
+        Ok(bytes)
+    }
 }
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// The folders and the files in a folder, by name.
-fn list(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ImageFolderError> {
-    let error = |source| ImageFolderError::Io { path: path.to_owned(), source };
-    let mut entries: Vec<PathBuf> = fs::read_dir(path)
-        .map_err(error)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(error)?;
-    entries.retain(|path| !name(path).starts_with('.'));
-    entries.sort();
-    Ok(entries.into_iter().partition(|path| path.is_dir()))
-}
-
-fn canonical(path: &Path) -> Result<PathBuf, ImageFolderError> {
-    path.canonicalize().map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })
-}
-
-/// All files in a folder and the folders in it, but for those that a link leads back to.
-fn files_below(path: &Path, open: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>, ImageFolderError> {
-    let own = canonical(path)?;
-    if open.contains(&own) {
-        return Ok(Vec::new());
-    }
-    let (folders, mut files) = list(path)?;
-    open.push(own);
-    for folder in folders {
-        files.extend(files_below(&folder, open)?);
-    }
-    open.pop();
-    if files.is_empty() {
-        return Err(ImageFolderError::Empty { path: path.to_owned() });
-    }
-    Ok(files)
-}
-
-fn read(path: &Path) -> Result<Picture, ImageFolderError> {
-    let bytes =
-        fs::read(path).map_err(|source| ImageFolderError::Io { path: path.to_owned(), source })?;
-    decode(&bytes).map_err(|source| ImageFolderError::Image { path: path.to_owned(), source })
 }
 
 fn size(image: &Picture) -> [usize; 2] {
@@ -259,92 +382,4 @@ fn size(image: &Picture) -> [usize; 2] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use image::RgbImage;
-    use libjpeg_turbo_rs::PixelFormat;
-    use std::error::Error;
-
-    type Tested = Result<(), Box<dyn Error>>;
-
-    fn save(folder: &Path, name: &str, [height, width]: [u32; 2], red: u8) -> Tested {
-        let path = folder.join(name);
-        fs::create_dir_all(path.parent().ok_or("no folder")?)?;
-        let image = RgbImage::from_pixel(width, height, image::Rgb([red, 0, 0]));
-        if name.ends_with(".png") {
-            return Ok(image.save(path)?);
-        }
-        let (width, height) = (width as usize, height as usize);
-        let (format, sampling) = (PixelFormat::Rgb, libjpeg_turbo_rs::Subsampling::S420);
-        let bytes = libjpeg_turbo_rs::compress(&image, width, height, format, 95, sampling)?;
-        Ok(fs::write(path, bytes)?)
-    }
-
-    fn refused(folder: &Path) -> String {
-        Images::from_folder(folder).map_or_else(|error| error.to_string(), |_| "read".to_owned())
-    }
-
-    #[test]
-    fn folders_are_classes() -> Tested {
-        let folder = tempfile::tempdir()?;
-        save(folder.path(), "dog/b.png", [2, 3], 2)?;
-        save(folder.path(), "cat/deep/a.jpg", [2, 3], 1)?;
-        save(folder.path(), "dog/a.png", [2, 3], 3)?;
-        fs::write(folder.path().join(".hidden"), "x")?;
-        #[cfg(unix)] // a link that leads back is no way to more images
-        std::os::unix::fs::symlink(folder.path().join("cat"), folder.path().join("cat/deep/back"))?;
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(folder.path(), folder.path().join("all"))?;
-        let images = Images::from_folder(folder.path())?;
-        assert_eq!(images.classes, ["cat", "dog"]);
-        assert_eq!(images.labels, [0, 1, 1]);
-        assert_eq!(images.size, [2, 3]);
-        let reds: Vec<_> = images.bytes.iter().step_by(18).skip(1).collect();
-        assert_eq!(reds, [&3, &2]);
-        let dogs = Images::from_folder(folder.path().join("dog"))?;
-        assert_eq!((dogs.len(), dogs.labels.as_slice()), (2, [0, 0].as_slice()));
-        Ok(())
-    }
-
-    #[test]
-    fn what_is_no_image_is_named() -> Tested {
-        let folder = tempfile::tempdir()?;
-        assert!(refused(&folder.path().join("absent")).contains("absent: No such file"));
-        assert!(refused(folder.path()).contains("found none"));
-        save(folder.path(), "cat/1.png", [2, 2], 1)?;
-        fs::create_dir(folder.path().join("dog"))?;
-        assert!(refused(folder.path()).contains("dog: expected images"));
-        fs::write(folder.path().join("dog/1.jpg"), "")?;
-        assert!(refused(folder.path()).contains("1.jpg: expected a PNG or JPEG image"));
-        save(folder.path(), "dog/1.jpg", [2, 2], 1)?;
-        assert_eq!(refused(folder.path()), "read");
-        for file in ["cat/1.png", "dog/1.jpg"] {
-            let path = folder.path().join(file);
-            let whole = fs::read(&path)?;
-            fs::write(&path, &whole[..whole.len() * 3 / 4])?;
-            let error = refused(folder.path());
-            assert!(error.contains(&format!("{file}: expected a PNG or JPEG image")), "{error}");
-            fs::write(&path, whole)?;
-        }
-        let whole = fs::read(folder.path().join("cat/1.png"))?;
-        fs::write(folder.path().join("dog/1.jpg"), &whole)?;
-        assert_eq!(refused(folder.path()), "read");
-        fs::write(folder.path().join("dog/notes.txt"), "not an image")?;
-        assert!(refused(folder.path()).contains("notes.txt: expected a PNG or JPEG image"));
-        Ok(())
-    }
-
-    #[test]
-    fn sizes_must_agree() -> Tested {
-        let folder = tempfile::tempdir()?;
-        save(folder.path(), "a.png", [2, 3], 1)?;
-        save(folder.path(), "b.png", [4, 3], 1)?;
-        let error = refused(folder.path());
-        assert!(error.contains("b.png: expected 3 × 2 pixels as in"), "{error}");
-        assert!(error.ends_with("found 3 × 4"), "{error}");
-        let options = FolderOptions { resize: Some([4, 4]), ..Default::default() };
-        let images = Images::from_folder_with(folder.path(), &options)?;
-        assert_eq!((images.size, images.len()), ([4, 4], 2));
-        Ok(())
-    }
-}
+mod tests;

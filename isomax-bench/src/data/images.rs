@@ -2,13 +2,10 @@
 
 use burn::data::dataset::Dataset;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use isomax_burn::UnknownName;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use super::augment::{Change, write_image};
+use super::normalization::{CHANNELS, Normalization};
 
 /// Images of one size, with the labels of their classes if they have any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +19,6 @@ pub struct Images {
     /// Names of the classes, in the order of their indices.
     pub classes: Vec<String>,
 }
-
-/// Values of a pixel.
-pub(super) const CHANNELS: usize = 3;
 
 /// One image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,20 +102,6 @@ impl Images {
     }
 }
 
-/// Parts the images of a training split by a seed: those to train on, and those that are held out,
-/// `(training, held out)`; nothing if none would be left to train on.
-pub fn held_out_indices(images: usize, held_out: usize, seed: u64) -> Option<(Vec<u32>, Vec<u32>)> {
-    if images <= held_out {
-        return None;
-    }
-    let mut indices: Vec<u32> = (0..images as u32).collect();
-    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let mut training = indices.split_off(held_out);
-    training.sort_unstable();
-    indices.sort_unstable();
-    Some((training, indices))
-}
-
 /// A digest of sets of images: sizes, labels and pixels, in their order.
 pub fn digest<'a>(sets: impl IntoIterator<Item = &'a Images>) -> String {
     let mut hash = Sha256::new();
@@ -131,45 +111,6 @@ pub fn digest<'a>(sets: impl IntoIterator<Item = &'a Images>) -> String {
         hash.update(bytes);
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Mean and standard deviation of each channel, of pixels in [0, 1]. Images of every set, known or
-/// not, are normalised as the training images of the network were.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Normalization {
-    /// Red, green, blue.
-    pub mean: [f32; CHANNELS],
-    /// Red, green, blue.
-    pub std: [f32; CHANNELS],
-}
-
-/// The normalised value of each byte in each channel.
-pub(super) type NormalizationTable = [[f32; 256]; CHANNELS];
-
-impl Normalization {
-    /// As published for CIFAR-10.
-    pub const CIFAR10: Self = Self { mean: [0.491, 0.482, 0.446], std: [0.247, 0.243, 0.261] };
-    /// As published for CIFAR-100.
-    pub const CIFAR100: Self = Self { mean: [0.507, 0.486, 0.440], std: [0.267, 0.256, 0.276] };
-    /// As published for SVHN.
-    pub const SVHN: Self = Self { mean: [0.437, 0.443, 0.472], std: [0.198, 0.201, 0.197] };
-
-    /// The normalised value of each byte in each channel.
-    pub(super) fn table(&self) -> NormalizationTable {
-        std::array::from_fn(|channel| {
-            let (mean, std) = (self.mean[channel], self.std[channel]);
-            std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
-        })
-    }
-}
-
-impl std::str::FromStr for Normalization {
-    type Err = UnknownName;
-
-    /// The normalisation of a published training set.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        name.parse::<super::KnownSet>().map(super::KnownSet::normalization)
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use super::augment::{Augmentation, Change, write_image};
-use super::images::{CHANNELS, Images, Normalization, NormalizationTable};
+use super::images::Images;
+use super::normalization::{CHANNELS, Normalization, NormalizationTable};
 
 /// A batch of images with the labels of their classes.
 #[derive(Debug, Clone)]

@@ -12,22 +12,34 @@ mod decode;
 pub mod digits;
 pub mod fetch;
 mod folder;
+mod held_out;
 mod image_folder;
 mod images;
 mod loader;
 mod mat;
+mod normalization;
+mod preprocess;
 mod svhn;
+mod tally;
+pub(crate) mod walk;
 
 pub use augment::Augmentation;
 pub use cifar::CifarError;
-pub use decode::{DecodeError, Picture, decode, resize};
-pub use folder::{
-    DataError, DataFolder, IMAGE_FOLDER, ImageSet, InvalidSetName, KnownSet, NamedImages, OodSource,
+pub use decode::{
+    DecodeError, FileKind, JpegDecoder, MAX_PIXELS, Picture, PictureFormat, ReadError, decode,
+    read_picture,
 };
+pub use folder::{
+    DataError, DataFolder, IMAGE_FOLDER, ImageSet, InvalidSetName, KnownSet, NamedImages,
+    OodSource, is_set_name,
+};
+pub use held_out::HeldOut;
 pub use image_folder::{FolderOptions, ImageFolderError};
-pub use images::{ImageItem, Images, Normalization, digest, held_out_indices};
+pub use images::{ImageItem, Images, digest};
 pub use loader::{ImageBatch, ImageBatches, ImageLoader};
 pub use mat::MatError;
+pub use normalization::Normalization;
+pub use preprocess::preprocess;
 pub use svhn::SvhnError;
 
 /// A part of a data set.

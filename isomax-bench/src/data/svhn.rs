@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Images;
-use super::mat::{self, MatArray, MatError};
+use super::mat::{self, MatArray, MatError, Values};
 
 /// Why a file of SVHN cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum SvhnError {
         /// The arrays of numbers that are left.
         found: Vec<String>,
     },
-    /// The images have another shape.
+    /// The images have another shape; of a single one, MATLAB drops the last dimension.
     #[error("{}: expected an array X of 32 × 32 × 3 × N, but found {found:?}", path.display())]
     Shape {
         /// The file.
@@ -33,11 +33,19 @@ pub enum SvhnError {
         /// The dimensions of the array of images.
         found: Vec<usize>,
     },
-    /// The pixels are not bytes.
-    #[error("{}: expected X in unsigned bytes, but found another type of numbers", path.display())]
-    Type {
+    /// A pixel is no byte, whatever type the numbers are of.
+    #[error(
+        "{}: expected whole numbers from 0 to 255 in X, but value {index} is {found}; save X as \
+         unsigned bytes, such as uint8(255 * X) where it lies between 0 and 1",
+        path.display()
+    )]
+    Pixel {
         /// The file.
         path: PathBuf,
+        /// The first such value in the order of the file, from 0.
+        index: usize,
+        /// The value.
+        found: f64,
     },
     /// As many labels as images are needed.
     #[error(
@@ -69,15 +77,16 @@ const SIDE: usize = 32;
 const CHANNELS: usize = 3;
 /// Bytes of an image.
 const BYTES: usize = SIDE * SIDE * CHANNELS;
-/// The largest file, `extra_32x32.mat`, holds 531,131 images, 1.63 GB.
+/// Values that the arrays of a file may have. The training part has 225 million; that of
+/// `extra_32x32.mat`, 1.63 billion, no network here is trained on.
 const LIMIT: u64 = 256 << 20;
 
 /// Reads images and labels of a file such as `train_32x32.mat`.
 ///
 /// # Errors
 ///
-/// [`SvhnError`] if the file is no whole MAT file with the arrays `X`, 32 × 32 × 3 × N bytes, and
-/// `y`, N labels from 1 to 10.
+/// [`SvhnError`] if the file is no whole MAT file with the arrays `X`, 32 × 32 × 3 × N whole numbers
+/// from 0 to 255, and `y`, N labels from 1 to 10, in any type of numbers.
 pub(super) fn read(path: &Path) -> Result<Images, SvhnError> {
     let mut arrays = mat::read(path, LIMIT)?;
     let mut take = |name: &'static str| -> Result<MatArray, SvhnError> {
@@ -92,23 +101,31 @@ pub(super) fn read(path: &Path) -> Result<Images, SvhnError> {
     let (images, digits) = (take("X")?, take("y")?);
     let expected = match images.dims[..] {
         [SIDE, SIDE, CHANNELS, count] if count > 0 => count,
+        [SIDE, SIDE, CHANNELS] => 1,
         _ => return Err(SvhnError::Shape { path: path.to_owned(), found: images.dims }),
     };
-    let Some(mut bytes) = images.into_bytes() else {
-        return Err(SvhnError::Type { path: path.to_owned() });
+    let mut bytes = match images.values {
+        Values::Bytes(bytes) => bytes,
+        Values::Other { index, value: found } => {
+            return Err(SvhnError::Pixel { path: path.to_owned(), index, found });
+        }
     };
     if digits.len() != expected {
         return Err(SvhnError::Count { path: path.to_owned(), expected, found: digits.len() });
     }
-    let label = |(index, value): (usize, f64)| {
+    let no_digit = |index, found| SvhnError::Label { path: path.to_owned(), index, found };
+    let label = |(index, digit): (usize, u8)| match digit {
+        0..10 => Ok(u16::from(digit)),
         // As MATLAB counts from 1, 10 stands for the digit 0; some copies have 0 itself.
-        let digit = if value == 10.0 { 0.0 } else { value };
-        if digit.fract() == 0.0 && (0.0..10.0).contains(&digit) {
-            return Ok(digit as u16);
-        }
-        Err(SvhnError::Label { path: path.to_owned(), index, found: value })
+        10 => Ok(0),
+        _ => Err(no_digit(index, digit.into())),
     };
-    let labels: Vec<u16> = digits.values().enumerate().map(label).collect::<Result<_, _>>()?;
+    let labels: Vec<u16> = match digits.values {
+        Values::Bytes(digits) => {
+            digits.into_iter().enumerate().map(label).collect::<Result<_, _>>()?
+        }
+        Values::Other { index, value } => return Err(no_digit(index, value)),
+    };
     bytes.chunks_exact_mut(BYTES).for_each(interleave);
     let classes = (0..10).map(|digit| digit.to_string()).collect();
     Ok(Images { size: [SIDE, SIDE], bytes, labels, classes })
@@ -190,12 +207,65 @@ mod tests {
         let order = Order::Big;
         let doubles: Vec<u8> =
             [3.0, 10.0_f64].iter().flat_map(|label| label.to_be_bytes()).collect();
+        let singles: Vec<u8> =
+            [3.0, 10.0_f32].iter().flat_map(|label| label.to_be_bytes()).collect();
         let shorts: Vec<u8> = [3, 10_i16].iter().flat_map(|label| label.to_be_bytes()).collect();
-        for (class, storage, data) in [(6, 9, doubles), (10, 3, shorts)] {
+        let longs: Vec<u8> = [3, 10_u64].iter().flat_map(|label| label.to_be_bytes()).collect();
+        for (class, storage, data) in
+            [(6, 9, doubles), (7, 7, singles), (10, 3, shorts), (15, 13, longs)]
+        {
             let labels = writer::array(order, class, "y", &[1, 2], storage, &data);
             let read = read_bytes(&writer::file(order, true, &[images(order, 2), labels]))?;
             assert_eq!(read.labels, [3, 0]);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn pixels_of_any_type() -> Tested {
+        for order in [Order::Little, Order::Big] {
+            let y = labels(order, &[4, 10]);
+            let expected = read_bytes(&writer::file(order, true, &[images(order, 2), y.clone()]))?;
+            // Class, type of storage, and how a byte is written, lowest byte first.
+            let types: [(u32, u32, fn(u8) -> Vec<u8>); 5] = [
+                (6, 9, |byte| f64::from(byte).to_le_bytes().to_vec()),
+                (7, 7, |byte| f32::from(byte).to_le_bytes().to_vec()),
+                (10, 3, |byte| i16::from(byte).to_le_bytes().to_vec()),
+                (13, 6, |byte| u32::from(byte).to_le_bytes().to_vec()),
+                // What MATLAB makes of doubles that are whole numbers.
+                (6, 2, |byte| vec![byte]),
+            ];
+            for (class, storage, write) in types {
+                let bytes = (0..2 * BYTES).flat_map(|at| {
+                    let (image, channel) = (at / BYTES, at / (SIDE * SIDE) % CHANNELS);
+                    let mut value = write(byte(image, at % SIDE, at / SIDE % SIDE, channel));
+                    if order == Order::Big {
+                        value.reverse();
+                    }
+                    value
+                });
+                let bytes: Vec<u8> = bytes.collect();
+                let x = writer::array(order, class, "X", &[32, 32, 3, 2], storage, &bytes);
+                for compressed in [false, true] {
+                    let file = writer::file(order, compressed, &[x.clone(), y.clone()]);
+                    assert_eq!(read_bytes(&file)?, expected, "{class} {storage}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_image_has_three_dimensions() -> Tested {
+        let order = Order::Little;
+        let four = [images(order, 1), labels(order, &[7])];
+        let four = read_bytes(&writer::file(order, true, &four))?;
+        let bytes: Vec<u8> =
+            (0..BYTES).map(|at| byte(0, at % SIDE, at / SIDE % SIDE, at / (SIDE * SIDE))).collect();
+        let x = writer::array(order, 9, "X", &[32, 32, 3], 2, &bytes);
+        let y = writer::array(order, 6, "y", &[1, 1], 9, &7_f64.to_le_bytes());
+        let three = read_bytes(&writer::file(order, true, &[x, y]))?;
+        assert_eq!((three.labels.as_slice(), &three), (&[7][..], &four));
         Ok(())
     }
 
@@ -207,18 +277,25 @@ mod tests {
             let count = dims.iter().product::<u32>() as usize;
             writer::array(order, 9, "X", dims, 2, &vec![0; count])
         };
-        let doubles = writer::array(order, 6, "X", &[32, 32, 3, 2], 7, &[0; 8 * BYTES]);
+        let pixels = |value: f32| {
+            let values: Vec<u8> = [0.0, 1.0, value].iter().flat_map(|x| x.to_le_bytes()).collect();
+            writer::array(order, 7, "X", &[32, 32, 3, 2], 7, &values.repeat(2 * BYTES / 3))
+        };
         let half = writer::array(order, 6, "y", &[2, 1], 9, &[0.5_f64.to_le_bytes(); 2].concat());
         let nan = writer::array(order, 6, "y", &[2, 1], 9, &[f64::NAN.to_le_bytes(); 2].concat());
         let cases = [
             (vec![x.clone()], "expected an array y of numbers, but found only []"),
             (vec![y.clone()], "expected an array X of numbers, but found only [\"y\"]"),
             (vec![shaped(&[28, 28, 3, 2]), y.clone()], "N, but found [28, 28, 3, 2]"),
-            (vec![shaped(&[32, 32, 3]), y.clone()], "N, but found [32, 32, 3]"),
+            (vec![shaped(&[32, 32]), y.clone()], "N, but found [32, 32]"),
+            (vec![shaped(&[32, 32, 3]), y.clone()], "expected 1 labels, one for each image"),
             (vec![shaped(&[32, 32, 1, 2]), y.clone()], "N, but found [32, 32, 1, 2]"),
             (vec![shaped(&[32, 32, 3, 0]), y.clone()], "N, but found [32, 32, 3, 0]"),
             (vec![shaped(&[32, 32, 3, 1, 2]), y.clone()], "N, but found [32, 32, 3, 1, 2]"),
-            (vec![doubles, y], "expected X in unsigned bytes"),
+            (vec![pixels(0.5), y.clone()], "from 0 to 255 in X, but value 2 is 0.5; save X as"),
+            (vec![pixels(256.0), y.clone()], "but value 2 is 256"),
+            (vec![pixels(-1.0), y.clone()], "but value 2 is -1"),
+            (vec![pixels(f32::NAN), y], "but value 2 is NaN"),
             (
                 vec![x.clone(), labels(order, &[1])],
                 "expected 2 labels, one for each image, but found 1",

@@ -7,22 +7,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, backend::Backend};
-use indicatif::ProgressBar;
-use isomax_burn::metrics::{CalibrationMetrics, MetricError, OodMetrics, PaperMetrics};
+use isomax_burn::metrics::{MetricError, OodMetrics, PaperMetrics};
 use isomax_burn::{
-    Detector, DetectorConfig, DetectorError, HeadKind, Score, TemperatureFit, TemperatureObjective,
+    Detector, DetectorConfig, DetectorError, HeadKind, HostLogits, OodHead as _, OodScore, Score,
+    TemperatureObjective,
 };
-use isomax_models::{Backbone, ImageShapeError, Model};
+use isomax_models::{Backbone, ImageShapeError};
 
-mod npy;
 mod worst;
 
-use crate::data::{Images, KnownSet, NamedImages, Normalization};
+use crate::data::{Images, NamedImages, Normalization, is_set_name};
 use crate::measures::{FIELD_FPR95, PAPERS};
+use crate::progress::Progress;
 use crate::results::{
     self, Calibrated, Detection, DetectorSummary, Evaluation, KNOWN, ResultError, Training,
 };
+use crate::scores::npy;
 use crate::table::Table;
+use crate::train::ImageNetwork;
 
 /// Why a network cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,12 @@ pub enum EvaluateError {
     /// The detector cannot be fitted, saved or applied.
     #[error(transparent)]
     Detector(#[from] DetectorError),
+    /// The name of a score cannot be part of the names of files.
+    #[error(
+        "'{0}' cannot name a score, for which there will be files of that name: expected letters, \
+             digits, '-', '_', '+' or '.', beginning with a letter or digit"
+    )]
+    ScoreName(String),
     /// A result cannot be written.
     #[error(transparent)]
     Result(#[from] ResultError),
@@ -61,37 +69,39 @@ pub enum EvaluateError {
 }
 
 /// What to evaluate a network on, and what is known of it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Subject {
-    /// The set it was trained on.
-    pub known: KnownSet,
-    /// Which copy of it, for captions.
+    /// Name of the set it was trained on.
+    pub known: String,
+    /// Name of the network.
+    pub architecture: String,
+    /// Which copy of the set, for captions.
     pub data: String,
+    /// What the network's training images were normalised with.
+    pub normalization: Normalization,
     /// How it was trained, if that is known.
     pub training: Option<Training>,
     /// Whether it was trained with fractional probability regularisation.
     pub fpr: bool,
     /// The test images of the known classes.
     pub test: Arc<Images>,
-    /// Images of the known classes that it was not trained on and is not tested on: for thresholds
-    /// and temperatures.
-    pub held_out: Option<Images>,
+    /// Images of the known classes that it was not trained on and is not tested on, nor its epoch
+    /// chosen with: for thresholds and temperatures.
+    pub calibration: Option<Images>,
     /// The sets to detect.
     pub ood: Vec<NamedImages>,
-    /// Shows how many images are computed.
-    pub progress: ProgressBar,
+    /// Scores of your own, beside those that suit the head.
+    pub scores: Vec<Arc<dyn OodScore>>,
+    /// An evaluation of the same weights, whose sets are kept beside the new ones.
+    pub previous: Option<Evaluation>,
+    /// Is told how many images are computed.
+    pub progress: Arc<dyn Progress>,
 }
 
-/// The scores that suit a head, the one of the papers first.
-pub fn scores_for(kind: HeadKind) -> Vec<Score> {
-    let default = Score::default_for(kind);
-    let others: &[Score] = match kind {
-        HeadKind::SoftMax => &[Score::ES, Score::MPS, Score::MDS, Score::Energy],
-        HeadKind::IsoMax | HeadKind::IsoMaxPlus => &[Score::MDS, Score::ES, Score::MPS],
-        HeadKind::DisMax => &[Score::MMLEPS, Score::MMLS, Score::MDS, Score::ES, Score::MPS],
-    };
-    let others = others.iter().copied().filter(|score| *score != default);
-    std::iter::once(default).chain(others).collect()
+/// The scores that suit a head, the one of the papers first, then those of your own.
+fn scores_for(kind: HeadKind, own: &[Arc<dyn OodScore>]) -> Vec<Arc<dyn OodScore>> {
+    let suited = Score::suited_to(kind).into_iter();
+    suited.map(|score| Arc::new(score) as Arc<dyn OodScore>).chain(own.iter().cloned()).collect()
 }
 
 /// Images that are computed at once.
@@ -108,47 +118,58 @@ const DEFAULT: usize = 0;
 ///
 /// [`EvaluateError`].
 pub fn evaluate<B: Backend>(
-    network: &Model<B>,
-    architecture: isomax_models::Architecture,
+    network: &impl ImageNetwork<B>,
     subject: &Subject,
     folder: &Path,
     device: &B::Device,
 ) -> Result<Evaluation, EvaluateError> {
-    let kind = network.head().kind();
-    let temperature = network.head().temperature();
-    let normalization = subject.known.normalization();
-    remove_old(folder)?;
-    let held_out = subject.held_out.iter().map(Images::len).sum::<usize>();
-    let all = subject.ood.iter().map(|set| set.images.len()).sum::<usize>() + held_out;
-    subject.progress.set_length((all + subject.test.len()) as u64);
-    let outputs = |set: &str, images: &Images| -> Result<Tensor<B, 2>, EvaluateError> {
+    let head = network.head();
+    let scores = &scores_for(head.kind(), &subject.scores);
+    if let Some(score) = scores.iter().find(|score| !is_set_name(score.name())) {
+        return Err(EvaluateError::ScoreName(score.name().to_owned()));
+    }
+    if subject.previous.is_none() {
+        remove_old(folder)?;
+    }
+    let outputs = |set: &str, images: &Images| -> Result<HostLogits, EvaluateError> {
         let [height, width] = images.size;
         let source = network.check_images([images.len(), 3, height, width]);
         source.map_err(|source| EvaluateError::Images { set: set.to_owned(), source })?;
-        subject.progress.set_message(format!("evaluating {set}"));
-        let count = |done: usize| subject.progress.inc(done as u64);
-        Ok(logits_with(network, images, &normalization, BATCH, device, count))
+        subject.progress.start(images.len() as u64, &format!("evaluating {set}"));
+        let count = |done: usize| subject.progress.advance(done as u64);
+        let logits = logits_with(network, images, &subject.normalization, BATCH, device, count);
+        subject.progress.finish();
+        HostLogits::read(logits)
+            .map_err(|source| EvaluateError::Metric { set: set.to_owned(), source })
     };
-    let scores = &scores_for(kind);
 
     let known = outputs(KNOWN, &subject.test)?;
-    let classification = calibration(&known, &subject.test, 1.0)?;
+    let of_known = |source| EvaluateError::Metric { set: KNOWN.to_owned(), source };
+    let test_labels = labels(&subject.test);
+    let classification = known.calibration(&test_labels, 1.0).map_err(of_known)?;
     let (mut detector, mut calibrated) = (None, None);
-    if let Some(held_out) = &subject.held_out {
-        let logits = outputs("held-out images", held_out)?;
-        let fitted = DetectorConfig::new(kind)
+    if let Some(images) = &subject.calibration {
+        let logits = outputs(HELD_OUT, images)?;
+        let current = head.temperature();
+        let fit = logits
+            .fit_temperature(&labels(images), current, TemperatureObjective::Ece)
+            .map_err(|source| EvaluateError::Metric { set: HELD_OUT.to_owned(), source })?;
+        let fitted = DetectorConfig::new()
             .with_target_tpr(TARGET_TPR)
-            .fit(logits.clone(), temperature)?;
+            .fit_host(head, &logits)?
+            .with_confidence_temperature(fit.temperature)?;
         fitted.save(folder.join(results::DETECTOR))?;
+        let factor = f64::from(fit.temperature) / f64::from(current);
+        let classification = known.calibration(&test_labels, factor).map_err(of_known)?;
+        calibrated = Some(Calibrated { temperature: fit.temperature, classification });
         detector = Some(fitted);
-        calibrated = Some(calibrate(&logits, held_out, temperature, &known, &subject.test)?);
     }
-    let accepted = |logits: &Tensor<B, 2>| -> Result<Option<f64>, EvaluateError> {
-        detector.as_ref().map(|d| share_accepted(d, logits, temperature)).transpose()
+    let accepted = |logits: &HostLogits| -> Result<Option<f64>, EvaluateError> {
+        detector.as_ref().map(|detector| share_accepted(detector, logits)).transpose()
     };
     let detector_summary =
         accepted(&known)?.zip(detector.as_ref()).map(|(accepted, detector)| DetectorSummary {
-            score: detector.score(),
+            score: detector.score_name().unwrap_or_default().to_owned(),
             threshold: detector.threshold(),
             target_tpr: detector.target_tpr(),
             accepted,
@@ -165,29 +186,34 @@ pub fn evaluate<B: Backend>(
         worst::write(&pictures, name, images, &set_scores[DEFAULT], worst::Worst::Highest)?;
         for (index, score) in scores.iter().enumerate() {
             let metric = |source| EvaluateError::Metric { set: name.clone(), source };
-            let (inside, outside) = (&known_scores[index], &set_scores[index]);
+            let (id, ood) = (&known_scores[index], &set_scores[index]);
             detection.push(Detection {
                 set: name.clone(),
                 source: source.clone(),
                 images: images.len(),
-                score: *score,
+                score: score.name().to_owned(),
                 is_default: index == DEFAULT,
-                field: OodMetrics::from_scores(inside, outside).map_err(metric)?,
-                paper: PaperMetrics::from_scores(inside, outside).map_err(metric)?,
+                field: OodMetrics::from_scores(id, ood).map_err(metric)?,
+                paper: PaperMetrics::from_scores(id, ood).map_err(metric)?,
                 rejected: rejected.filter(|_| index == DEFAULT),
             });
         }
     }
-    subject.progress.finish_and_clear();
+    if let Some(previous) = &subject.previous {
+        let is_new = |old: &&Detection| subject.ood.iter().all(|set| set.name != old.set);
+        let kept: Vec<_> = previous.detection.iter().filter(is_new).cloned().collect();
+        detection.splice(0..0, kept);
+    }
     // The default score first, as tables show it.
     detection.sort_by_key(|detection| !detection.is_default);
     let evaluation = Evaluation {
-        architecture,
-        head: kind,
+        architecture: subject.architecture.clone(),
+        head: head.kind(),
         fpr: subject.fpr,
-        known: subject.known.to_string(),
+        known: subject.known.clone(),
         data: subject.data.clone(),
-        temperature,
+        temperature: head.temperature(),
+        normalization: Some(subject.normalization),
         training: subject.training.clone(),
         classification,
         calibrated,
@@ -195,9 +221,12 @@ pub fn evaluate<B: Backend>(
         detector: detector_summary,
         detection,
     };
-    results::write_json(folder.join(results::EVALUATION), &evaluation)?;
+    results::write(folder.join(results::EVALUATION), &evaluation)?;
     Ok(evaluation)
 }
+
+/// What errors call the images that thresholds and temperatures are fitted on.
+const HELD_OUT: &str = "held-out images";
 
 /// Removes what an earlier evaluation said of other weights, first of all the evaluation itself, so that
 /// what a failure leaves is never taken for a whole. Scores and pictures are replaced one by one: a
@@ -229,6 +258,9 @@ pub fn summary(evaluation: &Evaluation) -> String {
         classes.ece,
         classes.nll,
     );
+    if let Some(Normalization { mean, std }) = evaluation.normalization {
+        text += &format!("pixels normalised with mean {mean:?} and std {std:?}\n");
+    }
     if let Some(Calibrated { temperature, classification }) = &evaluation.calibrated {
         let ece = classification.ece;
         text += &format!("at temperature {temperature:.3}, from held-out images: ECE {ece:.4}\n");
@@ -261,76 +293,33 @@ pub fn summary(evaluation: &Evaluation) -> String {
     text
 }
 
-fn values<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Vec<f32> {
-    tensor.to_data().iter().collect()
-}
-
 fn labels(images: &Images) -> Vec<usize> {
     images.labels.iter().map(|&label| label.into()).collect()
 }
 
-/// Metrics of logits divided by a factor.
-fn calibration<B: Backend>(
-    logits: &Tensor<B, 2>,
-    images: &Images,
-    factor: f32,
-) -> Result<CalibrationMetrics, EvaluateError> {
-    let [_, num_classes] = logits.dims();
-    let logits: Vec<f32> = values(logits).into_iter().map(|logit| logit / factor).collect();
-    let bins = CalibrationMetrics::DEFAULT_BINS;
-    CalibrationMetrics::from_logits(&logits, &labels(images), num_classes, bins)
-        .map_err(|source| EvaluateError::Metric { set: KNOWN.to_owned(), source })
-}
-
-/// A temperature fitted on held-out images, and what it does on the test images.
-fn calibrate<B: Backend>(
-    held_out_logits: &Tensor<B, 2>,
-    held_out: &Images,
-    current: f32,
-    test_logits: &Tensor<B, 2>,
-    test: &Images,
-) -> Result<Calibrated, EvaluateError> {
-    let [_, num_classes] = held_out_logits.dims();
-    let fit = TemperatureFit::new(
-        &values(held_out_logits),
-        &labels(held_out),
-        num_classes,
-        current,
-        TemperatureObjective::Ece,
-    );
-    let fit =
-        fit.map_err(|source| EvaluateError::Metric { set: "held-out images".to_owned(), source })?;
-    let classification = calibration(test_logits, test, fit.temperature / current)?;
-    Ok(Calibrated { temperature: fit.temperature, classification })
-}
-
-fn share_accepted<B: Backend>(
-    detector: &Detector,
-    logits: &Tensor<B, 2>,
-    temperature: f32,
-) -> Result<f64, EvaluateError> {
-    let decisions = detector.decide(logits.clone(), temperature)?;
+fn share_accepted(detector: &Detector, logits: &HostLogits) -> Result<f64, EvaluateError> {
+    let decisions = detector.decide_host(logits)?;
     let accepted = decisions.iter().filter(|decision| decision.in_distribution).count();
     Ok(accepted as f64 / decisions.len() as f64)
 }
 
 /// Writes the scores of a set, one file of text and one of NumPy for each, and returns them.
-fn write_scores<B: Backend>(
+fn write_scores(
     folder: &Path,
     set: &str,
-    scores: &[Score],
-    logits: &Tensor<B, 2>,
-) -> Result<Vec<Vec<f32>>, EvaluateError> {
+    scores: &[Arc<dyn OodScore>],
+    logits: &HostLogits,
+) -> Result<Vec<Vec<f64>>, EvaluateError> {
     let folder = folder.join(results::SCORES);
     let io = |source| ResultError::Io { path: folder.clone(), source };
     fs::create_dir_all(&folder).map_err(io)?;
     let mut all = Vec::new();
     for score in scores {
-        let scores = values(&score.compute(logits.clone()));
+        let (name, scores) = (score.name(), logits.scores(&**score));
         let text: String = scores.iter().map(|score| format!("{score}\n")).collect();
-        results::write_bytes(folder.join(format!("{set}.{score}.txt")), text.as_bytes())?;
+        results::write_bytes(folder.join(format!("{set}.{name}.txt")), text.as_bytes())?;
         let array = npy::one_dimensional(&scores);
-        results::write_bytes(folder.join(format!("{set}.{score}.npy")), &array)?;
+        results::write_bytes(folder.join(format!("{set}.{name}.npy")), &array)?;
         all.push(scores);
     }
     Ok(all)

@@ -31,7 +31,7 @@ pub(super) fn write(
     folder: &Path,
     set: &str,
     images: &Images,
-    scores: &[f32],
+    scores: &[f64],
     worst: Worst,
 ) -> Result<(), EvaluateError> {
     let path = folder.join(format!("{set}.png"));
@@ -44,7 +44,7 @@ pub(super) fn write(
     Ok(results::write_bytes(path, bytes.get_ref())?)
 }
 
-fn ranked(scores: &[f32], worst: Worst) -> Vec<usize> {
+fn ranked(scores: &[f64], worst: Worst) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| match worst {
         Worst::Lowest => scores[a].total_cmp(&scores[b]),

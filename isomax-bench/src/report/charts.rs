@@ -161,11 +161,11 @@ pub(super) fn detection(execution: &Execution) -> Result<String, ReportError> {
         return Ok(html::note("No OOD set was evaluated, hence no scores and ROC curves."));
     }
     let Some((_, known)) = read_scores(execution, KNOWN, score)? else {
-        let file = format!("{SCORES}/{KNOWN}.{}.txt", score.name());
+        let file = format!("{SCORES}/{KNOWN}.{}.txt", score);
         return Ok(html::note(&format!("There is no {file}, hence no scores and ROC curves.")));
     };
     let mut roc = Chart::new(
-        format!("ROC curves of {} by {}", evaluation.known, score.name()),
+        format!("ROC curves of {} by {}", evaluation.known, score),
         Axis::new("share of OOD images accepted (FPR)").shares(),
         Axis::new("share of known images accepted (TPR)").shares(),
     )
@@ -189,15 +189,13 @@ pub(super) fn detection(execution: &Execution) -> Result<String, ReportError> {
         roc.key("guessing, and 95 % TPR", Style::guide());
         let caption = format!(
             "ROC curves by {} with {} as positive, and the area below each; execution {}.",
-            score.name(),
-            evaluation.known,
-            execution.number
+            score, evaluation.known, execution.number
         );
         content.push_str(&html::figure(&roc.render(), &caption));
     }
     let mut figures = html::figures(&content);
     if !missing.is_empty() {
-        let (missing, score) = (missing.join(", "), score.name());
+        let (missing, score) = (missing.join(", "), score);
         figures.push_str(&html::note(&format!("There are no files with {score} of: {missing}.")));
     }
     Ok(figures)
@@ -205,15 +203,15 @@ pub(super) fn detection(execution: &Execution) -> Result<String, ReportError> {
 
 fn histogram(
     evaluation: &Evaluation,
-    score: Score,
+    score: &str,
     set: &str,
-    (known, unknown): (&[f32], &[f32]),
+    (known, unknown): (&[f64], &[f64]),
     style: Style,
 ) -> String {
     let of_known = Style::series(0);
     let mut chart = Chart::new(
-        format!("{} of {} and of {set}", score.name(), evaluation.known),
-        Axis::new(format!("{} (high = in-distribution)", score.name())),
+        format!("{} of {} and of {set}", score, evaluation.known),
+        Axis::new(format!("{} (high = in-distribution)", score)),
         Axis::new("share of images"),
     );
     if let Some(range) = finite_range(known.iter().chain(unknown)) {
@@ -224,14 +222,14 @@ fn histogram(
     chart.area_key(format!("{set} (OOD)"), style);
 
     let detection = evaluation.detection.iter().find(|d| d.set == set && d.score == score);
-    let mut caption = format!("{} of {} and of {set}.", score.name(), evaluation.known);
+    let mut caption = format!("{} of {} and of {set}.", score, evaluation.known);
     if let Some(detection) = detection {
         let shown = [PAPERS_AUROC, PAPERS_TNR]
             .map(|measure| format!("{} {:.2} %", measure.name, 100.0 * (measure.of)(detection)));
         caption.push_str(&format!(" {}, as in the papers' tables.", shown.join(", ")));
     }
-    if let Some(detector) = evaluation.detector.filter(|detector| detector.score == score) {
-        chart.upright(Style::guide(), detector.threshold.into());
+    if let Some(detector) = evaluation.detector.as_ref().filter(|d| d.score == score) {
+        chart.upright(Style::guide(), detector.threshold);
         chart.key("threshold of the detector", Style::guide());
         let (target, accepted) = (100.0 * detector.target_tpr, 100.0 * detector.accepted);
         caption.push_str(&format!(
@@ -314,7 +312,7 @@ pub(super) fn reliability(execution: &Execution) -> String {
 /// Pictures of the images that are told apart worst, as many as there is `room` for, in bytes.
 pub(super) fn worst(execution: &Execution, room: &mut u64) -> Result<String, ReportError> {
     let evaluation = &execution.evaluation;
-    let score = shown_score(evaluation).name();
+    let score = shown_score(evaluation);
     let mut pictures = vec![(
         KNOWN,
         format!("Images of {} (known) with the lowest {score}: taken for OOD.", evaluation.known),
@@ -358,9 +356,9 @@ fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// The score that the papers use with the head.
-fn shown_score(evaluation: &Evaluation) -> Score {
+fn shown_score(evaluation: &Evaluation) -> &str {
     let default = evaluation.detection.iter().find(|detection| detection.is_default);
-    default.map_or(Score::default_for(evaluation.head), |detection| detection.score)
+    default.map_or(Score::default_for(evaluation.head).name(), |detection| &detection.score)
 }
 
 /// The OOD sets, each once.
@@ -385,9 +383,9 @@ fn style_of(sets: &[&str], name: &str) -> Style {
 fn read_scores(
     execution: &Execution,
     set: &str,
-    score: Score,
-) -> Result<Option<(PathBuf, Vec<f32>)>, ReportError> {
-    match file_of(execution, SCORES, &format!("{set}.{}.txt", score.name())) {
+    score: &str,
+) -> Result<Option<(PathBuf, Vec<f64>)>, ReportError> {
+    match file_of(execution, SCORES, &format!("{set}.{}.txt", score)) {
         Some(path) => Ok(Some((path.clone(), scores::read(path)?))),
         None => Ok(None),
     }

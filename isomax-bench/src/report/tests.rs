@@ -25,6 +25,8 @@ fn training() -> Training {
         selection: Selection::Test,
         train_images: 40,
         validation_images: 10,
+        calibration_images: None,
+        image_size: [32, 32],
         digest: String::new(),
         recipe: Default::default(),
         backend: "flex".into(),
@@ -43,21 +45,26 @@ fn execution(
         set: set.to_owned(),
         source: String::new(),
         images: OUTSIDE.len(),
-        score: Score::MDS,
+        score: Score::MDS.to_string(),
         is_default: true,
         field: OodMetrics::from_scores(&INSIDE, &OUTSIDE)?,
         paper: PaperMetrics::from_scores(&INSIDE, &OUTSIDE)?,
         rejected: Some(2.0 / 3.0),
     };
-    let detector =
-        DetectorSummary { score: Score::MDS, threshold: -1.75, target_tpr: 0.95, accepted: 0.75 };
+    let detector = DetectorSummary {
+        score: Score::MDS.to_string(),
+        threshold: -1.75,
+        target_tpr: 0.95,
+        accepted: 0.75,
+    };
     let evaluation = Evaluation {
-        architecture: "resnet-20".parse()?,
+        architecture: "resnet-20".to_owned(),
         head: HeadKind::IsoMaxPlus,
         fpr: false,
         known: known.to_owned(),
         data: IMAGE_FOLDER.into(),
         temperature: 1.0,
+        normalization: None,
         training: Some(training()),
         classification: classification.clone(),
         calibrated: Some(Calibrated { temperature: 0.5, classification }),

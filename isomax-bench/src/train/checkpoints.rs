@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use burn::module::{Module, ModuleDisplay};
 use burn::record::{
     FileRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder as BurnRecorder,
     RecorderError,
@@ -127,8 +128,8 @@ pub(super) fn read_part<B: Backend, R: Record<B>>(
 /// # Errors
 ///
 /// As those of [`read_part`].
-pub(super) fn read_model<B: Backend>(
-    classifier: &mut Classifier<B>,
+pub(super) fn read_model<B: Backend, N: Module<B> + ModuleDisplay>(
+    classifier: &mut Classifier<B, N>,
     folder: &Path,
     epoch: usize,
 ) -> Result<(), TrainError> {
@@ -155,7 +156,7 @@ pub(super) fn resume(folder: &Path) -> Result<History, TrainError> {
     let path = folder.join(results::HISTORY);
     let epochs = existing(folder);
     let mut history: History = match path.exists() {
-        true => results::read_json(&path, "a history of epochs")?,
+        true => results::read(&path)?,
         // A kill at the first epoch leaves neither: the history is written first.
         false if !epochs.is_empty() => return Err(TrainError::NoHistory { path }),
         false => History::default(),
@@ -256,7 +257,7 @@ impl CheckpointingStrategy for Keeper {
         // The history is on the disk before the checkpoint that relies on it.
         let written = self.recorder.finish(epoch).and_then(|history| {
             let path = self.folder.join(results::HISTORY);
-            results::write_json(path, &history).map_err(|error| error.to_string())?;
+            results::write(path, &history).map_err(|error| error.to_string())?;
             Ok(history)
         });
         let history = match written {
@@ -338,7 +339,7 @@ mod tests {
         let resume = || resume(folder.path());
         assert_eq!(resume()?, History::default());
         let all = history(&[10.0, 30.0, 20.0]);
-        results::write_json(folder.path().join(results::HISTORY), &all)?;
+        results::write(folder.path().join(results::HISTORY), &all)?;
         for epoch in 1..=3 {
             save(folder.path(), epoch)?;
         }

@@ -1,40 +1,70 @@
 //! A network with its loss, as Burn's Learner trains it.
 
+use core::marker::PhantomData;
+
+use burn::module::{AutodiffModule, ModuleDisplay};
 use burn::prelude::*;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use isomax_burn::train::{OodBatch, OodOutput};
 use isomax_burn::{Loss, LossConfig, fpr};
-use isomax_models::{Model, ModelConfig};
+use isomax_models::Backbone;
 
 use super::TrainingConfig;
 use crate::data::ImageBatch;
 
+/// A network for images, such as can be evaluated: a [`Backbone`] that is a module. There is nothing to
+/// implement.
+pub trait ImageNetwork<B: Backend>:
+    Backbone<B, Input = Tensor<B, 4>> + Module<B> + ModuleDisplay
+{
+}
+
+impl<B: Backend, N> ImageNetwork<B> for N where
+    N: Backbone<B, Input = Tensor<B, 4>> + Module<B> + ModuleDisplay
+{
+}
+
+/// A network for images that can be trained, here and without gradients. There is nothing to implement:
+/// every [`Backbone`] that derives Burn's `Module` is one.
+pub trait TrainableNetwork<B: AutodiffBackend>:
+    ImageNetwork<B> + AutodiffModule<B, InnerModule: ImageNetwork<B::InnerBackend>> + 'static
+{
+}
+
+impl<B: AutodiffBackend, N> TrainableNetwork<B> for N where
+    N: ImageNetwork<B> + AutodiffModule<B, InnerModule: ImageNetwork<B::InnerBackend>> + 'static
+{
+}
+
 /// A network and the loss of its head.
 #[derive(Module, Debug)]
-pub struct Classifier<B: Backend> {
+pub struct Classifier<B: Backend, N: Module<B>> {
     /// The network.
-    pub network: Model<B>,
+    pub network: N,
     loss: Loss,
     fpr: bool,
     /// Gradients of so many batches are added up for a step.
     batches_per_step: usize,
+    #[module(skip)]
+    backend: PhantomData<B>,
 }
 
-impl<B: Backend> Classifier<B> {
-    /// A new network, drawn from the random numbers of the backend.
-    pub fn new(config: &TrainingConfig, device: &B::Device) -> Self {
+impl<B: Backend, N: Module<B>> Classifier<B, N> {
+    /// A network with the loss of a configuration.
+    pub fn new(config: &TrainingConfig, network: N) -> Self {
         let loss = LossConfig::new(config.head).with_entropic_scale(config.entropic_scale);
         Self {
-            network: ModelConfig::new(config.architecture, config.known.num_classes())
-                .with_head(config.head)
-                .init(device),
+            network,
             loss: loss.init(),
             fpr: config.fpr,
             batches_per_step: config.gradient_accumulation * config.devices,
+            backend: PhantomData,
         }
     }
+}
 
+impl<B: Backend, N: ImageNetwork<B>> Classifier<B, N> {
     /// The plain step: every image as it is.
     fn classify(&self, batch: ImageBatch<B>) -> (Tensor<B, 1>, ClassificationOutput<B>) {
         let logits = self.network.forward(batch.images);
@@ -70,7 +100,7 @@ fn output<B: Backend>(
     ClassificationOutput::new(loss.detach().expand([count]), logits.detach(), targets)
 }
 
-impl<B: AutodiffBackend> TrainStep for Classifier<B> {
+impl<B: AutodiffBackend, N: TrainableNetwork<B>> TrainStep for Classifier<B, N> {
     type Input = ImageBatch<B>;
     type Output = ClassificationOutput<B>;
 
@@ -91,18 +121,18 @@ impl<B: AutodiffBackend> TrainStep for Classifier<B> {
     }
 }
 
-impl<B: Backend> InferenceStep for Classifier<B> {
+impl<B: Backend, N: ImageNetwork<B>> InferenceStep for Classifier<B, N> {
     type Input = OodBatch<ImageBatch<B>>;
     type Output = OodOutput<B>;
 
     fn step(&self, batch: OodBatch<ImageBatch<B>>) -> OodOutput<B> {
         batch.evaluate(
-            |known| {
-                let logits = self.network.forward(known.images);
-                let loss = self.loss.forward_valid(logits.clone(), known.targets.clone());
-                output(loss, logits, known.targets)
+            |id| {
+                let logits = self.network.forward(id.images);
+                let loss = self.loss.forward_valid(logits.clone(), id.targets.clone());
+                output(loss, logits, id.targets)
             },
-            |other| self.network.forward(other.images),
+            |ood| self.network.forward(ood.images),
         )
     }
 }
@@ -114,7 +144,7 @@ mod tests {
     use burn::backend::{Autodiff, Flex};
     use burn::tensor::{Distribution, Tolerance};
     use isomax_burn::HeadKind;
-    use isomax_models::{Architecture, Model};
+    use isomax_models::{Architecture, CifarResNetConfig};
 
     type Trained = Autodiff<Flex>;
 
@@ -126,14 +156,12 @@ mod tests {
         let config = TrainingConfig { gradient_accumulation: accumulation, devices, ..published };
         let device = Default::default();
         Trained::seed(&device, 1);
-        let classifier = Classifier::<Trained>::new(&config, &device);
+        let network = CifarResNetConfig::new(8, 10).with_head(config.head).init(&device);
+        let classifier = Classifier::<Trained, _>::new(&config, network);
         let images = Tensor::random([4, 3, 32, 32], Distribution::Default, &device);
         let targets = Tensor::from_ints([0, 1, 2, 3], &device);
         let output = TrainStep::step(&classifier, ImageBatch { images, targets });
-        let Model::CifarResNet(network) = &classifier.network else {
-            panic!("another network than {architecture}");
-        };
-        let id = network.conv1.weight.id;
+        let id = classifier.network.conv1.weight.id;
         output.grads.get::<Flex, 4>(id).expect("it is trained")
     }
 

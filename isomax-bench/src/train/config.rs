@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use isomax_burn::{DEFAULT_ENTROPIC_SCALE, HeadKind};
 use isomax_models::Architecture;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::data::{Augmentation, KnownSet, OodSource};
-use crate::results::Selection;
+use crate::data::{Augmentation, JpegDecoder, KnownSet, Normalization, OodSource};
+use crate::results::{Recipe, Selection};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,16 +22,19 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file holds something else.
-    #[error("{}: expected a training configuration in TOML or JSON, but {source}", path.display())]
+    #[error("{}: expected a training configuration in TOML or JSON, but {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        reason: String,
     },
     /// Something needed is given neither in a file nor as a flag.
     #[error("{0} is missing: give --{0}, or a line in the file of --config")]
     Missing(&'static str),
+    /// The set is none of the published ones, and nothing is said of its pixels.
+    #[error("{0} is no published set: its normalization, mean and std of each channel, is needed")]
+    NoNormalization(String),
     /// A value out of its range.
     #[error("{name} must be {expected}, got {found}")]
     OutOfRange {
@@ -49,10 +51,10 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// The set whose classes are learned.
-    pub known: KnownSet,
-    /// The network.
-    pub architecture: Architecture,
+    /// Name of the set whose classes are learned: of a [`KnownSet`], or of one of your own.
+    pub known: String,
+    /// Name of the network: of an [`Architecture`], or of one of your own.
+    pub architecture: String,
     /// Its last layer, and with it the loss.
     pub head: HeadKind,
     /// Whether DisMax trains with fractional probability regularisation.
@@ -79,8 +81,21 @@ pub struct TrainingConfig {
     pub augmentation: Augmentation,
     /// How many images of the training split are used, validation included; all if none is given.
     pub train_images: Option<usize>,
-    /// How many of them are held out for validation, chosen by the seed.
+    /// How many of them are held out to choose the epoch, drawn by the seed.
     pub validation_images: usize,
+    /// How many more are held out to fit the detector and the temperature; none if the images that
+    /// choose the epoch do that as well. Files of before have none.
+    #[serde(default)]
+    pub calibration_images: Option<usize>,
+    /// Whether the same share of each class is held out. In files of before it was not.
+    #[serde(default)]
+    pub stratified: bool,
+    /// Mean and standard deviation of pixels; none for those published for the set.
+    #[serde(default)]
+    pub normalization: Option<Normalization>,
+    /// What decodes JPEG images. Files of before were made with libjpeg's.
+    #[serde(default = "decoder_of_before")]
+    pub jpeg_decoder: JpegDecoder,
     /// How the weights that count are chosen.
     pub selection: Selection,
     /// Training ends if the validation accuracy has not risen for so many epochs.
@@ -101,14 +116,14 @@ pub struct TrainingConfig {
 impl TrainingConfig {
     /// The published recipe: 300 epochs, batch 64, SGD with Nesterov momentum 0.9, learning rate 0.1,
     /// a tenth of it after 150, 200 and 250 epochs, weight decay 1e-4, crops and flips; a warm-up for
-    /// ResNet-110 with SoftMax on CIFAR-100 alone. Other than published, the best epoch is chosen on
-    /// 5,000 images held out of the training split.
+    /// ResNet-110 with SoftMax on CIFAR-100 alone. Other than published, 5,000 images are held out of
+    /// the training split: half of them choose the best epoch, half fit the detector.
     pub fn published(known: KnownSet, architecture: Architecture, head: HeadKind) -> Self {
         let epochs = 300;
         let resnet110 = Architecture::CifarResNet { depth: 110 };
         Self {
-            known,
-            architecture,
+            known: known.to_string(),
+            architecture: architecture.to_string(),
             head,
             fpr: false,
             entropic_scale: DEFAULT_ENTROPIC_SCALE,
@@ -124,7 +139,11 @@ impl TrainingConfig {
             weight_decay: 1e-4,
             augmentation: Augmentation::PUBLISHED,
             train_images: None,
-            validation_images: 5_000,
+            validation_images: 2_500,
+            calibration_images: Some(2_500),
+            stratified: true,
+            normalization: None,
+            jpeg_decoder: JpegDecoder::default(),
             selection: Selection::Validation,
             early_stopping: None,
             gradient_accumulation: 1,
@@ -135,14 +154,41 @@ impl TrainingConfig {
         }
     }
 
+    /// The published recipe for a set and a network of your own, without OOD sets.
+    ///
+    /// # Arguments
+    ///
+    /// - `known`, `architecture`: what results call them; part of a folder's name
+    /// - `head`: the kind of the network's last layer, and with it the loss
+    pub fn own(
+        known: &str,
+        architecture: &str,
+        head: HeadKind,
+        normalization: Normalization,
+    ) -> Self {
+        Self {
+            known: known.to_owned(),
+            architecture: architecture.to_owned(),
+            normalization: Some(normalization),
+            ood: Vec::new(),
+            ..Self::published(KnownSet::Cifar10, Architecture::CifarResNet { depth: 20 }, head)
+        }
+    }
+
+    /// Mean and standard deviation that all images are normalised with.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoNormalization`] if none are given and the set is no published one.
+    pub fn normalization(&self) -> Result<Normalization, ConfigError> {
+        let published = || self.known.parse().ok().map(KnownSet::normalization);
+        let found = self.normalization.or_else(published);
+        found.ok_or_else(|| ConfigError::NoNormalization(self.known.clone()))
+    }
+
     /// The fields that bear on the weights and that all executions of a cell share.
-    pub fn recipe(&self) -> Map<String, Value> {
-        let mut fields = match serde_json::to_value(self) {
-            Ok(Value::Object(fields)) => fields,
-            _ => Map::new(),
-        };
-        NOT_OF_THE_RECIPE.iter().for_each(|field| drop(fields.remove(*field)));
-        fields
+    pub fn recipe(&self) -> Recipe {
+        Recipe::of(self, &NOT_OF_THE_RECIPE)
     }
 
     /// Name of the folder of the cell.
@@ -188,9 +234,16 @@ impl TrainingConfig {
         names.sort_unstable();
         let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
         require(unique, "ood", "sets of different names", names.join(", "))?;
-        let is_known = |set: &OodSource| set.folder.is_none() && set.name == self.known.name();
+        let is_known = |set: &OodSource| set.folder.is_none() && set.name == self.known;
         let known = self.ood.iter().any(is_known);
-        require(!known, "ood", "other sets than the known one", self.known.to_string())?;
+        require(!known, "ood", "other sets than the known one", self.known.clone())?;
+        for (name, value) in [("known", &self.known), ("architecture", &self.architecture)] {
+            let fits = crate::data::is_set_name(value);
+            require(fits, name, "letters, digits, '-', '_', '+' or '.'", value.clone())?;
+        }
+        let Normalization { mean, std } = self.normalization()?;
+        let usable = mean.iter().all(|m| m.is_finite()) && std.iter().all(|&s| positive(s.into()));
+        require(usable, "std", "positive numbers, with finite means", format!("{std:?}"))?;
         // The test split must not decide when to stop unless it decides anyway.
         let patience_fits = self.early_stopping.is_none_or(|epochs| {
             epochs > 0 && (self.validation_images > 0 || self.selection == Selection::Test)
@@ -213,11 +266,15 @@ impl TrainingConfig {
     }
 }
 
+fn decoder_of_before() -> JpegDecoder {
+    JpegDecoder::Libjpeg
+}
+
 /// Fields that change no weight, or that executions have each for itself.
-const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood", "ood_every"];
+pub(super) const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood", "ood_every"];
 
 /// A half, two thirds and five sixths of the epochs: 150, 200 and 250 of the published 300.
-pub(super) fn published_milestones(epochs: usize) -> Vec<usize> {
+pub fn published_milestones(epochs: usize) -> Vec<usize> {
     let at = |share: f64| (epochs as f64 * share).round() as usize;
     let mut milestones = vec![at(1.0 / 2.0), at(2.0 / 3.0), at(5.0 / 6.0)];
     milestones.dedup();

@@ -8,12 +8,14 @@ use rand::seq::SliceRandom;
 
 use super::{RunOptions, TrainError, TrainingConfig};
 use crate::data::{
-    DataError, DataFolder, ImageBatches, Images, NamedImages, Split, digest, held_out_indices,
+    DataError, DataFolder, HeldOut, ImageBatches, Images, KnownSet, NamedImages, Split, digest,
 };
 use crate::results::Selection;
 
-/// The images of an experiment, read once for all its executions.
+/// The images of an experiment, read once for all its executions: of the published sets by
+/// [`load`](Self::load), of sets of your own by [`new`](Self::new).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ExperimentData {
     /// The training split of the known classes.
     pub train: Arc<Images>,
@@ -28,13 +30,46 @@ pub struct ExperimentData {
 }
 
 impl ExperimentData {
-    /// Reads all sets of a configuration.
+    /// Images of your own.
+    ///
+    /// # Arguments
+    ///
+    /// - `train`, `test`: the splits of the classes that are learned
+    /// - `ood`: what is to be detected
+    /// - `source`: what kind of copy this is, for captions
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ClassNames`] if the splits have other classes.
+    pub fn new(
+        name: &str,
+        train: Images,
+        test: Images,
+        ood: Vec<NamedImages>,
+        source: &str,
+    ) -> Result<Self, DataError> {
+        if train.classes != test.classes {
+            let name = name.to_owned();
+            let (train, test) = (train.classes, test.classes);
+            return Err(DataError::ClassNames { name, train, test });
+        }
+        Ok(Self {
+            digest: digest([&train, &test]),
+            train: Arc::new(train),
+            test: Arc::new(test),
+            ood,
+            source: source.to_owned(),
+        })
+    }
+
+    /// Reads all sets of a configuration, whose set must be a published one.
     ///
     /// # Errors
     ///
     /// [`DataError`] if one is absent or damaged.
     pub fn load(config: &TrainingConfig, folder: &DataFolder) -> Result<Self, DataError> {
-        let mut train = folder.known(config.known, Split::Train)?;
+        let known: KnownSet = config.known.parse()?;
+        let mut train = folder.known(known, Split::Train)?;
         if let Some(count) = config.train_images.filter(|&count| count < train.images.len()) {
             // Folders and archives may be ordered by class: take images from everywhere.
             let mut indices: Vec<u32> = (0..train.images.len() as u32).collect();
@@ -43,39 +78,43 @@ impl ExperimentData {
             indices.sort_unstable();
             train.images = train.images.select(&indices);
         }
-        let test = folder.known(config.known, Split::Test)?;
-        if train.images.classes != test.images.classes {
-            return Err(DataError::ClassNames {
-                name: config.known.to_string(),
-                train: train.images.classes,
-                test: test.images.classes,
-            });
-        }
-        Ok(Self {
-            ood: folder.ood_sets(&config.ood)?,
-            digest: digest([&train.images, &test.images]),
-            train: Arc::new(train.images),
-            source: test.source.to_owned(),
-            test: Arc::new(test.images),
-        })
+        let test = folder.known(known, Split::Test)?;
+        let (name, ood) = (known.name(), folder.ood_sets(&config.ood)?);
+        Self::new(name, train.images, test.images, ood, test.source)
     }
 
-    /// The images of the training split, parted by a seed: those to train on, and those that are
-    /// held out, `(training, held out)`.
+    /// The images of the training split, parted by a seed.
     ///
     /// # Errors
     ///
     /// [`TrainError::TooFewImages`] if none would be left to train on.
-    pub fn part(
+    pub fn part(&self, config: &TrainingConfig, seed: u64) -> Result<HeldOut, TrainError> {
+        let validation = config.validation_images;
+        let calibration = config.calibration_images.unwrap_or_default();
+        let parts = match config.stratified {
+            true => HeldOut::stratified(&self.train.labels, validation, calibration, seed),
+            false => HeldOut::random(self.train.len(), validation, calibration, seed),
+        };
+        parts.ok_or_else(|| TrainError::TooFewImages {
+            set: config.known.clone(),
+            found: self.train.len(),
+            needed: validation.saturating_add(calibration),
+        })
+    }
+
+    /// The images that thresholds and temperatures are fitted on: held out for that, or shared with
+    /// the choice of the epoch if the configuration says so. None if there are none.
+    pub fn calibration_images(
         &self,
         config: &TrainingConfig,
         seed: u64,
-    ) -> Result<(Vec<u32>, Vec<u32>), TrainError> {
-        let (found, needed) = (self.train.len(), config.validation_images);
-        held_out_indices(found, needed, seed).ok_or_else(|| {
-            let set = config.known.to_string();
-            TrainError::TooFewImages { set, found, needed }
-        })
+    ) -> Result<Option<Images>, TrainError> {
+        let parts = self.part(config, seed)?;
+        let indices = match config.calibration_images {
+            Some(_) => parts.calibration,
+            None => parts.validation,
+        };
+        Ok((!indices.is_empty()).then(|| self.train.select(&indices)))
     }
 }
 
@@ -90,28 +129,29 @@ impl Batches {
     pub(super) fn new(
         config: &TrainingConfig,
         data: &ExperimentData,
-        training: Vec<u32>,
-        held_out: Vec<u32>,
+        parts: HeldOut,
         seed: u64,
         options: &RunOptions,
-    ) -> Self {
-        let mut training = training;
+    ) -> Result<Self, TrainError> {
+        let HeldOut { mut training, validation, .. } = parts;
         if config.devices > 1 {
             // Each device gets a part of the indices, which must not be a part of the classes.
             training.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         }
-        let normalization = config.known.normalization();
+        let normalization = config.normalization()?;
         let batches = |images: &Arc<Images>| {
             ImageBatches::new(images.clone(), normalization, config.batch_size)
                 .with_workers(options.workers)
         };
         // Without held-out images the test images are watched; the results say so.
         let valid = match config.selection {
-            Selection::Validation => batches(&data.train).with_indices(held_out),
-            Selection::Last if !held_out.is_empty() => batches(&data.train).with_indices(held_out),
+            Selection::Validation => batches(&data.train).with_indices(validation),
+            Selection::Last if !validation.is_empty() => {
+                batches(&data.train).with_indices(validation)
+            }
             Selection::Last | Selection::Test => batches(&data.test),
         };
-        Self {
+        Ok(Self {
             train: batches(&data.train)
                 .with_indices(training)
                 .shuffled(seed)
@@ -121,6 +161,6 @@ impl Batches {
                 0 => Vec::new(),
                 _ => data.ood.iter().map(|set| (set.name.clone(), batches(&set.images))).collect(),
             },
-        }
+        })
     }
 }

@@ -2,7 +2,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::{TrainError, TrainingConfig};
-use crate::results;
+use crate::data::OodSource;
+use crate::results::{self, Recipe};
 
 /// The folder of an execution, which no other process uses.
 #[derive(Debug)]
@@ -32,26 +33,43 @@ impl ExecutionFolder {
             move |source| TrainError::Io { path, source }
         };
         fs::create_dir_all(&path).map_err(io(&path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::create(&lock_path).map_err(io(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(TrainError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(io(&lock_path)(source)),
-        }
-        remove_leftovers(&path);
-        remove_leftovers(&path.join(results::CHECKPOINT));
+        let folder = Self::lock(path)?;
+        remove_leftovers(&folder.path);
+        remove_leftovers(&folder.path.join(results::CHECKPOINT));
         check_same(&cell.join(results::CONFIG), config)?;
-        Ok(Self { path, _lock: lock })
+        Ok(folder)
     }
 
-    /// Writes the configuration into the folder of the cell. That is left to the moment when
-    /// everything is known to be there: a slip is to leave nothing that stands in the way.
+    /// Keeps other processes out of the folder of an execution that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::InUse`] or [`TrainError::Io`].
+    pub fn reopen(run: &Path) -> Result<Self, TrainError> {
+        let path = fs::canonicalize(run)
+            .map_err(|source| TrainError::Io { path: run.to_owned(), source })?;
+        Self::lock(path)
+    }
+
+    fn lock(path: PathBuf) -> Result<Self, TrainError> {
+        let lock_path = path.join(LOCK);
+        let io = |source| TrainError::Io { path: lock_path.clone(), source };
+        let lock = File::create(&lock_path).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::InUse { path }),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Writes the configuration into the folder of the cell, or adds its OOD sets to the one that is
+    /// there. That is left to the moment when everything is known to be there: a slip is to leave
+    /// nothing that stands in the way.
     ///
     /// # Errors
     ///
     /// [`TrainError::OtherConfig`], [`TrainError::Io`] or [`TrainError::Result`].
-    pub(super) fn keep_config(&self, config: &TrainingConfig) -> Result<(), TrainError> {
+    pub fn keep_config(&self, config: &TrainingConfig) -> Result<(), TrainError> {
         let path = self.path.with_file_name(results::CONFIG);
         // Another execution of the cell may be at the same point.
         let lock_path = self.path.with_file_name(LOCK);
@@ -59,8 +77,20 @@ impl ExecutionFolder {
         let lock = File::create(&lock_path).map_err(io)?;
         lock.lock().map_err(io)?;
         match path.exists() {
-            true => check_same(&path, config),
-            false => Ok(results::write_json(path, config)?),
+            true => {
+                check_same(&path, config)?;
+                // The sets to detect may be others than before: results of all stay.
+                let mut saved: TrainingConfig = results::read(&path)?;
+                let is_new = |set: &&OodSource| !saved.ood.contains(set);
+                let new: Vec<_> = config.ood.iter().filter(is_new).cloned().collect();
+                if new.is_empty() && saved.ood_every == config.ood_every {
+                    return Ok(());
+                }
+                saved.ood.extend(new);
+                saved.ood_every = config.ood_every;
+                Ok(results::write(path, &saved)?)
+            }
+            false => Ok(results::write(path, config)?),
         }
     }
 
@@ -77,7 +107,7 @@ fn check_same(saved_path: &Path, config: &TrainingConfig) -> Result<(), TrainErr
     if !saved_path.exists() {
         return Ok(());
     }
-    let saved: serde_json::Value = results::read_json(saved_path, "a configuration")?;
+    let saved: TrainingConfig = results::read(saved_path)?;
     match differences(&saved, config) {
         None => Ok(()),
         Some(differences) => {
@@ -97,21 +127,20 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// The fields in which a configuration differs from a saved one.
-fn differences(saved: &serde_json::Value, config: &TrainingConfig) -> Option<String> {
-    let given = serde_json::to_value(config).unwrap_or_default();
-    let empty = serde_json::Map::new();
-    let (saved, given) = (saved.as_object().unwrap_or(&empty), given.as_object().unwrap_or(&empty));
-    let mut keys: Vec<&String> = saved.keys().chain(given.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let shown = |value: Option<&serde_json::Value>| {
-        value.map_or_else(|| "nothing".to_owned(), ToString::to_string)
-    };
-    let differing = keys.into_iter().filter(|key| saved.get(*key) != given.get(*key));
+/// The fields in which a configuration differs from a saved one, but for those that change no weight:
+/// sets to detect can be added to results that are there.
+fn differences(saved: &TrainingConfig, config: &TrainingConfig) -> Option<String> {
+    let free = ["ood", "ood_every"];
+    let (saved, given) = (Recipe::of(saved, &free), Recipe::of(config, &free));
+    let mut fields: Vec<&str> = saved.fields().chain(given.fields()).collect();
+    fields.sort_unstable();
+    fields.dedup();
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
+    let differing = fields.into_iter().filter(|field| saved.get(field) != given.get(field));
     let lines: Vec<String> = differing
-        .map(|key| {
-            format!("{key}: {} there, {} here", shown(saved.get(key)), shown(given.get(key)))
+        .map(|field| {
+            let (saved, given) = (shown(saved.get(field)), shown(given.get(field)));
+            format!("{field}: {saved} there, {given} here")
         })
         .collect();
     (!lines.is_empty()).then(|| lines.join("; "))

@@ -27,7 +27,6 @@ use burn::train::{
 };
 use isomax_burn::Score;
 use isomax_burn::train::{EpochRenderer, OodDataLoader, OodTraining};
-use isomax_models::Model;
 
 mod checkpoints;
 mod classifier;
@@ -35,16 +34,14 @@ mod config;
 mod data;
 mod error;
 mod folder;
-mod options;
 mod recorder;
 mod scheduler;
 
-pub use classifier::Classifier;
-pub use config::{ConfigError, TrainingConfig};
+pub use classifier::{Classifier, ImageNetwork, TrainableNetwork};
+pub use config::{ConfigError, TrainingConfig, published_milestones};
 pub use data::ExperimentData;
 pub use error::TrainError;
 pub use folder::ExecutionFolder;
-pub use options::ConfigOptions;
 pub use recorder::Divergence;
 pub use scheduler::MultiStepLr;
 
@@ -67,27 +64,34 @@ pub struct RunOptions {
 
 /// Trains one execution, or the rest of it, and keeps the chosen weights as `model.safetensors`.
 ///
+/// # Arguments
+///
+/// - `init`: makes a network with new weights, drawn from the random numbers of the backend; the same
+///   at every call but for the weights
+/// - `backend`: name of backend and device, for the results
+///
 /// # Errors
 ///
 /// [`TrainError`].
-pub fn train<B: AutodiffBackend>(
+pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
     config: &TrainingConfig,
     execution: usize,
     data: &ExperimentData,
     folder: &ExecutionFolder,
+    init: &dyn Fn(&B::Device) -> N,
     options: &RunOptions,
     backend: &str,
 ) -> Result<Training, TrainError> {
     let path = folder.path();
     let finished = path.join(results::TRAINING);
     if finished.exists() {
-        return Ok(results::read_json(finished, "the end of a training")?);
+        return Ok(results::read(finished)?);
     }
     let seed = config.seed.wrapping_add(execution as u64 - 1);
-    let (training, held_out) = data.part(config, seed)?;
-    let counts = (training.len(), held_out.len());
+    let parts = data.part(config, seed)?;
+    let counts = (parts.training.len(), parts.validation.len(), parts.calibration.len());
     let devices = devices::<B>(config.devices)?;
-    check_steps(config, training.len())?;
+    check_steps(config, counts.0)?;
     folder.keep_config(config)?;
 
     let mut history = checkpoints::resume(path)?;
@@ -101,14 +105,16 @@ pub fn train<B: AutodiffBackend>(
     let history = match is_over(config, &history) {
         true => history,
         false => {
-            let batches = Batches::new(config, data, training, held_out, seed, options);
-            learn::<B>(config, seed, history, &batches, path, options, &devices)?
+            let num_classes = data.train.classes.len();
+            let batches = Batches::new(config, data, parts, seed, options)?;
+            let run = Run { config, init, path, options, devices: &devices, num_classes };
+            run.learn(seed, history, &batches)?
         }
     };
     let chosen_epoch = choose(config, &history, path)?;
-    let device = <B::InnerBackend as burn::tensor::backend::BackendTypes>::Device::default();
-    let network = load_network::<B::InnerBackend>(config, path, chosen_epoch, &device)?;
-    network.save_safetensors(path.join(results::MODEL))?;
+    let mut classifier = Classifier::<B, N>::new(config, init(&devices[0]));
+    read_model(&mut classifier, path, chosen_epoch)?;
+    classifier.network.save_safetensors(path.join(results::MODEL))?;
     let training = Training {
         seed,
         epochs: history.epochs.len(),
@@ -117,84 +123,104 @@ pub fn train<B: AutodiffBackend>(
         selection: config.selection,
         train_images: counts.0,
         validation_images: counts.1,
+        calibration_images: config.calibration_images.map(|_| counts.2),
+        image_size: data.train.size,
         backend: backend.to_owned(),
         digest: data.digest.clone(),
         recipe: config.recipe(),
         classes: data.train.classes.clone(),
     };
-    results::write_json(finished, &training)?;
+    results::write(finished, &training)?;
     Ok(training)
 }
 
-/// Burn's Learner from the end of a history to the end of the training.
-fn learn<B: AutodiffBackend>(
-    config: &TrainingConfig,
-    seed: u64,
-    history: History,
-    batches: &Batches,
-    path: &Path,
-    options: &RunOptions,
-    devices: &[B::Device],
-) -> Result<History, TrainError> {
-    let device = &devices[0];
-    let done = history.epochs.len();
+/// A training on its way.
+struct Run<'a, B: AutodiffBackend, N> {
+    config: &'a TrainingConfig,
+    init: &'a dyn Fn(&B::Device) -> N,
+    path: &'a Path,
+    options: &'a RunOptions,
+    /// At least one.
+    devices: &'a [B::Device],
+    num_classes: usize,
+}
 
-    let loader = |batches: &ImageBatches| -> Arc<dyn DataLoader<_, ImageBatch<B::InnerBackend>>> {
-        Arc::new(ImageLoader::<B::InnerBackend>::new(batches.clone(), device))
-    };
-    let mut valid = OodDataLoader::new(loader(&batches.valid));
-    for (name, images) in &batches.ood {
-        valid = valid.with_set(name, loader(images))?;
-    }
-    let valid = valid.every(config.ood_every).after_epoch(done);
-    let detection = valid.metrics(Score::default_for(config.head));
-    let train = ImageLoader::<B>::new(batches.train.clone().after_epoch(done), device);
-    let steps_per_epoch = batches_per_epoch(config, batches.train.num_images());
+impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
+    /// Burn's Learner from the end of a history to the end of the training.
+    fn learn(&self, seed: u64, history: History, batches: &Batches) -> Result<History, TrainError> {
+        let Self { config, init, path, options, devices, num_classes } = *self;
+        let device = &devices[0];
+        let done = history.epochs.len();
 
-    // The network is drawn here even if a checkpoint replaces it.
-    B::seed(device, seed);
-    let learner = Learner::new(
-        Classifier::<B>::new(config, device),
-        optimizer::<B>(config),
-        MultiStepLr::new(config, steps_per_epoch),
-    );
-    let interrupter = Interrupter::new();
-    let valid_images = batches.valid.num_images();
-    let recorder = Recorder::new(history, config.known.num_classes(), valid_images);
-    let keeps_best = config.selection != Selection::Last;
-    let keeper = Keeper::new(recorder.clone(), interrupter.clone(), path, keeps_best);
-    let metric = |split| recorder.metric(split, interrupter.clone());
+        let loader =
+            |batches: &ImageBatches| -> Arc<dyn DataLoader<_, ImageBatch<B::InnerBackend>>> {
+                Arc::new(ImageLoader::<B::InnerBackend>::new(batches.clone(), device))
+            };
+        let mut valid = OodDataLoader::new(loader(&batches.valid));
+        for (name, images) in &batches.ood {
+            valid = valid.with_set(name, loader(images))?;
+        }
+        let valid = valid.every(config.ood_every).after_epoch(done);
+        let detection = valid.metrics(Score::default_for(config.head));
+        let train = ImageLoader::<B>::new(batches.train.clone().after_epoch(done), device);
+        let steps_per_epoch = batches_per_epoch(config, batches.train.num_images());
 
-    let mut training = SupervisedTraining::new(path, Arc::new(train), Arc::new(valid))
-        .metrics((AccuracyMetric::new(), LossMetric::new()))
-        .metric_train(metric(LearnerSplit::Train))
-        .metric_valid(metric(LearnerSplit::Valid))
-        .ood_metrics(detection)
-        .with_metric_logger(recorder.logger())
-        .with_application_logger(None)
-        .with_interrupter(interrupter.clone())
-        .with_file_checkpointer(CheckedRecorder::default())
-        .with_checkpointing_strategy(keeper)
-        .early_stopping(Patience { recorder: recorder.clone(), epochs: config.early_stopping })
-        .num_epochs(config.epochs);
-    if options.plain || !io::stdout().is_terminal() {
-        training = training.renderer(EpochRenderer::new().with_label(options.label.clone()));
-    }
-    if config.gradient_accumulation > 1 {
-        training = training.grads_accumulation(config.gradient_accumulation);
-    }
-    if done > 0 {
-        check_checkpoint::<B>(config, path, done, device)?;
-        training = training.checkpoint(done);
-    }
-    if devices.len() > 1 {
-        let strategy =
-            ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
-        training = training.with_training_strategy(strategy.into());
-    }
-    training.launch(learner);
+        // The network is drawn here even if a checkpoint replaces it.
+        B::seed(device, seed);
+        let learner = Learner::new(
+            Classifier::<B, N>::new(config, init(device)),
+            optimizer::<B, N>(config),
+            MultiStepLr::new(config, steps_per_epoch),
+        );
+        let interrupter = Interrupter::new();
+        let valid_images = batches.valid.num_images();
+        let recorder = Recorder::new(history, num_classes, valid_images);
+        let keeps_best = config.selection != Selection::Last;
+        let keeper = Keeper::new(recorder.clone(), interrupter.clone(), path, keeps_best);
+        let metric = |split| recorder.metric(split, interrupter.clone());
 
-    outcome(config, &recorder, &interrupter)
+        let mut training = SupervisedTraining::new(path, Arc::new(train), Arc::new(valid))
+            .metrics((AccuracyMetric::new(), LossMetric::new()))
+            .metric_train(metric(LearnerSplit::Train))
+            .metric_valid(metric(LearnerSplit::Valid))
+            .ood_metrics(detection)
+            .with_metric_logger(recorder.logger())
+            .with_application_logger(None)
+            .with_interrupter(interrupter.clone())
+            .with_file_checkpointer(CheckedRecorder::default())
+            .with_checkpointing_strategy(keeper)
+            .early_stopping(Patience { recorder: recorder.clone(), epochs: config.early_stopping })
+            .num_epochs(config.epochs);
+        if options.plain || !io::stdout().is_terminal() {
+            training = training.renderer(EpochRenderer::new().with_label(options.label.clone()));
+        }
+        if config.gradient_accumulation > 1 {
+            training = training.grads_accumulation(config.gradient_accumulation);
+        }
+        if done > 0 {
+            self.check_checkpoint(done)?;
+            training = training.checkpoint(done);
+        }
+        if devices.len() > 1 {
+            let strategy =
+                ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
+            training = training.with_training_strategy(strategy.into());
+        }
+        training.launch(learner);
+
+        outcome(config, &recorder, &interrupter)
+    }
+
+    /// Reads the checkpoint that Burn's Learner is to read, which panics where it cannot.
+    fn check_checkpoint(&self, epoch: usize) -> Result<(), TrainError> {
+        type Momenta<B, N> = <Optimizer<B, N> as BurnOptimizer<Classifier<B, N>, B>>::Record;
+        let Self { config, path, .. } = *self;
+        let device = &self.devices[0];
+        read_model(&mut Classifier::<B, N>::new(config, (self.init)(device)), path, epoch)?;
+        read_part::<B, Momenta<B, N>>(path, OPTIMIZER, epoch, device)?;
+        read_part::<B, <MultiStepLr as LrScheduler>::Record<B>>(path, SCHEDULER, epoch, device)?;
+        Ok(())
+    }
 }
 
 /// Batches of an epoch, on each device: with several devices each has its share of the images, and the
@@ -218,21 +244,8 @@ fn check_steps(config: &TrainingConfig, images: usize) -> Result<(), TrainError>
     Ok(())
 }
 
-type Optimizer<B> = OptimizerAdaptor<Sgd<<B as AutodiffBackend>::InnerBackend>, Classifier<B>, B>;
-
-/// Reads the checkpoint that Burn's Learner is to read, which panics where it cannot.
-fn check_checkpoint<B: AutodiffBackend>(
-    config: &TrainingConfig,
-    path: &Path,
-    epoch: usize,
-    device: &B::Device,
-) -> Result<(), TrainError> {
-    read_model(&mut Classifier::<B>::new(config, device), path, epoch)?;
-    type Momenta<B> = <Optimizer<B> as BurnOptimizer<Classifier<B>, B>>::Record;
-    read_part::<B, Momenta<B>>(path, OPTIMIZER, epoch, device)?;
-    read_part::<B, <MultiStepLr as LrScheduler>::Record<B>>(path, SCHEDULER, epoch, device)?;
-    Ok(())
-}
+type Optimizer<B, N> =
+    OptimizerAdaptor<Sgd<<B as AutodiffBackend>::InnerBackend>, Classifier<B, N>, B>;
 
 /// What there is when the Learner has returned: all epochs, or a reason why not.
 fn outcome(
@@ -257,7 +270,9 @@ fn is_over(config: &TrainingConfig, history: &History) -> bool {
     history.epochs.len() >= config.epochs || patience_is_over(history, config.early_stopping)
 }
 
-fn optimizer<B: AutodiffBackend>(config: &TrainingConfig) -> Optimizer<B> {
+fn optimizer<B: AutodiffBackend, N: TrainableNetwork<B>>(
+    config: &TrainingConfig,
+) -> Optimizer<B, N> {
     let momentum = MomentumConfig::new()
         .with_momentum(config.momentum)
         .with_dampening(0.0)
@@ -322,17 +337,6 @@ fn choose(config: &TrainingConfig, history: &History, path: &Path) -> Result<usi
         .ok_or_else(|| TrainError::NoCheckpoint { folder: path.to_owned() })?;
     log::warn!("the weights of epoch {wanted} are damaged or gone: epoch {chosen} stands for it");
     Ok(chosen)
-}
-
-fn load_network<B: Backend>(
-    config: &TrainingConfig,
-    path: &Path,
-    epoch: usize,
-    device: &B::Device,
-) -> Result<Model<B>, TrainError> {
-    let mut classifier = Classifier::<B>::new(config, device);
-    read_model(&mut classifier, path, epoch)?;
-    Ok(classifier.network)
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ impl<B: Backend> Adaptor<StatisticsInput<B>> for ClassificationOutput<B> {
 
 impl<B: Backend> Adaptor<StatisticsInput<B>> for OodOutput<B> {
     fn adapt(&self) -> StatisticsInput<B> {
-        self.known().adapt()
+        self.id().adapt()
     }
 }
 

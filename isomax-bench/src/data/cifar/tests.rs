@@ -8,7 +8,7 @@ use std::io::Write;
 type Tested = Result<(), Box<dyn Error>>;
 
 /// A byte of an image in a plane, repeated along a row, so that archives are small.
-fn byte(label: u8, plane: usize, pixel: usize) -> u8 {
+pub(super) fn byte(label: u8, plane: usize, pixel: usize) -> u8 {
     (80 * plane + pixel % SIDE + usize::from(label)) as u8
 }
 
@@ -25,7 +25,7 @@ fn file(kind: Cifar, labels: &[u8]) -> Vec<u8> {
     labels.iter().flat_map(|label| record(kind, *label)).collect()
 }
 
-fn archive(members: &[(&str, Vec<u8>)]) -> io::Result<Vec<u8>> {
+pub(super) fn archive(members: &[(&str, Vec<u8>)]) -> io::Result<Vec<u8>> {
     let encoder = GzEncoder::new(Vec::new(), Compression::default());
     let mut builder = tar::Builder::new(encoder);
     for (path, data) in members {
@@ -41,14 +41,14 @@ fn archive(members: &[(&str, Vec<u8>)]) -> io::Result<Vec<u8>> {
 }
 
 fn read(kind: Cifar, split: Split, archive: &[u8]) -> Result<Images, CifarError> {
-    read_members(kind, split, Path::new("cifar.tar.gz"), archive)
+    read_members(kind, Version::Binary, split, Path::new("cifar.tar.gz"), archive)
 }
 
 fn refused(kind: Cifar, archive: &[u8]) -> String {
     read(kind, Split::Test, archive).map_or_else(|error| error.to_string(), |_| "read".to_owned())
 }
 
-fn assert_holds(images: &Images, labels: &[u8]) {
+pub(super) fn assert_holds(images: &Images, labels: &[u8]) {
     assert_eq!(images.size, [32, 32]);
     let found: Vec<_> = images.labels.iter().map(|label| *label as u8).collect();
     assert_eq!(found, labels);
@@ -85,11 +85,11 @@ fn batches_come_in_their_order() -> Tested {
         let name = path.rsplit('/').next().ok_or("no name")?;
         fs::write(folder.path().join(name), data)?;
     }
-    assert_eq!(read_folder(Cifar::Ten, Split::Train, folder.path())?, train);
-    assert_eq!(read_folder(Cifar::Ten, Split::Test, folder.path())?, test);
+    assert_eq!(read_folder(Cifar::Ten, Version::Binary, Split::Train, folder.path())?, train);
+    assert_eq!(read_folder(Cifar::Ten, Version::Binary, Split::Test, folder.path())?, test);
     let path = folder.path().join("cifar-10-binary.tar.gz");
     fs::write(&path, packed)?;
-    assert_eq!(read_archive(Cifar::Ten, Split::Train, &path)?, train);
+    assert_eq!(read_archive(Cifar::Ten, Version::Binary, Split::Train, &path)?, train);
     Ok(())
 }
 
@@ -139,10 +139,10 @@ fn what_is_wrong_is_named() -> Tested {
         assert!(error.contains(&expected), "{error}");
     }
     let folder = tempfile::tempdir()?;
-    let absent = read_folder(Cifar::Hundred, Split::Test, folder.path());
+    let absent = read_folder(Cifar::Hundred, Version::Binary, Split::Test, folder.path());
     assert!(absent.is_err_and(|error| error.to_string().contains("test.bin: No such file")));
     fs::write(folder.path().join("test.bin"), &whole)?;
-    let damaged = read_folder(Cifar::Hundred, Split::Test, folder.path());
+    let damaged = read_folder(Cifar::Hundred, Version::Binary, Split::Test, folder.path());
     assert!(damaged.is_err_and(|error| error.to_string().contains("found 6146 bytes")));
     Ok(())
 }

@@ -32,7 +32,7 @@ fn what_is_absent_is_named_with_the_way_to_get_it() -> Tested {
 }
 
 #[test]
-fn folders_of_images_must_have_the_classes_and_the_size() -> Tested {
+fn folders_of_images_must_have_the_classes() -> Tested {
     let folder = tempfile::tempdir()?;
     let data = DataFolder::new(folder.path());
     fill(&folder.path().join("cifar10/test"), 9, 32)?;
@@ -42,9 +42,30 @@ fn folders_of_images_must_have_the_classes_and_the_size() -> Tested {
     let set = data.known(KnownSet::Cifar10, Split::Test)?;
     assert_eq!((set.images.len(), set.source), (10, "image folder"));
     assert!(folder.path().join(".cache").is_dir());
+    fs::create_dir(folder.path().join("cifar10/test/class-010"))?;
+    fs::write(folder.path().join("cifar10/test/README.txt"), "ten classes")?;
+    RgbImage::new(300, 200).save(folder.path().join("cifar10/test/overview.png"))?;
+    assert_eq!(data.known(KnownSet::Cifar10, Split::Test)?.images.classes.len(), 10);
+    fs::remove_file(folder.path().join("cifar10/test/class-007/1.png"))?;
+    let error = data.known(KnownSet::Cifar10, Split::Test).err().ok_or("read")?.to_string();
+    assert!(error.contains("expected 10 folders") && error.contains("found 9"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn images_of_any_size_are_brought_to_that_of_the_networks() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let data = DataFolder::new(folder.path());
     fill(&folder.path().join("svhn/test"), 10, 28)?;
-    let error = data.known(KnownSet::Svhn, Split::Test).err().ok_or("read")?.to_string();
-    assert!(error.contains("32 × 32") && error.contains("28 × 28"), "{error}");
+    assert_eq!(data.known(KnownSet::Svhn, Split::Test)?.images.size, [32, 32]);
+    let textures = folder.path().join("textures");
+    fs::create_dir(&textures)?;
+    for (width, height) in [(300, 640), (640, 300), (32, 32), (7, 5)] {
+        RgbImage::new(width, height).save(textures.join(format!("{width}.png")))?;
+    }
+    let images = data.ood(&OodSource::named("textures"))?.images;
+    assert_eq!((images.size, images.len()), ([32, 32], 4));
+    assert!(format!("{data:?}").contains("jpeg: Safe"));
     Ok(())
 }
 

@@ -23,7 +23,7 @@ fn twelve(order: Order) -> Vec<u8> {
 
 #[test]
 fn numbers_of_every_type() -> Tested {
-    let cases: [(u32, Vec<u8>, f64); 10] = [
+    let cases: [(u32, Vec<u8>, f64); 18] = [
         (1, vec![0xfe], -2.0),
         (2, vec![0xfe], 254.0),
         (3, (-300_i16).to_be_bytes().to_vec(), -300.0),
@@ -34,6 +34,14 @@ fn numbers_of_every_type() -> Tested {
         (9, 0.1_f64.to_be_bytes().to_vec(), 0.1),
         (12, (-5_000_000_000_i64).to_be_bytes().to_vec(), -5e9),
         (13, 5_000_000_000_u64.to_be_bytes().to_vec(), 5e9),
+        (1, vec![100], 100.0),
+        (3, 255_i16.to_be_bytes().to_vec(), 255.0),
+        (4, 256_u16.to_be_bytes().to_vec(), 256.0),
+        (5, 7_i32.to_be_bytes().to_vec(), 7.0),
+        (7, 10_f32.to_be_bytes().to_vec(), 10.0),
+        (9, 255_f64.to_be_bytes().to_vec(), 255.0),
+        (9, (-0.0_f64).to_be_bytes().to_vec(), 0.0),
+        (13, 1_u64.to_be_bytes().to_vec(), 1.0),
     ];
     for (storage, mut bytes, expected) in cases {
         for order in [Order::Big, Order::Little] {
@@ -46,9 +54,12 @@ fn numbers_of_every_type() -> Tested {
                 let array = &arrays[0];
                 assert_eq!((array.name.as_str(), array.len()), ("labels", 3));
                 assert_eq!(array.dims, [3, 1]);
-                assert_eq!(array.values().collect::<Vec<_>>(), [expected; 3]);
-                let is_bytes = array.clone().into_bytes().is_some();
-                assert_eq!(is_bytes, storage == 2);
+                let is_byte = expected.fract() == 0.0 && (0.0..=255.0).contains(&expected);
+                let values = match is_byte {
+                    true => Values::Bytes(vec![expected as u8; 3]),
+                    false => Values::Other { index: 0, value: expected },
+                };
+                assert_eq!(array.values, values);
             }
             bytes.reverse();
         }
@@ -67,7 +78,7 @@ fn what_holds_no_real_numbers_is_passed_over() -> Tested {
         let arrays = parse(&writer::file(LITTLE, compressed, &all))?;
         let names: Vec<_> = arrays.iter().map(|array| array.name.as_str()).collect();
         assert_eq!(names, ["X", "none"]);
-        assert_eq!(arrays[0].clone().into_bytes(), Some((0..12).collect::<Vec<u8>>()));
+        assert_eq!(arrays[0].values, Values::Bytes((0..12).collect()));
     }
     Ok(())
 }
@@ -80,7 +91,8 @@ fn files_are_named() -> Tested {
     assert!(error(LIMIT).contains("x.mat: No such file"));
     std::fs::write(&path, writer::file(LITTLE, true, &[twelve(LITTLE)]))?;
     assert_eq!(read(&path, LIMIT)?.len(), 1);
-    assert!(error(10).ends_with("x.mat: expected at most 10 bytes of arrays, but found more"));
+    let error = error(10);
+    assert!(error.ends_with("x.mat: expected at most 10 more values of arrays, but found 12"));
     Ok(())
 }
 
@@ -90,7 +102,7 @@ fn what_is_no_level_5_file_is_refused() {
     assert_eq!(refused(&whole), "read");
     // Where bytes are replaced, by what, and what the error says.
     let cases: [(usize, &[u8], &str); 9] = [
-        (124, &[0, 2], "expected a MAT file of version 0x0100, but found version 0x0200"),
+        (124, &[0, 3], "expected a MAT file of version 0x0100, but found version 0x0300"),
         (126, b"XY", "expected a level-5 MAT file"),
         (128, &[9], "expected an array, but found an element of type 9"),
         (136 + 4, &[0], "expected 8 bytes of array flags, but found 0"),
@@ -109,6 +121,67 @@ fn what_is_no_level_5_file_is_refused() {
     let overflow = writer::array(LITTLE, 6, "X", &[0x7fff_ffff; 4], 9, &[0; 8]);
     let error = refused(&writer::file(LITTLE, true, &[overflow]));
     assert!(error.contains("values of 8 bytes each, but found 8 bytes"), "{error}");
+}
+
+#[test]
+fn files_of_other_formats_are_named() {
+    let hdf5 = b"\x89HDF\r\n\x1a\n".as_slice();
+    let mut matlab_7_3 = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".to_vec();
+    matlab_7_3.resize(124, b' ');
+    matlab_7_3.extend([0, 2, b'I', b'M']);
+    matlab_7_3.resize(512, 0);
+    matlab_7_3.extend(hdf5);
+    let bare = [hdf5, &[0; 1_000]].concat();
+    for file in [&matlab_7_3[..], &matlab_7_3[..128], &bare[..], hdf5] {
+        let error = refused(file);
+        assert!(error.contains("found one of MATLAB 7.3 (HDF5); save it again by"), "{error}");
+        assert!(error.contains("h5py.File('IN.mat')"), "{error}");
+    }
+    let page = [b"<html>".as_slice(), &[b' '; 500]].concat();
+    let cases: [(&[u8], &str); 5] = [
+        (b"", "but found an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "but found a pointer of Git LFS"),
+        (&page, "but found a page of HTML"),
+        (b"\x93NUMPY\x01\x00", "but found an array of NumPy"),
+        (b"0.5\n", "but found a file that does not begin like one"),
+    ];
+    for (file, found) in cases {
+        let error = refused(file);
+        assert!(error.contains("a.mat: expected a level-5 MAT file") && error.contains(found));
+    }
+}
+
+/// What cannot be kept is not unpacked without end either.
+#[test]
+fn what_is_passed_over_is_limited_as_well() {
+    let text = writer::array(LITTLE, 4, "text", &[1, 9 << 20], 16, &vec![b' '; 9 << 20]);
+    let error = refused(&writer::file(LITTLE, true, &[text]));
+    assert!(error.contains("a.mat: expected at most 9437184 more bytes of arrays"), "{error}");
+}
+
+#[test]
+fn wide_numbers_are_kept_as_bytes() -> Tested {
+    // More than are read at once, and more bytes than may be kept.
+    let numbers = |value: f64| -> Vec<u8> {
+        let numbers = (0..200_000).map(|i| if i == 150_000 { value } else { f64::from(i % 256) });
+        numbers.flat_map(f64::to_le_bytes).collect()
+    };
+    for (value, index) in [(7.0, None), (256.0, Some(150_000)), (0.5, Some(150_000))] {
+        let array = writer::array(LITTLE, 6, "X", &[200, 1_000], 9, &numbers(value));
+        for compressed in [false, true] {
+            let file = writer::file(LITTLE, compressed, std::slice::from_ref(&array));
+            let arrays = parse(&file)?;
+            assert_eq!(arrays[0].len(), 200_000);
+            match (&arrays[0].values, index) {
+                (Values::Bytes(bytes), None) => {
+                    assert_eq!((bytes.len(), bytes[150_000], bytes[199_999]), (200_000, 7, 63));
+                }
+                (values, Some(index)) => assert_eq!(values, &Values::Other { index, value }),
+                (values, None) => panic!("found {values:?}"),
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -177,8 +250,12 @@ proptest! {
             bytes[at] = *byte;
         }
         for array in parse(&bytes).unwrap_or_default() {
-            prop_assert_eq!(array.values().count(), array.dims.iter().product::<usize>());
-            prop_assert_eq!(array.len(), array.values().count());
+            let count = array.dims.iter().product::<usize>();
+            prop_assert_eq!(array.len(), count);
+            match array.values {
+                Values::Bytes(bytes) => prop_assert_eq!(bytes.len(), count),
+                Values::Other { index, .. } => prop_assert!(index < count),
+            }
         }
     }
 }

@@ -40,21 +40,21 @@ fn what_is_absent_or_damaged_is_named() {
     assert!(errors.contains("noise is no known data set and not in data"), "{errors}");
     write_noise(&here.join("data/noise"), 4);
 
+    // Half of the images of a set may be broken, but not more.
     let noise = here.join("data/noise");
-    for (name, content, complaint) in [
-        ("notes.txt", "text".as_bytes(), "notes.txt: expected a PNG or JPEG image"),
-        ("empty.jpg", b"", "empty.jpg: expected a PNG or JPEG image, but it is empty"),
-        ("half.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "half.jpg: expected a PNG or JPEG image"),
-    ] {
-        fs::write(noise.join(name), content).unwrap();
-        let errors = fail(here, TRAIN);
-        assert!(errors.contains(complaint), "{errors}");
-        fs::remove_file(noise.join(name)).unwrap();
+    let broken = ["empty", "half", "text", "page", "more"];
+    let contents =
+        [b"".as_slice(), b"\xff\xd8\xff\xe0\x00\x10JFIF", b"text", b"<html>", b"\x89PNG"];
+    for (name, content) in broken.iter().zip(contents) {
+        fs::write(noise.join(format!("{name}.jpg")), content).unwrap();
     }
-    image::RgbImage::new(16, 32).save(noise.join("small.png")).unwrap();
     let errors = fail(here, TRAIN);
-    assert!(errors.contains("small.png: expected 32 × 32 pixels"), "{errors}");
-    fs::remove_file(noise.join("small.png")).unwrap();
+    for part in ["data/noise: 5 of 9 images cannot be read", "empty.jpg", "it is empty"] {
+        assert!(errors.contains(part), "{part} is not in {errors}");
+    }
+    for name in broken {
+        fs::remove_file(noise.join(format!("{name}.jpg"))).unwrap();
+    }
 
     let batch = here.join("data/cifar-10-batches-bin/data_batch_3.bin");
     let whole = fs::read(&batch).unwrap();
@@ -67,7 +67,7 @@ fn what_is_absent_or_damaged_is_named() {
     fs::write(&batch, whole).unwrap();
 
     let errors = fail(here, &TRAIN.replace("images 20", "images 100"));
-    assert!(errors.contains("cifar10 has 100 training images, too few for 100"), "{errors}");
+    assert!(errors.contains("cifar10 has 100 training images, too few for 200"), "{errors}");
     assert_eq!(files(&here.join("results")), Vec::<String>::new());
 }
 
@@ -81,7 +81,8 @@ fn an_empty_class_is_no_class() {
     }
     fs::remove_file(here.join("data/cifar10/train/class-7/0000.png")).unwrap();
     let errors = fail(here, TRAIN);
-    assert!(errors.contains("class-7: expected images"), "{errors}");
+    assert!(errors.contains("expected 10 folders, one for each class, but found 9"), "{errors}");
+    assert!(errors.contains("1 folder without images passed over (class-7)"), "{errors}");
 }
 
 #[test]
@@ -169,4 +170,97 @@ fn a_full_disk_stops_a_training_that_goes_on_later() {
     let errors = fail(here, &format!("{TRAIN} --seed 7 --output results/more"));
     assert!(errors.contains("Read-only file system"), "{errors}");
     assert!(fail(here, "report").contains("report.html: Read-only file system"));
+}
+
+/// One broken file ends neither a training nor an evaluation.
+#[test]
+fn broken_files_are_left_out_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 20);
+    let noise = here.join("data/noise");
+    write_noise(&noise, 6);
+    fs::write(noise.join("half.jpg"), b"\xff\xd8\xff\xe0\x00\x10JFIF").unwrap();
+    fs::write(noise.join("Thumbs.db"), "x").unwrap();
+    // Of another size than the network's: its shorter side is resized, its middle cut out.
+    image::RgbImage::new(40, 64).save(noise.join("large.png")).unwrap();
+    let output = run(here, &format!("{TRAIN} --json"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("half.jpg") && errors.contains("Thumbs.db"), "{errors}");
+    let evaluations: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(evaluations[0][1]["detection"][0]["images"], 7);
+}
+
+/// Sets that a finished run has not seen are evaluated and added; what is there stays.
+#[test]
+fn ood_sets_can_be_added_to_a_finished_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 20);
+    write_noise(&here.join("data/noise"), 6);
+    write_noise(&here.join("data/more"), 8);
+    write_noise(&here.join("data/third"), 5);
+    succeed(here, TRAIN);
+    let folder = here.join("results/cifar10_resnet-8_isomax");
+    let run = folder.join("execution-1");
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    };
+    let before = read(&run.join("evaluation.json"));
+    let weights = fs::read(run.join("model.safetensors")).unwrap();
+    let sets = |evaluation: &serde_json::Value| -> Vec<String> {
+        let found = evaluation["detection"].as_array().unwrap().iter();
+        let names = found.filter(|d| d["is_default"] == true).map(|d| d["set"].as_str().unwrap());
+        names.map(str::to_owned).collect()
+    };
+    assert_eq!(sets(&before), ["noise"]);
+    succeed(here, &TRAIN.replace("noise", "noise,more"));
+    let after = read(&run.join("evaluation.json"));
+    assert_eq!(sets(&after), ["noise", "more"]);
+    assert_eq!(after["detection"][0], before["detection"][0]);
+    assert_eq!(after["classification"], before["classification"]);
+    succeed(here, &format!("evaluate --run {} --ood-data third", run.display()));
+    assert_eq!(sets(&read(&run.join("evaluation.json"))), ["noise", "more", "third"]);
+    assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), weights);
+    assert_eq!(
+        read(&folder.join("config.json"))["ood"],
+        serde_json::json!(["noise", "more", "third"])
+    );
+    assert!(run.join("scores/third.ES.npy").is_file());
+    // Another recipe is another cell.
+    let errors = fail(here, &format!("{TRAIN} --learning-rate 0.3"));
+    assert!(errors.contains("learning_rate: 0.1 there, 0.3 here"), "{errors}");
+}
+
+#[test]
+fn files_of_other_versions_are_read_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 20);
+    write_noise(&here.join("data/noise"), 6);
+    succeed(here, TRAIN);
+    let cell = here.join("results/cifar10_resnet-8_isomax");
+    let run = cell.join("execution-1");
+    let files = [
+        cell.join("config.json"),
+        run.join("training.json"),
+        run.join("evaluation.json"),
+        run.join("history.json"),
+    ];
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains("\"version\": 1"), "{}", file.display());
+        fs::write(file, text.replace("\"version\": 1", "\"version\": 9")).unwrap();
+        let command = match file.ends_with("config.json") || file.ends_with("training.json") {
+            true => format!("evaluate --run {}", run.display()),
+            false => "analyze".to_owned(),
+        };
+        let errors = fail(here, &command);
+        assert!(errors.contains("found version 9, newer than the 1"), "{errors}");
+        // As written before there were versions.
+        fs::write(file, text.replace("\"version\": 1,", "")).unwrap();
+    }
+    succeed(here, "analyze");
+    succeed(here, &format!("evaluate --run {} --output again", run.display()));
 }

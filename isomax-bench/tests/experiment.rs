@@ -22,8 +22,8 @@ fn a_cell_from_training_to_page() {
     let here = folder.path();
     write_cifar10(&here.join("data"), 40);
     write_noise(&here.join("data/noise"), 30);
-    let train = "train --known cifar10 --architecture resnet-8 --head isomax+ --epochs 3 \
-                 --batch-size 16 --validation-images 40 --ood noise --executions 2 --plain";
+    let train = "train --id-data cifar10 --architecture resnet-8 --head isomax+ --epochs 3 \
+                 --batch-size 16 --validation-images 40 --ood-data noise --executions 2 --plain";
     let text = succeed(here, train);
     assert!(text.contains("cifar10_resnet-8_isomax+, execution 2"), "{text}");
     assert!(text.contains("| noise   | 30     | MDS (default) |"), "{text}");
@@ -33,6 +33,8 @@ fn a_cell_from_training_to_page() {
     let evaluation = json(first.join("evaluation.json"));
     assert_eq!(evaluation["training"]["epochs"], 3);
     assert_eq!(evaluation["training"]["validation_images"], 40);
+    assert_eq!(evaluation["training"]["calibration_images"], 40);
+    assert_eq!(evaluation["version"], 1);
     assert_eq!(json(cell.join("execution-2/training.json"))["seed"], 43);
     // Brightness and stripes tell the generated classes apart.
     let accuracy = evaluation["classification"]["accuracy"].as_f64().unwrap();
@@ -45,7 +47,7 @@ fn a_cell_from_training_to_page() {
 
     // The scores that were written give the metrics that were reported.
     let metrics = format!(
-        "metrics --in {0}/scores/known.MDS.txt --out {0}/scores/noise.MDS.txt --json",
+        "metrics --id {0}/scores/known.MDS.txt --ood {0}/scores/noise.MDS.npy --json",
         first.display()
     );
     let metrics: Value = serde_json::from_str(&succeed(here, &metrics)).unwrap();
@@ -80,7 +82,9 @@ fn a_cell_from_training_to_page() {
     assert_eq!(fs::read(here.join("again/scores/mine.txt")).unwrap(), b"keep me");
     let run_again = format!("evaluate --run {} --output anew --json", first.display());
     let anew: Value = serde_json::from_str(&succeed(here, &run_again)).unwrap();
-    assert_eq!(anew, evaluation);
+    for (part, value) in anew.as_object().unwrap() {
+        assert_eq!(*value, evaluation[part], "{part}");
+    }
     // The same network is no third execution.
     let both = run(here, "analyze anew results --json");
     let warned = String::from_utf8_lossy(&both.stderr).into_owned();
@@ -102,9 +106,11 @@ fn a_cell_from_training_to_page() {
     assert_eq!(mixed.status.code(), Some(1));
     let line: Value = serde_json::from_slice(&mixed.stdout).unwrap();
     assert_eq!(line["path"], "data/noise/0001.png");
+    let confidence = line["confidence"].as_f64().unwrap();
+    assert!((0.1..=1.0).contains(&confidence), "{confidence}");
     let errors = String::from_utf8_lossy(&mixed.stderr).into_owned();
-    assert!(errors.contains("notes.txt: expected a PNG or JPEG image"), "{errors}");
-    assert!(errors.contains("1 of 2 files are no images"), "{errors}");
+    assert!(errors.contains("notes.txt: expected an image, but it is text"), "{errors}");
+    assert!(errors.contains("1 of 2 files have no decision"), "{errors}");
 }
 
 #[test]

@@ -29,7 +29,8 @@ pub struct EvaluateArgs {
     #[arg(long = "ood-data", alias = "ood", value_delimiter = ',')]
     ood: Option<Vec<OodSource>>,
     /// Images of the training split to fit a detector and a temperature on, the same share of each
-    /// class. The network must not have been trained on them.
+    /// class. The network must not have been trained on them: with the seed of the training they are
+    /// those that `train --validation-images` of this number held out for it.
     #[arg(long, default_value_t = 0, conflicts_with = "run")]
     held_out: usize,
     /// Seed that these images are drawn by.
@@ -105,8 +106,9 @@ impl EvaluateArgs {
             0 => None,
             count => {
                 let train = folder.known(known, Split::Train)?.images;
-                let parts = HeldOut::stratified(&train.labels, 0, count, self.seed)
-                    .ok_or("--held-out takes all images of the training split, or more")?;
+                // As `train` does it: as many images choose the epoch, and are not to fit on.
+                let parts = HeldOut::stratified(&train.labels, count, count, self.seed)
+                    .ok_or("--held-out takes half of the images of the training split, or more")?;
                 Some(train.select(&parts.calibration))
             }
         };

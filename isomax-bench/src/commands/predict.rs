@@ -47,15 +47,6 @@ struct Line<'a> {
     in_distribution: bool,
 }
 
-/// What is printed of a file without a decision.
-#[derive(Serialize)]
-struct Failure<'a> {
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<&'a [u8]>,
-    error: String,
-}
-
 impl PredictArgs {
     pub fn run(&self) -> CommandResult {
         let (predictor, classes) = self.find()?;
@@ -88,11 +79,6 @@ impl PredictArgs {
             Ok(decision) => decision,
             Err(error) => {
                 eprintln!("{}: {error}", escaped(&text));
-                if self.json {
-                    let error = error.to_string();
-                    let failure = Failure { path: &text, path_bytes, error };
-                    writeln!(out, "{}", serde_json::to_string(&failure)?)?;
-                }
                 return Ok(());
             }
         };

@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         learning_rate: 0.05,
         augmentation: Augmentation { padding: 0, flip: false },
         validation_images: 80,
-        calibration_images: Some(120),
+        calibration_images: 120,
         ood: vec![OodSource::named(UNSEEN)],
         ..TrainingConfig::own("digits", "two-conv", HeadKind::IsoMaxPlus, normalization)
     };

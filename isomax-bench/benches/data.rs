@@ -19,8 +19,8 @@ use burn::backend::Flex;
 use burn::data::dataloader::DataLoader;
 use clap::Parser;
 use isomax_bench::data::{
-    Augmentation, DataFolder, ImageBatches, ImageLoader, Images, KnownSet, Normalization,
-    OodSource, Split,
+    Augmentation, DataFolder, FolderOptions, ImageBatches, ImageLoader, Images, JpegDecoder,
+    KnownSet, Normalization, OodSource, Split,
 };
 use isomax_bench::table::Table;
 use peak_alloc::PeakAlloc;
@@ -62,7 +62,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None => generate(scratch.path())?,
     };
     let mut table = Table::new(["start from", "images", "seconds", "peak memory, MB"]);
-    let images = start(&mut table, "folder, decoded", || Ok(Images::from_folder(&folder)?))?;
+    for jpeg in JpegDecoder::ALL {
+        let options = FolderOptions { jpeg, ..Default::default() };
+        let read = || Ok(Images::from_folder_with(&folder, &options)?);
+        start(&mut table, &format!("folder, decoder {jpeg}"), read)?;
+    }
+    let images = Images::from_folder(&folder)?;
 
     let data = DataFolder::new(scratch.path());
     let source = OodSource { name: "images".to_owned(), folder: Some(folder) };

@@ -17,22 +17,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Trains a network with a head on a set, once or several times (a cell of the papers' tables), and
-    /// evaluates it. Started again, it goes on where it was.
+    /// Train a network with a head on an ID set, once or several times, and evaluate it. Started again,
+    /// it goes on where it was.
     Train(Box<train::TrainArgs>),
-    /// Evaluates trained weights: accuracy, calibration, and detection of OOD sets.
+    /// Evaluate trained weights: accuracy, calibration, and detection of OOD sets.
     Evaluate(evaluate::EvaluateArgs),
-    /// Makes tables over executions, and the files behind them: CSV, JSON, Markdown.
+    /// Make tables over runs, and the files behind them: CSV, JSON, Markdown.
     Analyze(analyze::AnalyzeArgs),
-    /// Writes one HTML page with tables, curves, histograms and the worst images.
+    /// Write one HTML page with tables, curves, histograms and the worst images.
     Report(report::ReportArgs),
-    /// Trains, evaluates and reports a grid of cells: by default that of the IsoMax+ paper.
+    /// Train, evaluate and report a grid of sets, networks and heads: by default that of the IsoMax+ paper.
     Reproduce(Box<reproduce::ReproduceArgs>),
-    /// Classifies images, and says which are of no known class.
+    /// Classify images, and say which are out of distribution.
     Predict(predict::PredictArgs),
-    /// Downloads, checks and lists data sets.
+    /// Download, check and list data sets.
     Data(data::DataCommand),
-    /// Computes detection metrics of two score files, in the conventions of the field and of the
+    /// Compute detection metrics of two score files, in the conventions of the field and of the
     /// papers.
     Metrics(metrics::MetricsArgs),
 }

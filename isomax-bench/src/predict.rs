@@ -32,6 +32,7 @@ pub struct Predictor<B: Backend, N> {
 
 /// What became of one file.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Prediction {
     /// The file.
     pub path: PathBuf,

@@ -29,6 +29,7 @@ use isomax_burn::metrics::{CalibrationMetrics, OodMetrics, PaperMetrics};
 use isomax_burn::{HeadKind, UnknownName, atomic_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 
 use crate::data::Normalization;
 use crate::train::TrainingConfig;
@@ -112,6 +113,7 @@ impl Stored for Evaluation {
 
 /// Every epoch of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct History {
     /// Digest of the images, which a resumed training must find again.
     pub digest: Option<String>,
@@ -127,6 +129,7 @@ pub struct History {
 /// watched, `SET AUROC`, `SET TNR@95TPR` and `SET FPR95`, in percent. A value that is not finite is
 /// left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
@@ -207,6 +210,7 @@ impl Selection {
 
 /// How the training of an execution ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Training {
     /// Seed of this execution.
     pub seed: u64,
@@ -288,6 +292,7 @@ impl Training {
 
 /// Accuracy, calibration and detection of one network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// Name of the network.
     pub architecture: String,
@@ -320,6 +325,7 @@ pub struct Evaluation {
 
 /// Calibration with a temperature that was fitted on held-out images, never on test images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Calibrated {
     /// The temperature.
     pub temperature: f32,
@@ -329,6 +335,7 @@ pub struct Calibrated {
 
 /// What a detector that was fitted on held-out images does on test images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DetectorSummary {
     /// Name of the score.
     pub score: String,
@@ -342,6 +349,7 @@ pub struct DetectorSummary {
 
 /// Detection of one OOD set by one score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Detection {
     /// Name of the OOD set, such as `svhn`.
     pub set: String,
@@ -439,6 +447,7 @@ pub fn write_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), ResultErr
 
 /// An execution that was found in a folder of results.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Execution {
     /// Its folder.
     pub folder: PathBuf,
@@ -494,37 +503,48 @@ fn one_of_each_network(executions: Vec<Execution>) -> Vec<Execution> {
     kept
 }
 
+/// Folders may overlap, and links may lead in circles: nothing counts twice.
 fn find_below(
     folder: &Path,
     found: &mut Vec<Execution>,
     seen: &mut BTreeSet<PathBuf>,
 ) -> Result<(), ResultError> {
-    let io = |source| ResultError::Io { path: folder.to_owned(), source };
-    // Folders may overlap, and links may lead in circles: nothing counts twice.
-    if !seen.insert(fs::canonicalize(folder).map_err(io)?) {
-        return Ok(());
+    let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) if error.loop_ancestor().is_some() => continue,
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_owned();
+                return Err(ResultError::Io { path, source: error.into() });
+            }
+        };
+        if !entry.file_type().is_dir() {
+            continue;
+        }
+        let path = entry.path();
+        let io = |source| ResultError::Io { path: path.to_owned(), source };
+        if !seen.insert(fs::canonicalize(path).map_err(io)?) {
+            walk.skip_current_dir();
+        } else if path.join(EVALUATION).is_file() {
+            found.push(execution(path)?);
+            walk.skip_current_dir();
+        }
     }
-    let evaluation = folder.join(EVALUATION);
-    if evaluation.is_file() {
-        let history = folder.join(HISTORY);
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        found.push(Execution {
-            number: name.strip_prefix("execution-").and_then(|n| n.parse().ok()).unwrap_or(1),
-            evaluation: read(evaluation)?,
-            history: match history.is_file() {
-                true => Some(read(history)?),
-                false => None,
-            },
-            folder: folder.to_owned(),
-        });
-        return Ok(());
-    }
-    let entries = fs::read_dir(folder).map_err(io)?;
-    let mut folders: Vec<PathBuf> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(io)?;
-    folders.retain(|path| path.is_dir());
-    folders.sort();
-    folders.iter().try_for_each(|folder| find_below(folder, found, seen))
+    Ok(())
+}
+
+/// An execution by its folder, which has an evaluation.
+fn execution(folder: &Path) -> Result<Execution, ResultError> {
+    let history = folder.join(HISTORY);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Execution {
+        number: name.strip_prefix("execution-").and_then(|n| n.parse().ok()).unwrap_or(1),
+        evaluation: read(folder.join(EVALUATION))?,
+        history: match history.is_file() {
+            true => Some(read(history)?),
+            false => None,
+        },
+        folder: folder.to_owned(),
+    })
 }

@@ -21,6 +21,22 @@ use std::path::Path;
 /// this returns, a loss of power no longer undoes it: the folder, too, is on the disk, where the
 /// system can be asked for that (Unix).
 ///
+/// ```
+/// use std::io::{Error, Write};
+/// use isomax_burn::atomic_file;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("notes.txt");
+/// std::fs::write(&path, "old")?;
+/// let failed = atomic_file::write(&path, |file| {
+///     file.write_all(b"half of the ne")?;
+///     Err(Error::other("disk full"))
+/// });
+/// assert!(failed.is_err());
+/// assert_eq!(std::fs::read_to_string(&path)?, "old");
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// What `write` returns, or what the system says of the files.

@@ -1,6 +1,16 @@
 //! Names of enum variants as text: one way to read them, one error that lists the known ones.
 
 /// A name that stands for nothing. The message lists the names that do.
+///
+/// ```
+/// use isomax_burn::HeadKind;
+///
+/// let error = "cosine".parse::<HeadKind>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "unknown head 'cosine'; known: softmax, isomax, isomax+, dismax"
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} '{found}'; known: {}", known.join(", "))]
 pub struct UnknownName {

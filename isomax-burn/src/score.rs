@@ -27,6 +27,19 @@ use crate::{HeadKind, OodScore};
 /// without hyphens. `MDS` is the *minimum distance score*, not the Mahalanobis detector of that name.
 ///
 /// A score of your own implements [`OodScore`].
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_burn::{HeadKind, Score};
+///
+/// let score = Score::default_for(HeadKind::IsoMaxPlus);
+/// assert_eq!(score, "max-logit".parse::<Score>()?);
+/// let logits = Tensor::<Flex, 2>::from_floats([[-1.0, -5.0], [-7.0, -2.0]], &Default::default());
+/// let scores: Vec<f32> = score.compute(logits).into_data().iter().collect();
+/// assert_eq!(scores, [-1.0, -2.0]);
+/// # Ok::<(), isomax_burn::UnknownName>(())
+/// ```
 #[allow(clippy::upper_case_acronyms)] // the names that the papers print
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

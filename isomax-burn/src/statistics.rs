@@ -4,6 +4,14 @@ use burn::tensor::{Int, Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 /// Mean and spread of a stream of numbers (Welford's algorithm, in `f64`).
+///
+/// ```
+/// use isomax_burn::Moments;
+///
+/// let mut moments: Moments = [1.0, 2.0].into_iter().collect();
+/// moments.push(3.0);
+/// assert_eq!((moments.mean(), moments.std()), (Some(2.0), Some(1.0)));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     count: u64,
@@ -59,7 +67,7 @@ impl FromIterator<f64> for Moments {
     }
 }
 
-/// The logits that one class gets.
+/// The logits that one class gets. See [`LogitStatistics`] for an example.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassLogits {
     /// From samples of this class.

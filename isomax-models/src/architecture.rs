@@ -147,7 +147,7 @@ impl From<Architecture> for String {
     }
 }
 
-/// Configuration of a [`Model`].
+/// Configuration of a [`Model`]. See [`init`](Self::init) for an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct ModelConfig {
     /// Which network.
@@ -214,6 +214,16 @@ impl ModelConfig {
 }
 
 /// A published network, chosen when the program runs.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::{Model, ModelConfig};
+///
+/// let config = ModelConfig::new("resnet-20".parse()?, 10);
+/// let model = config.init::<Flex>(&Default::default());
+/// assert!(matches!(model, Model::CifarResNet(_)));
+/// # Ok::<_, isomax_burn::UnknownName>(())
+/// ```
 // There is one of it in a program, not a list of them.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]

@@ -168,6 +168,16 @@ pub trait Backbone<B: Backend> {
 /// [`Module::num_params`] includes, take none; nor do parameters that were frozen.
 ///
 /// The backend must be one with gradients: a network for inference has nothing to train.
+///
+/// ```
+/// use burn::backend::{Autodiff, Flex};
+/// use isomax_burn::HeadKind;
+/// use isomax_models::{CifarResNetConfig, num_trainable_params};
+///
+/// let config = CifarResNetConfig::new(20, 10).with_head(HeadKind::IsoMaxPlus);
+/// let network = config.init::<Autodiff<Flex>>(&Default::default());
+/// assert_eq!(num_trainable_params(&network), 269_713);
+/// ```
 pub fn num_trainable_params<B: AutodiffBackend, M: Module<B>>(module: &M) -> usize {
     struct Count(usize);
 

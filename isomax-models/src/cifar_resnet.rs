@@ -11,7 +11,7 @@ use crate::stages::{Stages, backbone_of_stages};
 /// Channels of the three stages.
 const CHANNELS: [usize; 3] = [16, 32, 64];
 
-/// Configuration of a [`CifarResNet`].
+/// Configuration of a [`CifarResNet`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct CifarResNetConfig {
     /// Number of layers: `6 n + 2`, such as 20, 32, 44, 56 or 110.
@@ -58,6 +58,17 @@ impl CifarResNetConfig {
 /// The residual network for 32 × 32 images of He et al.
 /// ([arXiv:1512.03385](https://arxiv.org/abs/1512.03385), section 4.2), with shortcuts that have no
 /// parameters (option A).
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::{Backbone, CifarResNetConfig};
+///
+/// let device = Default::default();
+/// let network = CifarResNetConfig::new(8, 10).init::<Flex>(&device);
+/// let features = network.forward_features(Tensor::zeros([2, 3, 32, 32], &device));
+/// assert_eq!(features.dims(), [2, 64]);
+/// ```
 #[derive(Module, Debug)]
 pub struct CifarResNet<B: Backend> {
     /// From the image to 16 channels.
@@ -105,6 +116,17 @@ impl<B: Backend> Stages<B> for CifarResNet<B> {
 backbone_of_stages!(CifarResNet);
 
 /// Two convolutions and a shortcut around them.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::CifarResNetConfig;
+///
+/// let device = Default::default();
+/// let network = CifarResNetConfig::new(8, 10).init::<Flex>(&device);
+/// let maps = network.layer2[0].forward(Tensor::zeros([1, 16, 32, 32], &device));
+/// assert_eq!(maps.dims(), [1, 32, 16, 16]);
+/// ```
 #[derive(Module, Debug)]
 pub struct BasicBlock<B: Backend> {
     /// First convolution, which halves the size if the block does.

@@ -15,7 +15,7 @@ use crate::stages::{Stages, backbone_of_stages};
 /// Width of a bottleneck, in growth rates.
 const BOTTLENECK: usize = 4;
 
-/// Configuration of a [`DenseNetBc`].
+/// Configuration of a [`DenseNetBc`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct DenseNetBcConfig {
     /// Number of layers: `6 n + 4`, such as 40, 100 or 190.
@@ -156,6 +156,18 @@ impl<B: Backend> Stages<B> for DenseNetBc<B> {
 backbone_of_stages!(DenseNetBc);
 
 /// Layers that each add their maps to those before them.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::DenseNetBcConfig;
+///
+/// let device = Default::default();
+/// let network = DenseNetBcConfig::new(16, 10).init::<Flex>(&device);
+/// // At depth 16, a block has two layers. Each adds 12 channels.
+/// let maps = network.block1.forward(Tensor::zeros([1, 24, 8, 8], &device));
+/// assert_eq!(maps.dims(), [1, 48, 8, 8]);
+/// ```
 #[derive(Module, Debug)]
 pub struct DenseBlock<B: Backend> {
     /// The layers.
@@ -170,6 +182,17 @@ impl<B: Backend> DenseBlock<B> {
 }
 
 /// A 1 × 1 convolution to few channels, and a 3 × 3 convolution of these.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::DenseNetBcConfig;
+///
+/// let device = Default::default();
+/// let network = DenseNetBcConfig::new(16, 10).init::<Flex>(&device);
+/// let maps = network.block1.layer[0].forward(Tensor::zeros([1, 24, 8, 8], &device));
+/// assert_eq!(maps.dims(), [1, 36, 8, 8]);
+/// ```
 #[derive(Module, Debug)]
 pub struct BottleneckLayer<B: Backend> {
     /// Normalisation of all maps before.
@@ -206,6 +229,17 @@ impl<B: Backend> BottleneckLayer<B> {
 }
 
 /// Between two blocks: fewer channels, and half the size.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::DenseNetBcConfig;
+///
+/// let device = Default::default();
+/// let network = DenseNetBcConfig::new(16, 10).init::<Flex>(&device);
+/// let maps = network.trans1.forward(Tensor::zeros([1, 48, 8, 8], &device));
+/// assert_eq!(maps.dims(), [1, 24, 4, 4]);
+/// ```
 #[derive(Module, Debug)]
 pub struct Transition<B: Backend> {
     /// Normalisation of all maps before.

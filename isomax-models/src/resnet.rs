@@ -16,7 +16,7 @@ use crate::stages::{Stages, backbone_of_stages};
 /// Channels of the four stages.
 const CHANNELS: [usize; 4] = [64, 128, 256, 512];
 
-/// How a [`ResNet`] takes its images.
+/// How a [`ResNet`] takes its images. See there for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub enum Stem {
     ImageNet,
 }
 
-/// Configuration of a [`ResNet`].
+/// Configuration of a [`ResNet`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct ResNetConfig {
     /// Blocks in each of the four stages.
@@ -103,6 +103,17 @@ impl ResNetConfig {
 
 /// The residual network of He et al. ([arXiv:1512.03385](https://arxiv.org/abs/1512.03385), table 1)
 /// with two convolutions a block and projections where shapes change.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::{Backbone, ResNetConfig, Stem};
+///
+/// let device = Default::default();
+/// let network = ResNetConfig::resnet18(10).with_stem(Stem::ImageNet).init::<Flex>(&device);
+/// let features = network.forward_features(Tensor::zeros([1, 3, 64, 64], &device));
+/// assert_eq!(features.dims(), [1, 512]);
+/// ```
 #[derive(Module, Debug)]
 pub struct ResNet<B: Backend> {
     /// From the image to 64 channels.
@@ -157,6 +168,17 @@ impl<B: Backend> Stages<B> for ResNet<B> {
 backbone_of_stages!(ResNet);
 
 /// Two convolutions, and a shortcut around them that is projected where the shape changes.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::ResNetConfig;
+///
+/// let device = Default::default();
+/// let network = ResNetConfig::resnet18(10).init::<Flex>(&device);
+/// let maps = network.layer2[0].forward(Tensor::zeros([1, 64, 8, 8], &device));
+/// assert_eq!(maps.dims(), [1, 128, 4, 4]);
+/// ```
 #[derive(Module, Debug)]
 pub struct ProjectedBlock<B: Backend> {
     /// First convolution, which halves the size if the block does.

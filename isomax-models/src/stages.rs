@@ -6,6 +6,15 @@ use isomax_burn::Head;
 use crate::layers::global_average;
 
 /// Images that a network cannot take.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::{Backbone, CifarResNetConfig, ImageShapeError};
+///
+/// let network = CifarResNetConfig::new(8, 10).init::<Flex>(&Default::default());
+/// let error = network.check_images([64, 1, 28, 28]).unwrap_err();
+/// assert_eq!(error, ImageShapeError::Channels { shape: [64, 1, 28, 28], expected: 3 });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageShapeError {

@@ -15,7 +15,7 @@ const CHANNELS: [usize; 4] = [16, 16, 32, 64];
 /// Momentum of the last normalisation in the published code, as PyTorch counts it.
 const LAST_MOMENTUM: f64 = 0.9;
 
-/// Configuration of a [`WideResNet`].
+/// Configuration of a [`WideResNet`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct WideResNetConfig {
     /// Number of layers: `6 n + 4`, such as 16, 28 or 40.
@@ -75,6 +75,17 @@ impl WideResNetConfig {
 /// ([arXiv:1605.07146](https://arxiv.org/abs/1605.07146)), in the form of the code published with
 /// DisMax: convolutions with a bias, strides in the second convolution of a block, and a momentum of
 /// 0.9 in the last normalisation.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::{Backbone, WideResNetConfig};
+///
+/// let device = Default::default();
+/// let network = WideResNetConfig::new(16, 2, 10).init::<Flex>(&device);
+/// let features = network.forward_features(Tensor::zeros([2, 3, 32, 32], &device));
+/// assert_eq!(features.dims(), [2, 128]);
+/// ```
 #[derive(Module, Debug)]
 pub struct WideResNet<B: Backend> {
     /// From the image to 16 channels.
@@ -125,6 +136,17 @@ impl<B: Backend> Stages<B> for WideResNet<B> {
 backbone_of_stages!(WideResNet);
 
 /// Two convolutions, each after its normalisation, and a shortcut around them.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::WideResNetConfig;
+///
+/// let device = Default::default();
+/// let network = WideResNetConfig::new(16, 2, 10).init::<Flex>(&device);
+/// let maps = network.layer2[0].forward(Tensor::zeros([1, 32, 8, 8], &device));
+/// assert_eq!(maps.dims(), [1, 64, 4, 4]);
+/// ```
 #[derive(Module, Debug)]
 pub struct PreactivatedBlock<B: Backend> {
     /// Normalisation of what comes in.

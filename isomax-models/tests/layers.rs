@@ -14,9 +14,13 @@ use isomax_models::layers::{
 };
 use isomax_models::{Backbone, BatchNormConfig, CifarResNetConfig, ModelConfig};
 
+mod support;
+
+use support::device;
+
 /// The stock layer differs in one thing, its running variance, which is the biased one.
 fn batch_norm_is_that_of_burn<B: AutodiffBackend>() {
-    let device = Default::default();
+    let device = device();
     let (ours, stock) = (
         BatchNormConfig::new(3).init::<B>(&device),
         nn::BatchNormConfig::new(3).init::<B>(&device),
@@ -63,7 +67,7 @@ fn agree<B: AutodiffBackend>(
     ours: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
     stock: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>,
 ) {
-    let device = Default::default();
+    let device = device();
     let maps = Tensor::<B, 4>::random(shape, Distribution::Default, &device);
     let run = |layer: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 4>| {
         let maps = maps.clone().require_grad();
@@ -81,7 +85,7 @@ fn agree<B: AutodiffBackend>(
 }
 
 fn layers_are_those_of_burn<B: AutodiffBackend>() {
-    let device = Default::default();
+    let device = device();
     for (shape, stride, bias) in
         [([2, 3, 4, 5], 1, false), ([2, 5, 5, 4], 2, true), ([1, 1, 1, 1], 1, true)]
     {
@@ -132,7 +136,7 @@ fn convolutions_have_the_gradients_of_the_processor<B: AutodiffBackend>() {
         maps: TensorData,
         stride: usize,
     ) -> [TensorData; 3] {
-        let device = Default::default();
+        let device = device();
         let [out, channels] = [weight.shape[0], weight.shape[1]];
         let mut conv = nn::conv::Conv2dConfig::new([channels, out], [3, 3])
             .with_stride([stride; 2])
@@ -151,8 +155,7 @@ fn convolutions_have_the_gradients_of_the_processor<B: AutodiffBackend>() {
         [([2, 3, 8, 8], 4, 1), ([2, 3, 8, 8], 4, 2), ([1, 4, 7, 5], 8, 2), ([2, 16, 8, 8], 32, 2)]
     {
         let random = |shape: [usize; 4]| {
-            let tensor =
-                Tensor::<Reference, 4>::random(shape, Distribution::Default, &Default::default());
+            let tensor = Tensor::<Reference, 4>::random(shape, Distribution::Default, &device());
             tensor.into_data()
         };
         let (weight, maps) = (random([out, shape[1], 3, 3]), random(shape));
@@ -165,7 +168,7 @@ fn convolutions_have_the_gradients_of_the_processor<B: AutodiffBackend>() {
 }
 
 fn every_network_and_head_trains<B: AutodiffBackend>() {
-    let device = Default::default();
+    let device = device();
     let networks = ["densenet-bc-10", "resnet-8", "wrn-10-1"];
     for (name, kind) in networks.into_iter().cycle().zip(HeadKind::ALL) {
         let config = ModelConfig::new(name.parse().unwrap(), 4).with_head(kind);
@@ -204,12 +207,12 @@ on_every_backend!(
 #[test]
 #[should_panic(expected = "The depth of a CIFAR ResNet must be 6 n + 2 with n ≥ 1, got 21")]
 fn impossible_depths_are_refused() {
-    CifarResNetConfig::new(21, 10).init::<Flex>(&Default::default());
+    CifarResNetConfig::new(21, 10).init::<Flex>(&device());
 }
 
 #[test]
 #[should_panic(expected = "do not fit a batch normalisation of 3 channels")]
 fn images_of_other_channels_are_refused() {
-    let norm = BatchNormConfig::new(3).init::<Flex>(&Default::default());
-    norm.forward(Tensor::zeros([1, 4, 2, 2], &Default::default()));
+    let norm = BatchNormConfig::new(3).init::<Flex>(&device());
+    norm.forward(Tensor::zeros([1, 4, 2, 2], &device()));
 }

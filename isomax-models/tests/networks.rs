@@ -22,6 +22,10 @@ use isomax_models::{
 };
 use serde::Deserialize;
 
+mod support;
+
+use support::device;
+
 #[derive(Deserialize)]
 struct Case {
     name: Architecture,
@@ -93,7 +97,7 @@ fn noise(place: usize, seed: u64) -> f64 {
 
 fn images<B: Backend>(size: usize) -> Tensor<B, 4> {
     let values = (0..3 * 3 * size * size).map(|place| noise(place, 1) as f32).collect();
-    Tensor::from_data(TensorData::new(values, [3, 3, size, size]), &Default::default())
+    Tensor::from_data(TensorData::new(values, [3, 3, size, size]), &device())
 }
 
 #[track_caller]
@@ -112,7 +116,7 @@ fn every_network_follows_pytorch() {
     for case in cases {
         let what = |part: &str| format!("{}, {part}", case.name);
         let config = ModelConfig::new(case.name, 5).with_head(case.head);
-        let mut model = config.init::<B>(&Default::default()).map(&mut Fill::default());
+        let mut model = config.init::<B>(&device()).map(&mut Fill::default());
         assert_eq!(num_trainable_params(&model), case.parameters, "{}", case.name);
         let values = |tensor: Tensor<Flex, 2>| tensor.into_data().to_vec::<f32>().unwrap();
         let fixed = model.valid();
@@ -128,7 +132,7 @@ fn every_network_follows_pytorch() {
             .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
             .init();
         let loss = LossConfig::new(case.head).init();
-        let targets = Tensor::<B, 1, Int>::from_ints([0, 3, 1], &Default::default());
+        let targets = Tensor::<B, 1, Int>::from_ints([0, 3, 1], &device());
         for (step, expected) in case.losses.iter().enumerate() {
             let value = loss.forward(model.forward(images(case.size)), targets.clone());
             let gradients = GradientsParams::from_grads(value.backward(), &model);
@@ -141,14 +145,14 @@ fn every_network_follows_pytorch() {
 
 fn model(architecture: &str, head: HeadKind) -> Model<Flex> {
     let architecture = architecture.parse().unwrap();
-    ModelConfig::new(architecture, 10).with_head(head).init(&Default::default())
+    ModelConfig::new(architecture, 10).with_head(head).init(&device())
 }
 
 #[test]
 fn networks_have_the_published_sizes() {
     let params = |name: &str, head| {
         let config = ModelConfig::new(name.parse().unwrap(), 10).with_head(head);
-        num_trainable_params(&config.init::<Autodiff<Flex>>(&Default::default()))
+        num_trainable_params(&config.init::<Autodiff<Flex>>(&device()))
     };
     let size = |name| params(name, HeadKind::IsoMaxPlus);
     assert_eq!(size("densenet-bc-100"), 769_153);
@@ -171,7 +175,7 @@ fn layers_lead_to_the_features() {
     ];
     for (name, shapes) in shapes {
         let model = model(name, HeadKind::DisMax);
-        let images = Tensor::random([2, 3, 16, 16], Distribution::Default, &Default::default());
+        let images = Tensor::random([2, 3, 16, 16], Distribution::Default, &device());
         let layers = model.forward_layers(images.clone());
         let found: Vec<_> = layers.iter().map(|maps| [maps.dims()[1], maps.dims()[3]]).collect();
         assert_eq!(found, shapes, "{name}");
@@ -193,7 +197,7 @@ fn impossible_images_are_refused_in_words() {
     ] {
         let model = model(name, HeadKind::IsoMax);
         assert_eq!(model.check_images([1, 3, min, min + 1]), Ok(()));
-        let smallest = Tensor::zeros([1, 3, min, min + 1], &Default::default());
+        let smallest = Tensor::zeros([1, 3, min, min + 1], &device());
         assert_eq!(model.forward(smallest).dims(), [1, 10]);
         let shape = [1, 3, min, min - 1];
         assert_eq!(model.check_images(shape), Err(ImageShapeError::TooSmall { shape, min }));
@@ -215,21 +219,21 @@ fn impossible_images_are_refused_in_words() {
 #[test]
 #[should_panic(expected = "images of shape [2, 1, 32, 32] have 1 channels; the network takes 3")]
 fn gray_images_are_refused_by_color_networks() {
-    model("resnet-8", HeadKind::IsoMax).forward(Tensor::zeros([2, 1, 32, 32], &Default::default()));
+    model("resnet-8", HeadKind::IsoMax).forward(Tensor::zeros([2, 1, 32, 32], &device()));
 }
 
 #[test]
 fn gray_networks_take_gray_images() {
     let config = ModelConfig::new(Architecture::DenseNetBc { depth: 10 }, 4).with_in_channels(1);
-    let model = config.init::<Flex>(&Default::default());
-    assert_eq!(model.forward(Tensor::zeros([2, 1, 8, 8], &Default::default())).dims(), [2, 4]);
+    let model = config.init::<Flex>(&device());
+    assert_eq!(model.forward(Tensor::zeros([2, 1, 8, 8], &device())).dims(), [2, 4]);
 }
 
 /// An odd row or column is left out by pooling and rounded up by strides, as in PyTorch.
 #[test]
 fn odd_sizes_pass() {
     for name in ["densenet-bc-10", "resnet-8", "resnet-18", "wrn-10-1"] {
-        let images = Tensor::zeros([1, 3, 13, 11], &Default::default());
+        let images = Tensor::zeros([1, 3, 13, 11], &device());
         assert_eq!(model(name, HeadKind::SoftMax).forward(images).dims(), [1, 10]);
     }
 }
@@ -237,7 +241,7 @@ fn odd_sizes_pass() {
 #[test]
 fn dropout_acts_in_training_alone() {
     type B = Autodiff<Flex>;
-    let device = Default::default();
+    let device = device();
     let dense = DenseNetBcConfig::new(10, 3).with_dropout(0.5).init::<B>(&device);
     let wide = WideResNetConfig::new(10, 1, 3).with_dropout(0.5).init::<B>(&device);
     let images = Tensor::<B, 4>::random([2, 3, 8, 8], Distribution::Default, &device);
@@ -300,31 +304,31 @@ fn configurations_pass_through_json() {
 #[test]
 #[should_panic(expected = "The depth of a DenseNet-BC must be 6 n + 4 with n ≥ 1, got 99")]
 fn impossible_densenets_are_refused() {
-    DenseNetBcConfig::new(99, 10).init::<Flex>(&Default::default());
+    DenseNetBcConfig::new(99, 10).init::<Flex>(&device());
 }
 
 #[test]
 #[should_panic(expected = "must lie in (0, 1], got 1.5")]
 fn reductions_that_add_channels_are_refused() {
-    DenseNetBcConfig::new(10, 10).with_reduction(1.5).init::<Flex>(&Default::default());
+    DenseNetBcConfig::new(10, 10).with_reduction(1.5).init::<Flex>(&device());
 }
 
 #[test]
 #[should_panic(expected = "The depth of a wide ResNet must be 6 n + 4 with n ≥ 1, got 29")]
 fn impossible_wide_resnets_are_refused() {
-    WideResNetConfig::new(29, 10, 10).init::<Flex>(&Default::default());
+    WideResNetConfig::new(29, 10, 10).init::<Flex>(&device());
 }
 
 #[test]
 #[should_panic(expected = "Every stage of a ResNet needs a block, got [2, 0, 2, 2]")]
 fn resnets_without_a_stage_are_refused() {
-    ResNetConfig::new([2, 0, 2, 2], 10).init::<Flex>(&Default::default());
+    ResNetConfig::new([2, 0, 2, 2], 10).init::<Flex>(&device());
 }
 
 /// Kaiming normal over the fan-out, and blocks of ResNet-18/34 that begin as identities.
 #[test]
 fn weights_start_as_published() {
-    let device = Default::default();
+    let device = device();
     let spread = |weight: Tensor<Flex, 4>| {
         let [out, _, height, width] = weight.dims();
         let std = (2.0 / (out * height * width) as f64).sqrt();

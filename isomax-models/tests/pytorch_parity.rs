@@ -19,6 +19,10 @@ use isomax_burn::{HeadKind, LossConfig};
 use isomax_models::{Architecture, Backbone, BatchNorm, Model, ModelConfig, num_trainable_params};
 use serde::Deserialize;
 
+mod support;
+
+use support::device;
+
 type B = Autodiff<Flex>;
 
 #[derive(Deserialize)]
@@ -53,7 +57,7 @@ fn follows_pytorch(name: &str, architecture: Architecture, head: HeadKind) {
     let Some(folder) = golden_folder() else { return };
     let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
     let golden: Golden = serde_json::from_str(&text).unwrap();
-    let device = Default::default();
+    let device = device();
     let mut model = ModelConfig::new(architecture, 10).with_head(head).init::<B>(&device);
     model.load_pytorch(folder.join(format!("{name}.pth"))).unwrap();
     assert_eq!(num_trainable_params(&model), golden.parameters);

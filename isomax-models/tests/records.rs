@@ -14,13 +14,13 @@ use proptest::prelude::*;
 
 mod support;
 
-use support::{config, network, refused, values};
+use support::{config, device, network, refused, values};
 
 #[test]
 fn records_come_back_and_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("record");
-    let device = Default::default();
+    let device = device();
     let first = network::<Flex>();
     store::save_record(&first, &path).unwrap();
     let mut second = network::<Flex>();
@@ -73,7 +73,7 @@ fn records_with_more_are_refused() {
     use isomax_models::layers::Conv1x1Config;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("record");
-    let device = Default::default();
+    let device = device();
     let config = Conv1x1Config::new([2, 3]);
     let with_bias = config.clone().with_bias(true).init::<Flex>(&device);
     let mut without = config.init::<Flex>(&device);
@@ -101,7 +101,7 @@ fn records_are_those_of_burn() {
     store::load_record(&mut second, &path).unwrap();
     assert!(values(&first) == values(&second));
     store::save_record(&first, &path).unwrap();
-    let third = network::<Flex>().load_file(&path, &recorder, &Default::default()).unwrap();
+    let third = network::<Flex>().load_file(&path, &recorder, &device()).unwrap();
     assert!(values(&first) == values(&third));
 }
 

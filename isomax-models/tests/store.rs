@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 mod support;
 
-use support::{config, network, refused, values};
+use support::{config, device, network, refused, values};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -32,7 +32,7 @@ fn fixture(name: &str) -> PathBuf {
 /// The images that `make_fixtures.py` gave the network.
 fn images<B: Backend>() -> Tensor<B, 4> {
     let values = expected().images.into_iter().flatten().flatten().flatten().collect();
-    Tensor::from_data(TensorData::new(values, [4, 3, 8, 8]), &Default::default())
+    Tensor::from_data(TensorData::new(values, [4, 3, 8, 8]), &device())
 }
 
 #[derive(Deserialize)]
@@ -139,7 +139,7 @@ fn other_temperatures_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("empty");
     fs::write(&path, safetensors::serialize([("x", empty())], None).unwrap()).unwrap();
-    let temperature = Tensor::ones([8], &Default::default());
+    let temperature = Tensor::ones([8], &device());
     let mut module =
         Attention::<Flex> { temperature: burn::module::Param::from_tensor(temperature) };
     let error = refused(store::load_safetensors(&mut module, &path));
@@ -232,7 +232,7 @@ fn truncated_files_change_nothing() {
 
 #[test]
 fn weights_of_other_networks_are_listed() {
-    let device = Default::default();
+    let device = device();
     let plain = fixture("plain.pth");
 
     let mut deeper = DenseNetBcConfig::new(16, 3)
@@ -279,8 +279,8 @@ fn safetensors_come_back_bit_by_bit() {
     let path = folder.path().join("network.safetensors");
     for kind in HeadKind::ALL {
         let config = ModelConfig::new(Architecture::CifarResNet { depth: 8 }, 4).with_head(kind);
-        let first = config.init::<Flex>(&Default::default());
-        let mut second = config.init::<Flex>(&Default::default());
+        let first = config.init::<Flex>(&device());
+        let mut second = config.init::<Flex>(&device());
         first.save_safetensors(&path).unwrap();
         assert!(values(&first) != values(&second));
         second.load_safetensors(&path).unwrap();
@@ -361,8 +361,8 @@ struct Mlp<B: Backend> {
 #[test]
 fn modules_of_users_load_in_the_layout_of_pytorch() {
     let new = || Mlp::<Flex> {
-        hidden: nn::LinearConfig::new(5, 3).init(&Default::default()),
-        head: isomax_burn::IsoMaxPlusHeadConfig::new(3, 2).init(&Default::default()),
+        hidden: nn::LinearConfig::new(5, 3).init(&device()),
+        head: isomax_burn::IsoMaxPlusHeadConfig::new(3, 2).init(&device()),
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mlp");
@@ -373,7 +373,7 @@ fn modules_of_users_load_in_the_layout_of_pytorch() {
     assert_eq!(tensors.tensor("hidden.weight").unwrap().shape(), [3, 5]);
     store::load_safetensors(&mut second, &path).unwrap();
     assert!(values(&first) == values(&second));
-    let inputs = Tensor::<Flex, 2>::random([2, 5], Distribution::Default, &Default::default());
+    let inputs = Tensor::<Flex, 2>::random([2, 5], Distribution::Default, &device());
     let outputs = [&first, &second].map(|net| net.hidden.forward(inputs.clone()).into_data());
     assert_eq!(outputs[0], outputs[1]);
 }

@@ -275,6 +275,7 @@ fn find<'a>(execution: &'a Execution, pair: Pair) -> Option<&'a Detection> {
 /// Whose conventions a detection metric follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Convention {
     /// Those of the field, [`OodMetrics`](isomax_burn::metrics::OodMetrics).
     Field,
@@ -284,6 +285,7 @@ pub enum Convention {
 
 /// All metrics of all cells, tidy: one row for each.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Summary {
     /// Cell after cell, in the order of [`cells`].
     pub rows: Vec<SummaryRow>,
@@ -291,6 +293,7 @@ pub struct Summary {
 
 /// One metric of one cell. Shares lie in `[0, 1]`, as in the evaluations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SummaryRow {
     /// The label of the cell, as in the tables.
     pub cell: String,

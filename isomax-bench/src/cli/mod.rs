@@ -18,10 +18,10 @@ pub use options::ConfigOptions;
 /// Where data sets lie.
 #[derive(Debug, Clone, Args)]
 pub struct DataArgs {
-    /// Folder with the data sets, as official archives or as folders of images.
+    /// Folder of the data sets, each as official files or as a folder of images.
     #[arg(long, default_value = "data")]
     pub data_dir: PathBuf,
-    /// Decodes folders of images anew and keeps no cache of them.
+    /// Decode folders of images again, and keep no cache of them.
     #[arg(long)]
     pub no_cache: bool,
 }
@@ -38,21 +38,22 @@ impl DataArgs {
 /// What is of the machine and the moment, not of the experiment.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Number of executions, with one seed each.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Number of runs. Each has a seed of its own.
+    #[arg(long = "runs", alias = "executions", value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..))]
     pub executions: u16,
-    /// Runs the execution of this number alone, as to share them among machines.
+    /// Do only the run of this number, for example to spread runs over several machines.
     #[arg(long, value_name = "N", conflicts_with = "executions",
         value_parser = clap::value_parser!(u16).range(1..))]
     pub execution: Option<u16>,
-    /// Folder of the results; each cell of a table has its own in it. Started again, a training goes on
-    /// from its last epoch.
+    /// Folder for the results. Each combination of set, network and head has its own folder in it.
+    /// The same command, started again, goes on from the last epoch.
     #[arg(long, default_value = "results")]
     pub output: PathBuf,
-    /// Background threads that make batches.
+    /// Number of background threads that make batches.
     #[arg(long, default_value_t = 1)]
     pub workers: usize,
-    /// Prints a line for each epoch, on a terminal too.
+    /// Print one line for each epoch, even on a terminal.
     #[arg(long)]
     pub plain: bool,
 }

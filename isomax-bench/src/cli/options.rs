@@ -19,38 +19,39 @@ pub struct ConfigOptions {
     /// Version of the file; none in files made by hand.
     #[arg(skip)]
     pub version: Option<u32>,
-    /// Set whose classes are learned: cifar10, cifar100 or svhn.
-    #[arg(long = "id-data", alias = "known")]
+    /// In-distribution set, whose classes are learned: cifar10, cifar100 or svhn.
+    #[arg(long = "id-data", alias = "known", value_name = "NAME")]
     #[serde(alias = "id_data")]
     pub known: Option<KnownSet>,
-    /// Network, such as densenet-bc-100, resnet-110, resnet-34 or wrn-28-10.
+    /// Network, for example densenet-bc-100, resnet-110, resnet-34 or wrn-28-10.
     #[arg(long)]
     pub architecture: Option<Architecture>,
-    /// Last layer and loss: softmax, isomax, isomax+ or dismax.
+    /// Last layer, which also sets the loss: softmax, isomax, isomax+ or dismax.
     #[arg(long)]
     pub head: Option<HeadKind>,
-    /// Trains DisMax with fractional probability regularisation.
+    /// Train DisMax with fractional probability regularisation.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub fpr: Option<bool>,
     /// Entropic scale of the loss (default: 10).
     #[arg(long)]
     pub entropic_scale: Option<f64>,
-    /// Passes over the training images (default: 300).
+    /// Number of passes over the training images (default: 300).
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Images of a batch (default: 64).
+    /// Number of images in a batch (default: 64).
     #[arg(long)]
     pub batch_size: Option<usize>,
     /// Learning rate at the start (default: 0.1).
     #[arg(long)]
     pub learning_rate: Option<f64>,
-    /// Epochs after which the learning rate falls (default: 1/2, 2/3, 5/6 of all).
+    /// Epochs after which the learning rate falls, separated by commas (default: 1/2, 2/3 and 5/6
+    /// of all epochs).
     #[arg(long, value_delimiter = ',')]
     pub milestones: Option<Vec<usize>>,
-    /// What the learning rate is multiplied by then (default: 0.1).
+    /// Factor for the learning rate at each milestone (default: 0.1).
     #[arg(long)]
     pub gamma: Option<f64>,
-    /// A tenth of the learning rate in the first epoch (default: as published).
+    /// Use a tenth of the learning rate in the first epoch (default: as published).
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub warm_up: Option<bool>,
     /// Nesterov momentum (default: 0.9).
@@ -62,65 +63,70 @@ pub struct ConfigOptions {
     /// Random crops and flips: in a file a table with padding and flip.
     #[arg(skip)]
     pub augmentation: Option<Augmentation>,
-    /// Uses so many images of the training split only.
+    /// Train on a random subset of this size; held-out images are part of it (default: the whole
+    /// training split).
     #[arg(long)]
     pub train_images: Option<usize>,
-    /// Images held out of the training split to choose the epoch (default: 2500; 0 if it is chosen on
-    /// the test split).
+    /// Number of training images held out to choose the epoch (default: 2500; 0 with
+    /// --select-on-test).
     #[arg(long)]
     pub validation_images: Option<usize>,
-    /// Further images held out to fit the detector and the temperature (default: as many as
-    /// --validation-images).
+    /// Number of further training images held out to fit the detector and its temperature
+    /// (default: as many as --validation-images).
     #[arg(long)]
     pub calibration_images: Option<usize>,
-    /// Fit the detector and the temperature on the images that choose the epoch, and hold out no
+    /// Fit the detector and its temperature on the images that choose the epoch, and hold out no
     /// others.
-    #[arg(long, conflicts_with = "calibration_images")]
-    #[serde(skip)]
-    pub share_held_out: bool,
+    #[arg(long, conflicts_with = "calibration_images", num_args = 0..=1,
+        default_missing_value = "true")]
+    pub share_held_out: Option<bool>,
     /// Hold out the same share of each class (default: true).
     #[arg(skip)]
     pub stratified: Option<bool>,
-    /// Mean of each channel of pixels in [0, 1], as R,G,B (default: as published for the set).
+    /// Mean of each channel, for pixels in [0, 1] (default: as published for the set).
     #[arg(long, value_name = "R,G,B", requires = "std", value_parser = Normalization::parse_channels)]
     #[serde(skip)]
     pub mean: Option<[f32; 3]>,
-    /// Standard deviation of each channel, as R,G,B (default: as published for the set).
+    /// Standard deviation of each channel, for pixels in [0, 1] (default: as published for the
+    /// set).
     #[arg(long, value_name = "R,G,B", requires = "mean", value_parser = Normalization::parse_channels)]
     #[serde(skip)]
     pub std: Option<[f32; 3]>,
     /// Mean and standard deviation: in a file a table with mean and std.
     #[arg(skip)]
     pub normalization: Option<Normalization>,
-    /// Decoder of JPEG images: safe, or libjpeg, which gives the pixels of PyTorch and Pillow bit by
-    /// bit (default: safe).
+    /// JPEG decoder: safe, or libjpeg, which gives exactly the pixels of PyTorch and Pillow and
+    /// needs a build with `--features libjpeg` (default: safe).
     #[arg(long)]
     pub jpeg_decoder: Option<JpegDecoder>,
-    /// How the weights that count are chosen: validation, test or last (default: validation).
+    /// Epoch whose weights are kept: the best one on held-out images (validation), the best one on
+    /// the test split (test), or the last one (last) (default: validation).
     #[arg(long)]
     pub selection: Option<Selection>,
-    /// Chooses the best epoch on the test split, as the published code does: the same as
+    /// Choose the best epoch on the test split, as the published code does. The same as
     /// --selection test.
     #[arg(long, conflicts_with = "selection")]
     #[serde(skip)]
     pub select_on_test: bool,
-    /// Stops if the validation accuracy has not risen for so many epochs.
+    /// Stop when the validation accuracy has not risen for this many epochs.
     #[arg(long)]
     pub early_stopping: Option<usize>,
-    /// Batches whose mean gradient makes a step (default: 1).
+    /// Number of batches whose mean gradient makes one step (default: 1).
     #[arg(long)]
     pub gradient_accumulation: Option<usize>,
-    /// Devices with a batch each, whose mean gradient makes a step (default: 1).
+    /// Number of devices. Each gets its own batch, and their mean gradient makes one step
+    /// (default: 1).
     #[arg(long)]
     pub devices: Option<usize>,
-    /// Seed of the first execution (default: 42).
+    /// Seed of the first run; each further run takes the next number (default: 42).
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Sets to detect, each NAME or NAME=FOLDER (default: as published).
-    #[arg(long = "ood-data", alias = "ood", value_delimiter = ',')]
+    /// OOD sets, separated by commas, each NAME or NAME=FOLDER (default: as published). A finished
+    /// run is evaluated on new sets without training again.
+    #[arg(long = "ood-data", alias = "ood", value_name = "SETS", value_delimiter = ',')]
     #[serde(alias = "ood_data")]
     pub ood: Option<Vec<OodSource>>,
-    /// Measures detection every so many epochs during training; 0 for never (default: 1).
+    /// Measure detection during training once in this many epochs; 0 for never (default: 1).
     #[arg(long)]
     pub ood_every: Option<usize>,
 }
@@ -138,7 +144,7 @@ impl ConfigOptions {
         let is_json = path.extension().is_some_and(|extension| extension == "json");
         let malformed = |reason: String| ConfigError::Malformed { path: path.to_owned(), reason };
         let options: Self = match is_json {
-            true => serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?,
+            true => read_json(&text).map_err(|error| malformed(error.to_string()))?,
             false => toml::from_str(&text).map_err(|error| malformed(error.to_string()))?,
         };
         match options.version {
@@ -155,7 +161,6 @@ impl ConfigOptions {
             ($($field:ident),* $(,)?) => {
                 Self {
                     select_on_test: self.select_on_test || others.select_on_test,
-                    share_held_out: self.share_held_out || others.share_held_out,
                     $($field: self.$field.or(others.$field)),*
                 }
             };
@@ -178,6 +183,7 @@ impl ConfigOptions {
             train_images,
             validation_images,
             calibration_images,
+            share_held_out,
             stratified,
             mean,
             std,
@@ -200,7 +206,7 @@ impl ConfigOptions {
     ///
     /// [`ConfigError::Missing`] without set, network or head, [`ConfigError::OutOfRange`].
     pub fn config(self) -> Result<TrainingConfig, ConfigError> {
-        let known = self.known.ok_or(ConfigError::Missing("known"))?;
+        let known = self.known.ok_or(ConfigError::Missing("id-data"))?;
         let architecture = self.architecture.ok_or(ConfigError::Missing("architecture"))?;
         let head = self.head.ok_or(ConfigError::Missing("head"))?;
         let published = TrainingConfig::published(known, architecture, head);
@@ -214,9 +220,10 @@ impl ConfigOptions {
             Selection::Test => 0,
             _ => published.validation_images,
         });
-        let calibration_images = match self.share_held_out {
-            true => None,
-            false => Some(self.calibration_images.unwrap_or(validation_images)),
+        let share_held_out = self.share_held_out.unwrap_or(published.share_held_out);
+        let calibration_images = match share_held_out {
+            true => self.calibration_images.unwrap_or(0),
+            false => self.calibration_images.unwrap_or(validation_images),
         };
         let channels = self.mean.zip(self.std).map(|(mean, std)| Normalization { mean, std });
         let published = TrainingConfig { milestones: published_milestones(epochs), ..published };
@@ -231,6 +238,7 @@ impl ConfigOptions {
                     selection,
                     validation_images,
                     calibration_images,
+                    share_held_out,
                     normalization: channels.or(self.normalization),
                     train_images: self.train_images,
                     early_stopping: self.early_stopping,
@@ -259,6 +267,15 @@ impl ConfigOptions {
         );
         config.check()?;
         Ok(config)
+    }
+}
+
+/// Options in JSON. A configuration that was saved before files had versions says less than it meant:
+/// what it leaves out was otherwise then than it is by default now.
+fn read_json(text: &str) -> Result<ConfigOptions, serde_json::Error> {
+    match serde_json::from_str::<TrainingConfig>(text) {
+        Ok(saved) => serde_json::from_value(serde_json::to_value(saved)?),
+        Err(_) => serde_json::from_str(text),
     }
 }
 
@@ -323,8 +340,33 @@ mod tests {
         assert_eq!(config.ood[1].to_string(), "mine=/data/mine");
         assert_eq!(config.augmentation, Augmentation { padding: 2, flip: false });
         let json = folder.path().join("config.json");
-        crate::results::write_json(&json, &config)?;
+        crate::results::write(&json, &config)?;
         assert_eq!(ConfigOptions::read(&json)?.config()?, config);
+        Ok(())
+    }
+
+    #[test]
+    fn saved_configurations_mean_what_they_meant() -> Result<(), Box<dyn Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("config.json");
+        let shared = parse(&format!("{CELL} --share-held-out --jpeg-decoder libjpeg")).config()?;
+        assert_eq!((shared.share_held_out, shared.calibration_images), (true, 0));
+        crate::results::write(&path, &shared)?;
+        assert_eq!(ConfigOptions::read(&path)?.config()?, shared);
+
+        // As a file was before there were versions: without what came with them.
+        let mut old = serde_json::to_value(&shared)?;
+        let fields = old.as_object_mut().ok_or("no object")?;
+        for field in
+            ["calibration_images", "share_held_out", "stratified", "normalization", "jpeg_decoder"]
+        {
+            fields.remove(field).ok_or(field)?;
+        }
+        fs::write(&path, old.to_string())?;
+        let read = ConfigOptions::read(&path)?.config()?;
+        assert_eq!(read, crate::results::read::<TrainingConfig>(&path)?);
+        assert!(read.share_held_out && !read.stratified);
+        assert_eq!(read.jpeg_decoder, JpegDecoder::Libjpeg);
         Ok(())
     }
 
@@ -343,7 +385,7 @@ mod tests {
             ),
             (
                 "--known cifar10 --architecture resnet-20 --head isomax --ood svhn,CIFAR10",
-                "ood must be other sets than the known one",
+                "ood-data must be other sets than the ID set",
             ),
             (
                 "--known cifar10 --architecture resnet-20 --head isomax --epochs 8 --milestones 4,9",

@@ -10,14 +10,14 @@ use super::{CommandResult, print};
 
 #[derive(Args)]
 pub struct AnalyzeArgs {
-    /// Folders of results; executions are found at any depth.
+    /// Folders of results. Runs are found at any depth.
     #[arg(default_value = "results")]
     results: Vec<PathBuf>,
     /// Folder for results_raw.csv, results_best.csv, results_odd.csv, results.json and results.md
     /// (default: the first folder of results).
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Prints JSON: every number with its executions.
+    /// Print JSON: every number, with the runs behind it.
     #[arg(long)]
     json: bool,
 }

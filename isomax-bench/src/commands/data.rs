@@ -14,29 +14,29 @@ use super::{CommandResult, print};
 pub struct DataCommand {
     #[command(subcommand)]
     action: Action,
-    /// Folder with the data sets.
+    /// Folder of the data sets.
     #[arg(long, default_value = "data", global = true)]
     data_dir: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Downloads sets from where their authors publish them, checks and unpacks them. What broke off
-    /// goes on where it was. Nothing else in this program uses the network.
+    /// Download sets from where their authors publish them, check them and unpack them. A download
+    /// that broke off goes on where it stopped. Nothing else in this program uses the network.
     Fetch {
-        /// Names of the sets, as `data list` shows them, or all.
+        /// Names of the sets, as `data list` shows them; `all` for every set.
         #[arg(required = true)]
         names: Vec<String>,
-        /// Takes the files from this address instead, under their names.
+        /// Download the files from below this address instead, by their names.
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
     },
-    /// Compares what is there with the published checksums.
+    /// Compare the files that are there with the published checksums.
     Verify {
         /// Names of the sets (default: all).
         names: Vec<String>,
     },
-    /// Lists what can be fetched, with its terms of use, and what is there.
+    /// List what can be fetched, with its terms of use, and what is there.
     List,
 }
 

@@ -21,27 +21,29 @@ use super::{CommandResult, print};
 pub struct EvaluateArgs {
     #[command(flatten)]
     network: NetworkArgs,
-    /// Says that these weights were trained with fractional probability regularisation.
+    /// Record that the weights were trained with fractional probability regularisation.
     #[arg(long, requires = "weights")]
     fpr: bool,
-    /// Sets to detect, each NAME or NAME=FOLDER (default: as published, or as trained). With --run, sets
-    /// that its evaluation lacks are added to it.
-    #[arg(long = "ood-data", alias = "ood", value_delimiter = ',')]
+    /// OOD sets, separated by commas, each NAME or NAME=FOLDER (default: with --run those of the
+    /// training, else as published). With --run, new sets are added to its evaluation.
+    #[arg(long = "ood-data", alias = "ood", value_name = "SETS", value_delimiter = ',')]
     ood: Option<Vec<OodSource>>,
-    /// Images of the training split to fit a detector and a temperature on, the same share of each
-    /// class. The network must not have been trained on them: with the seed of the training they are
-    /// those that `train --validation-images` of this number held out for it.
+    /// Number of images of the training split to fit a detector and its temperature on, the same
+    /// share of each class. The network must not have been trained on them. With the seed of the
+    /// run they are those that `train --validation-images` of this number holds out for the
+    /// detector.
     #[arg(long, default_value_t = 0, conflicts_with = "run")]
     held_out: usize,
-    /// Seed that these images are drawn by.
+    /// Seed that draws the images of --held-out: that of the run.
     #[arg(long, default_value_t = 42, conflicts_with = "run")]
     seed: u64,
-    /// Folder for scores, pictures, detector and evaluation (default: that of the run, or evaluation).
+    /// Folder for scores, pictures, detector and evaluation (default: with --run its folder, else
+    /// evaluation).
     #[arg(long)]
     output: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Prints JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

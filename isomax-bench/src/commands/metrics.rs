@@ -12,13 +12,14 @@ use super::{CommandResult, print};
 
 #[derive(Args)]
 pub struct MetricsArgs {
-    /// Scores of in-distribution samples, high = in-distribution: text with one a line, or .npy.
+    /// Scores of in-distribution samples, high = in-distribution: text with one score a line, or
+    /// .npy.
     #[arg(long = "id", alias = "in", value_name = "FILE")]
     id: PathBuf,
-    /// Scores of out-of-distribution samples.
+    /// Scores of out-of-distribution samples, in either format.
     #[arg(long = "ood", alias = "out", value_name = "FILE")]
     ood: PathBuf,
-    /// Prints JSON, with shares in [0, 1].
+    /// Print JSON, with values in [0, 1].
     #[arg(long)]
     json: bool,
 }

@@ -15,31 +15,32 @@ use isomax_models::{Architecture, Backbone as _, Model, store};
 /// A network: the folder of an execution, or weights with what a file of weights does not say.
 #[derive(Debug, Args)]
 pub struct NetworkArgs {
-    /// Folder of an execution that `train` finished.
+    /// Folder of a run that `train` has finished.
     #[arg(long, conflicts_with_all = ["weights", "architecture", "head", "known", "mean", "std"])]
     pub run: Option<PathBuf>,
-    /// File of weights: safetensors, a state dict of PyTorch, or a checkpoint of `train`, whatever its
-    /// name.
+    /// File of weights: safetensors, a state dict of PyTorch, or a checkpoint of `train`. Its
+    /// content tells the format, not its name.
     #[arg(long, requires_all = ["architecture", "head", "known"])]
     weights: Option<PathBuf>,
-    /// Network, such as resnet-20 or densenet-bc-100.
+    /// Network of the weights, for example resnet-20 or densenet-bc-100.
     #[arg(long, requires = "weights")]
     architecture: Option<Architecture>,
-    /// Its last layer: softmax, isomax, isomax+ or dismax.
+    /// Last layer of the network: softmax, isomax, isomax+ or dismax.
     #[arg(long, requires = "weights")]
     head: Option<HeadKind>,
-    /// Set that it was trained on: cifar10, cifar100 or svhn.
-    #[arg(long = "id-data", alias = "known", requires = "weights")]
+    /// Set that the network was trained on: cifar10, cifar100 or svhn.
+    #[arg(long = "id-data", alias = "known", value_name = "NAME", requires = "weights")]
     known: Option<KnownSet>,
-    /// Mean of each channel that the weights were trained with, of pixels in [0, 1], as R,G,B
-    /// (default: as published for the set).
+    /// Mean of each channel that the network was trained with, for pixels in [0, 1] (default: as
+    /// published for the set).
     #[arg(long, value_name = "R,G,B", requires = "std", value_parser = Normalization::parse_channels)]
     mean: Option<[f32; 3]>,
-    /// Standard deviation of each channel, as R,G,B (default: as published for the set).
+    /// Standard deviation of each channel, for pixels in [0, 1] (default: as published for the
+    /// set).
     #[arg(long, value_name = "R,G,B", requires = "mean", value_parser = Normalization::parse_channels)]
     std: Option<[f32; 3]>,
-    /// Decoder of JPEG images: safe, or libjpeg, which gives the pixels of PyTorch and Pillow bit by
-    /// bit (default: safe; with --run that of the training).
+    /// JPEG decoder: safe, or libjpeg, which gives exactly the pixels of PyTorch and Pillow and
+    /// needs a build with `--features libjpeg` (default: safe). A run keeps that of its training.
     #[arg(long, conflicts_with = "run")]
     jpeg_decoder: Option<JpegDecoder>,
 }

@@ -16,16 +16,17 @@ use super::network::{NetworkArgs, load_run};
 
 #[derive(Args)]
 pub struct PredictArgs {
-    /// Image files, folders of them, or - for names on standard input, one a line. Images of another
-    /// size than the training images are brought to it: shorter side resized, middle cut out.
+    /// Image files, folders of images, or - for a list of names on standard input, one a line.
+    /// Images may have any size: the shorter side is resized to that of the training images, and
+    /// the middle is cut out.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
-    /// Detector, as `train` and `evaluate` save it.
+    /// Detector for the weights, a detector.json of `train` or `evaluate`.
     #[arg(long, requires = "weights", conflicts_with = "run")]
     detector: Option<PathBuf>,
-    /// Prints a JSON object for each image.
+    /// Print one JSON object for each image.
     #[arg(long)]
     json: bool,
 }

@@ -10,10 +10,10 @@ use super::analyze::executions;
 
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Folders of results; executions are found at any depth.
+    /// Folders of results. Runs are found at any depth.
     #[arg(default_value = "results")]
     results: Vec<PathBuf>,
-    /// The page (default: report.html in the first folder of results).
+    /// File for the page (default: report.html in the first folder of results).
     #[arg(long)]
     output: Option<PathBuf>,
 }

@@ -21,13 +21,13 @@ use super::{CommandResult, print};
     mut_arg("head", |arg| arg.hide(true))
 )]
 pub struct ReproduceArgs {
-    /// Sets to train on.
+    /// In-distribution sets to train on, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "cifar10,cifar100,svhn")]
     sets: Vec<KnownSet>,
-    /// Networks to train.
+    /// Networks to train, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "densenet-bc-100,resnet-110")]
     networks: Vec<Architecture>,
-    /// Heads to train them with.
+    /// Heads to train them with, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "softmax,isomax,isomax+")]
     heads: Vec<HeadKind>,
     // Departures from the published recipe, for all cells.

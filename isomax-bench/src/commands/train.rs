@@ -12,7 +12,7 @@ use super::{CommandResult, print};
 
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Configuration in TOML or JSON; flags stand before what it says.
+    /// Configuration file in TOML or JSON. Command-line flags override the file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub struct TrainArgs {
     data: DataArgs,
     #[command(flatten)]
     runs: RunArgs,
-    /// Prints the evaluations as JSON.
+    /// Print the evaluations as JSON.
     #[arg(long)]
     json: bool,
 }

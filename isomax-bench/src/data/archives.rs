@@ -28,6 +28,7 @@ pub struct Archive {
 
 /// What becomes of a file when it has been fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unpack {
     /// It is kept as it is.
     No,

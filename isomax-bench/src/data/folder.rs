@@ -99,6 +99,7 @@ const SIDE: u32 = 32;
 /// A set that networks are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum KnownSet {
     /// CIFAR-10: ten classes of animals and vehicles.
     Cifar10,

@@ -90,7 +90,7 @@ mod tests {
         ) {
             let share = |share: f64| (labels.len() as f64 * share) as usize;
             let (validation, calibration) = (share(shares.0), share(shares.1));
-            let parts = HeldOut::stratified(&labels, validation, calibration, seed).unwrap();
+            let parts = HeldOut::stratified(&labels, validation, calibration, seed).expect("fewer than all");
             prop_assert_eq!(parts.validation.len(), validation);
             prop_assert_eq!(parts.calibration.len(), calibration);
             let mut all = [&parts.training[..], &parts.validation, &parts.calibration].concat();
@@ -108,7 +108,7 @@ mod tests {
                     prop_assert!((count(part) - expected).abs() < 3.0, "class {}", class);
                 }
             }
-            let again = HeldOut::stratified(&labels, validation, calibration, seed).unwrap();
+            let again = HeldOut::stratified(&labels, validation, calibration, seed).expect("fewer than all");
             prop_assert_eq!(again, parts);
         }
     }
@@ -116,16 +116,16 @@ mod tests {
     #[test]
     fn a_balanced_split_is_parted_evenly() {
         let labels: Vec<u16> = (0..1_000).map(|i| i % 10).collect();
-        let parts = HeldOut::stratified(&labels, 50, 50, 7).unwrap();
+        let parts = HeldOut::stratified(&labels, 50, 50, 7).expect("fewer than all");
         for class in 0..10 {
             let count =
                 |part: &[u32]| part.iter().filter(|&&i| labels[i as usize] == class).count();
             assert_eq!((count(&parts.validation), count(&parts.calibration)), (5, 5));
         }
-        assert_ne!(parts, HeldOut::stratified(&labels, 50, 50, 8).unwrap());
+        assert_ne!(parts, HeldOut::stratified(&labels, 50, 50, 8).expect("fewer than all"));
         assert_eq!(HeldOut::stratified(&labels, 600, 400, 7), None);
         assert_eq!(HeldOut::random(1_000, 1_000, 0, 7), None);
-        let random = HeldOut::random(1_000, 30, 20, 7).unwrap();
+        let random = HeldOut::random(1_000, 30, 20, 7).expect("fewer than all");
         assert_eq!((random.training.len(), random.validation.len()), (950, 30));
     }
 }

@@ -44,6 +44,7 @@ pub use svhn::SvhnError;
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Split {
     /// For training, and for validation on what is held out of it.
     Train,

@@ -227,7 +227,8 @@ mod tests {
             let y = labels(order, &[4, 10]);
             let expected = read_bytes(&writer::file(order, true, &[images(order, 2), y.clone()]))?;
             // Class, type of storage, and how a byte is written, lowest byte first.
-            let types: [(u32, u32, fn(u8) -> Vec<u8>); 5] = [
+            type Encode = fn(u8) -> Vec<u8>;
+            let types: [(u32, u32, Encode); 5] = [
                 (6, 9, |byte| f64::from(byte).to_le_bytes().to_vec()),
                 (7, 7, |byte| f32::from(byte).to_le_bytes().to_vec()),
                 (10, 3, |byte| i16::from(byte).to_le_bytes().to_vec()),

@@ -83,10 +83,13 @@ pub struct TrainingConfig {
     pub train_images: Option<usize>,
     /// How many of them are held out to choose the epoch, drawn by the seed.
     pub validation_images: usize,
-    /// How many more are held out to fit the detector and the temperature; none if the images that
-    /// choose the epoch do that as well. Files of before have none.
+    /// How many more are held out to fit the detector and the temperature.
     #[serde(default)]
-    pub calibration_images: Option<usize>,
+    pub calibration_images: usize,
+    /// Whether the images that choose the epoch fit the detector and the temperature as well. In files
+    /// of before they did.
+    #[serde(default = "shared_before")]
+    pub share_held_out: bool,
     /// Whether the same share of each class is held out. In files of before it was not.
     #[serde(default)]
     pub stratified: bool,
@@ -140,7 +143,8 @@ impl TrainingConfig {
             augmentation: Augmentation::PUBLISHED,
             train_images: None,
             validation_images: 2_500,
-            calibration_images: Some(2_500),
+            calibration_images: 2_500,
+            share_held_out: false,
             stratified: true,
             normalization: None,
             jpeg_decoder: JpegDecoder::default(),
@@ -233,11 +237,11 @@ impl TrainingConfig {
         let mut names: Vec<&str> = self.ood.iter().map(|source| source.name.as_str()).collect();
         names.sort_unstable();
         let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
-        require(unique, "ood", "sets of different names", names.join(", "))?;
+        require(unique, "ood-data", "sets of different names", names.join(", "))?;
         let is_known = |set: &OodSource| set.folder.is_none() && set.name == self.known;
         let known = self.ood.iter().any(is_known);
-        require(!known, "ood", "other sets than the known one", self.known.clone())?;
-        for (name, value) in [("known", &self.known), ("architecture", &self.architecture)] {
+        require(!known, "ood-data", "other sets than the ID set", self.known.clone())?;
+        for (name, value) in [("id-data", &self.known), ("architecture", &self.architecture)] {
             let fits = crate::data::is_set_name(value);
             require(fits, name, "letters, digits, '-', '_', '+' or '.'", value.clone())?;
         }
@@ -262,8 +266,15 @@ impl TrainingConfig {
             "validation-images",
             "at least 1 unless --selection is test or last",
             self.validation_images.to_string(),
-        )
+        )?;
+        let apart = !self.share_held_out || self.calibration_images == 0;
+        let calibration = self.calibration_images.to_string();
+        require(apart, "calibration-images", "0 with --share-held-out", calibration)
     }
+}
+
+fn shared_before() -> bool {
+    true
 }
 
 fn decoder_of_before() -> JpegDecoder {

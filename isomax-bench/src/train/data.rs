@@ -90,7 +90,7 @@ impl ExperimentData {
     /// [`TrainError::TooFewImages`] if none would be left to train on.
     pub fn part(&self, config: &TrainingConfig, seed: u64) -> Result<HeldOut, TrainError> {
         let validation = config.validation_images;
-        let calibration = config.calibration_images.unwrap_or_default();
+        let calibration = config.calibration_images;
         let parts = match config.stratified {
             true => HeldOut::stratified(&self.train.labels, validation, calibration, seed),
             false => HeldOut::random(self.train.len(), validation, calibration, seed),
@@ -110,9 +110,9 @@ impl ExperimentData {
         seed: u64,
     ) -> Result<Option<Images>, TrainError> {
         let parts = self.part(config, seed)?;
-        let indices = match config.calibration_images {
-            Some(_) => parts.calibration,
-            None => parts.validation,
+        let indices = match config.share_held_out {
+            true => parts.validation,
+            false => parts.calibration,
         };
         Ok((!indices.is_empty()).then(|| self.train.select(&indices)))
     }

@@ -123,7 +123,7 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
         selection: config.selection,
         train_images: counts.0,
         validation_images: counts.1,
-        calibration_images: config.calibration_images.map(|_| counts.2),
+        calibration_images: (!config.share_held_out).then_some(counts.2),
         image_size: data.train.size,
         backend: backend.to_owned(),
         digest: data.digest.clone(),

@@ -62,7 +62,8 @@ impl DetectorConfig {
         Self::default()
     }
 
-    /// Accepts this share of in-distribution samples, in `(0, 1]`.
+    /// Accepts this share of in-distribution samples, in `(0, 1]`; 1 is for
+    /// [`Promise::Empirical`] alone. Without this call 0.95.
     pub fn with_target_tpr(mut self, target_tpr: f64) -> Self {
         self.target_tpr = target_tpr;
         self
@@ -74,7 +75,7 @@ impl DetectorConfig {
         self
     }
 
-    /// Chooses what the threshold promises.
+    /// Chooses what the threshold promises. Without this call [`Promise::Empirical`].
     pub fn with_promise(mut self, promise: Promise) -> Self {
         self.promise = promise;
         self

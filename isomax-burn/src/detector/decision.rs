@@ -1,6 +1,24 @@
 use serde::{Deserialize, Serialize};
 
 /// What a detector says of one sample.
+///
+/// ```
+/// # use burn::backend::Flex;
+/// # use burn::tensor::{Distribution, Tensor};
+/// # use isomax_burn::{DetectorConfig, HeadConfig, HeadKind};
+/// # let device = Default::default();
+/// # let head = HeadConfig::new(HeadKind::IsoMaxPlus, 64, 10).init::<Flex>(&device);
+/// # let logits = head.forward(Tensor::random([200, 64], Distribution::Default, &device));
+/// # let detector = DetectorConfig::new().fit(&head, logits.clone())?;
+/// for decision in detector.decide(&head, logits)? {
+///     match decision.in_distribution {
+///         true => println!("class {}, confidence {:.2}", decision.class, decision.confidence),
+///         false => println!("unknown, p-value {:.3}", decision.p_value),
+///     }
+///     assert_eq!(decision.in_distribution, decision.score >= detector.threshold());
+/// }
+/// # Ok::<(), isomax_burn::DetectorError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Decision {
@@ -23,7 +41,7 @@ pub struct Decision {
     pub in_distribution: bool,
 }
 
-/// What a detector says of a bare score.
+/// What a detector says of a bare score. See [`DetectorConfig`](crate::DetectorConfig) for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ScoreDecision {

@@ -6,6 +6,14 @@ use crate::UnknownName;
 use crate::metrics::MetricError;
 
 /// Why a detector cannot be fitted, read, written or used.
+///
+/// ```
+/// use isomax_burn::{DetectorConfig, DetectorError, Promise};
+///
+/// let config = DetectorConfig::new().with_promise(Promise::Conformal);
+/// let error = config.fit_scores(&[0.7, 0.8, 0.9]).unwrap_err();
+/// assert!(matches!(error, DetectorError::TooFewSamples { needed: 19, got: 3, .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetectorError {

@@ -1,4 +1,28 @@
 //! A detector: everything that a deployed classifier needs in order to say "I do not know this".
+//!
+//! Fit it once on held-out samples, save it beside the weights, load it where the classifier runs:
+//!
+//! ```
+//! use burn::backend::Flex;
+//! use burn::tensor::{Distribution, Tensor};
+//! use isomax_burn::detector::{Detector, DetectorConfig};
+//! use isomax_burn::{HeadConfig, HeadKind};
+//!
+//! # let device = Default::default();
+//! # let head = HeadConfig::new(HeadKind::IsoMaxPlus, 64, 10).init::<Flex>(&device);
+//! # let features = |n| Tensor::random([n, 64], Distribution::Default, &device);
+//! # let (held_out_features, new_features) = (features(200), features(3));
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("detector.json");
+//! DetectorConfig::new().fit(&head, head.forward(held_out_features))?.save(&path)?;
+//!
+//! let detector = Detector::load(&path)?;
+//! let decisions = detector.decide(&head, head.forward(new_features))?;
+//! assert_eq!(decisions.len(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`DetectorConfig`] shows what can be chosen, [`Promise`] what the threshold then promises.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -29,6 +53,26 @@ use threshold::Threshold;
 ///
 /// Made by [`DetectorConfig`]. Stored as JSON with a format version; reading checks that the values
 /// fit each other.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Distribution, Tensor};
+/// use isomax_burn::{Detector, DetectorConfig, DetectorError, HeadConfig, HeadKind, OodHead};
+///
+/// let device = Default::default();
+/// let head = HeadConfig::new(HeadKind::IsoMaxPlus, 64, 10).init::<Flex>(&device);
+/// let held_out = head.forward(Tensor::random([200, 64], Distribution::Default, &device));
+/// let detector = DetectorConfig::new().fit(&head, held_out.clone())?;
+/// assert_eq!((detector.head(), detector.score_name()), (Some("isomax+"), Some("MDS")));
+///
+/// // JSON that is kept elsewhere than in a file:
+/// let detector = Detector::from_json(detector.to_json().as_bytes())?;
+///
+/// // A threshold means nothing for logits of another temperature:
+/// let refused = detector.decide(&head.with_temperature(2.0), held_out);
+/// assert!(matches!(refused, Err(DetectorError::TemperatureMismatch { .. })));
+/// # Ok::<(), DetectorError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Detector {
     source: Source,

@@ -27,6 +27,21 @@ use super::DetectorError;
 ///   in a Random World*, 2005; Bates et al., [arXiv:2104.08279](https://arxiv.org/abs/2104.08279))
 /// - *tolerance*: a one-sided tolerance limit without a distribution (Wilks, *Determination of Sample
 ///   Sizes for Setting Tolerance Limits*, 1941)
+///
+/// ```
+/// use isomax_burn::{DetectorConfig, DetectorError, Promise};
+///
+/// let held_out: Vec<f64> = (0..200).map(f64::from).collect();
+/// let threshold = |promise| -> Result<f64, DetectorError> {
+///     let config = DetectorConfig::new().with_target_tpr(0.95).with_promise(promise);
+///     Ok(config.fit_scores(&held_out)?.threshold())
+/// };
+/// // 10, 9 and 4 of the 200 held-out samples are rejected.
+/// assert_eq!(threshold(Promise::Empirical)?, 9.5);
+/// assert_eq!(threshold(Promise::Conformal)?, 8.5);
+/// assert_eq!(threshold(Promise::Tolerance { confidence: 0.95 })?, 3.5);
+/// # Ok::<(), DetectorError>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -28,10 +28,11 @@ impl Quantiles {
         }
         let Some(&above) = self.knots.get(below) else { return 1.0 };
         let floor = self.knots[below - 1];
-        let along = (score - floor) / (above - floor);
+        // Halves, since a difference of large scores may overflow.
+        let along = (score / 2.0 - floor / 2.0) / (above / 2.0 - floor / 2.0);
         // A knot stands for the samples up to its own place in the order.
         let spacing = (num_samples - 1) as f64 / (self.knots.len() - 1) as f64;
-        (spacing * (below as f64 - 1.0 + along) + 1.0) / num_samples as f64
+        ((spacing * (below as f64 - 1.0 + along) + 1.0) / num_samples as f64).min(1.0)
     }
 
     pub(super) fn are_of(&self, num_samples: usize) -> bool {

@@ -41,7 +41,7 @@ impl Threshold {
         let lowest = order[rank - 1];
         let accepted = scores[lowest];
         let below = order[..rank].iter().rev().map(|&i| scores[i]).find(|&s| s < accepted);
-        let half_way = below.map_or(0.0, |below| (accepted - below) / 2.0);
+        let half_way = below.map_or(0.0, |below| accepted / 2.0 - below / 2.0);
         let value = (accepted - half_way.max(rounding(lowest))).min(accepted.next_down());
         let ascending: Vec<f64> = order.into_iter().map(|i| scores[i]).collect();
         Ok(Self {

@@ -9,7 +9,7 @@ use super::{
     IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodHead, SoftMaxHead, SoftMaxHeadConfig,
 };
 
-/// Configuration of a [`Head`] of any kind.
+/// Configuration of a [`Head`] of any kind. See [`init`](Self::init) for an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct HeadConfig {
     /// Which head.
@@ -148,7 +148,7 @@ impl<B: Backend> OodHead<B> for Head<B> {
     }
 }
 
-/// A head is of another kind than the one asked for.
+/// A head is of another kind than the one asked for. See [`Head`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected the head {expected}, found {found}")]
 #[non_exhaustive]

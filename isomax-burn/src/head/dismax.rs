@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{ClassPlanes, HeadKind, OodHead, check_features, display, distance, temperature};
 
-/// Configuration of a [`DisMaxHead`].
+/// Configuration of a [`DisMaxHead`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct DisMaxHeadConfig {
     /// Width of the feature vectors.
@@ -32,6 +32,18 @@ impl DisMaxHeadConfig {
 /// Macêdo, Zanchettin, Ludermir, *Distinction Maximization Loss*,
 /// [arXiv:2205.05874](https://arxiv.org/abs/2205.05874). Train it with
 /// [`DisMaxLoss`](crate::DisMaxLoss), detect with [`Score::MMLES`](crate::Score::MMLES).
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Distribution, Tensor};
+/// use isomax_burn::DisMaxHeadConfig;
+///
+/// let device = Default::default();
+/// let head = DisMaxHeadConfig::new(64, 10).init::<Flex>(&device);
+/// let logits = head.forward(Tensor::random([32, 64], Distribution::Default, &device));
+/// assert_eq!(logits.dims(), [32, 10]);
+/// assert!(logits.max().into_scalar() <= 0.0);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct DisMaxHead<B: Backend> {

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{ClassPlanes, HeadKind, OodHead, check_features, display, distance, temperature};
 
-/// Configuration of an [`IsoMaxHead`].
+/// Configuration of an [`IsoMaxHead`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct IsoMaxHeadConfig {
     /// Width of the feature vectors.
@@ -30,6 +30,18 @@ impl IsoMaxHeadConfig {
 /// Macêdo et al., *Isotropy Maximization Loss and Entropic Score*,
 /// [arXiv:1908.05569](https://arxiv.org/abs/1908.05569). Train it with
 /// [`IsoMaxLoss`](crate::IsoMaxLoss), detect with [`Score::ES`](crate::Score::ES).
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_burn::IsoMaxHeadConfig;
+///
+/// let device = Default::default();
+/// let head = IsoMaxHeadConfig::new(4, 2).init::<Flex>(&device);
+/// // All prototypes begin at the origin, which [1, 1, 1, 1] is 2 away from.
+/// let logits: Vec<f32> = head.forward(Tensor::ones([1, 4], &device)).into_data().iter().collect();
+/// assert_eq!(logits, [-2.0, -2.0]);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct IsoMaxHead<B: Backend> {

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{ClassPlanes, HeadKind, OodHead, check_features, display, distance, temperature};
 
-/// Configuration of an [`IsoMaxPlusHead`].
+/// Configuration of an [`IsoMaxPlusHead`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct IsoMaxPlusHeadConfig {
     /// Width of the feature vectors.
@@ -32,6 +32,19 @@ impl IsoMaxPlusHeadConfig {
 /// Macêdo, Ludermir, *Enhanced Isotropy Maximization Loss*,
 /// [arXiv:2105.14399](https://arxiv.org/abs/2105.14399). Train it with
 /// [`IsoMaxLoss`](crate::IsoMaxLoss), detect with [`Score::MDS`](crate::Score::MDS).
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Distribution, Tensor};
+/// use isomax_burn::IsoMaxPlusHeadConfig;
+///
+/// let device = Default::default();
+/// let head = IsoMaxPlusHeadConfig::new(64, 10).init::<Flex>(&device);
+/// let logits = head.forward(Tensor::random([32, 64], Distribution::Default, &device));
+/// assert_eq!(logits.dims(), [32, 10]);
+/// // Directions are at most 2 apart, and the distance scale begins at 1.
+/// assert!(logits.clone().max().into_scalar() <= 0.0 && logits.min().into_scalar() > -2.001);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct IsoMaxPlusHead<B: Backend> {

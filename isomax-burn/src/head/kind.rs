@@ -8,6 +8,15 @@ use crate::names::{UnknownName, parse};
 /// Which head, and with it which loss: the choice that the two changed lines make.
 ///
 /// In text and in files: `softmax`, `isomax`, `isomax+` (also `isomaxplus`), `dismax`.
+///
+/// ```
+/// use isomax_burn::HeadKind;
+///
+/// let kind: HeadKind = "isomax+".parse()?;
+/// assert_eq!(kind, HeadKind::IsoMaxPlus);
+/// assert_eq!((kind.name(), kind.title()), ("isomax+", "IsoMax+"));
+/// # Ok::<(), isomax_burn::UnknownName>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum HeadKind {

@@ -3,6 +3,21 @@
 //! A head takes the place of [`nn::Linear`](burn::nn::Linear). The distance heads make the logits
 //! out of distances to one learned prototype for each class, so that a feature vector far from
 //! every prototype gives low logits for every class: that is what detection reads.
+//!
+//! Each head has a type and a configuration of its own, such as [`IsoMaxPlusHead`]. [`Head`] is any
+//! of them, chosen when the program runs:
+//!
+//! ```
+//! use burn::backend::Flex;
+//! use burn::tensor::Tensor;
+//! use isomax_burn::head::{HeadConfig, HeadKind, OodHead};
+//!
+//! let (kind, device) = ("isomax+".parse::<HeadKind>()?, Default::default());
+//! let head = HeadConfig::new(kind, 64, 10).init::<Flex>(&device);
+//! let logits = head.forward(Tensor::ones([32, 64], &device));
+//! assert_eq!(logits.dims(), [32, head.num_classes()]);
+//! # Ok::<(), isomax_burn::UnknownName>(())
+//! ```
 
 use burn::module::Param;
 use burn::tensor::{Tensor, backend::Backend};

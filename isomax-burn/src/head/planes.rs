@@ -7,6 +7,22 @@ use super::distance::unit_rows;
 ///
 /// All heads of this crate have such planes, whatever their logits: what is not linear in a distance
 /// is the same for all classes. Detectors that read weights work on them.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_burn::{ClassPlanes, SoftMaxHeadConfig};
+///
+/// let device = Default::default();
+/// let planes = SoftMaxHeadConfig::new(2, 10).init::<Flex>(&device).class_planes();
+/// assert_eq!(planes.weights.dims(), [10, 2]);
+///
+/// // Of a head of your own: x belongs to class 0 where its first value is the larger one.
+/// let weights = Tensor::<Flex, 2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
+/// let planes = ClassPlanes::new(false, weights, Tensor::zeros([2], &device));
+/// let values = planes.forward(Tensor::from_floats([[3.0, 5.0]], &device));
+/// assert_eq!(values.argmax(1).into_scalar(), 1);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClassPlanes<B: Backend> {

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{ClassPlanes, HeadKind, OodHead, check_features, display, temperature};
 
-/// Configuration of a [`SoftMaxHead`].
+/// Configuration of a [`SoftMaxHead`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct SoftMaxHeadConfig {
     /// Width of the feature vectors.
@@ -29,6 +29,17 @@ impl SoftMaxHeadConfig {
 /// The baseline: an affine layer, trained with [`SoftMaxLoss`](crate::SoftMaxLoss).
 ///
 /// `logits = (x·Wᵀ + b) / T`
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_burn::SoftMaxHeadConfig;
+///
+/// let device = Default::default();
+/// let head = SoftMaxHeadConfig::new(64, 10).init::<Flex>(&device);
+/// let logits = head.forward(Tensor::ones([32, 64], &device));
+/// assert_eq!(logits.dims(), [32, 10]);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct SoftMaxHead<B: Backend> {

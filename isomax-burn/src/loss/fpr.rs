@@ -7,7 +7,21 @@
 //!
 //! [`DisMaxLoss::prepare_fpr`](crate::DisMaxLoss::prepare_fpr) and
 //! [`forward_fpr`](crate::DisMaxLoss::forward_fpr) are all that a training needs; the functions here
-//! are their parts.
+//! are their parts:
+//!
+//! ```
+//! use burn::backend::Flex;
+//! use burn::tensor::{Int, Tensor};
+//! use isomax_burn::fpr;
+//!
+//! let device = Default::default();
+//! let images = Tensor::<Flex, 4>::zeros([8, 3, 32, 32], &device);
+//! let targets = Tensor::<Flex, 1, Int>::from_ints([0, 1, 2, 3, 4, 5, 6, 7], &device);
+//! let (images, targets) = fpr::shuffle(images, targets);
+//! let images = fpr::mix_second_half(images);
+//! let shares = fpr::mixed_targets(targets, 10);
+//! assert_eq!((images.dims(), shares.dims()), ([8, 3, 32, 32], [4, 10]));
+//! ```
 //!
 //! Inputs that are not images have no quadrants: train them with
 //! [`DisMaxLoss::forward`](crate::DisMaxLoss::forward).
@@ -31,6 +45,19 @@ pub(super) fn split(batch_size: usize) -> usize {
 /// Puts images and targets into a new random order, the same for both, so that the halves are
 /// other ones at every step. Draws from the backend's random number generator.
 ///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Int, Tensor};
+/// use isomax_burn::fpr;
+///
+/// let targets = Tensor::<Flex, 1, Int>::from_ints([5, 6, 7], &Default::default());
+/// let images = targets.clone().float().reshape([3, 1, 1, 1]); // each shows its target
+/// let (images, targets) = fpr::shuffle(images, targets);
+/// let shown: Vec<i64> = images.into_data().iter().collect();
+/// let targets: Vec<i64> = targets.into_data().iter().collect();
+/// assert_eq!(shown, targets);
+/// ```
+///
 /// # Shapes
 ///
 /// - images: `[batch_size, channels, height, width]`
@@ -49,6 +76,19 @@ pub fn shuffle<B: Backend>(
 /// Replaces three quadrants of every image in the second half of the batch: the top right one by
 /// that of the image 2 places before it in that half, the bottom left one 1 place, the bottom
 /// right one 3 places (circular). Of an odd height or width the first part is the smaller one.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_burn::fpr;
+///
+/// // Images of 2 × 2 pixels, each of one value.
+/// let values = Tensor::<Flex, 1>::from_floats([0.0, 1.0, 2.0, 3.0], &Default::default());
+/// let images = values.reshape([4, 1, 1, 1]).repeat_dim(2, 2).repeat_dim(3, 2);
+/// let mixed = fpr::mix_second_half(images);
+/// let third: Vec<f32> = mixed.slice(2..3).into_data().iter().collect();
+/// assert_eq!(third, [2.0, 2.0, 3.0, 3.0]);
+/// ```
 ///
 /// # Shapes
 ///
@@ -80,6 +120,16 @@ pub fn mix_second_half<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
 
 /// The targets of the mixed second half of a batch: a quarter for the label of each of the four
 /// images that a mixed one is made of; labels may repeat and add up, rows sum to 1.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Int, Tensor};
+/// use isomax_burn::fpr;
+///
+/// let targets = Tensor::<Flex, 1, Int>::from_ints([0, 1, 2, 3], &Default::default());
+/// let shares: Vec<f32> = fpr::mixed_targets(targets, 4).into_data().iter().collect();
+/// assert_eq!(shares, [0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.5, 0.5]);
+/// ```
 ///
 /// # Shapes
 ///

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor, backend::Backend};
 
 use super::{DEFAULT_ENTROPIC_SCALE, check_entropic_scale, cross_entropy::cross_entropy};
 
-/// Configuration of an [`IsoMaxLoss`].
+/// Configuration of an [`IsoMaxLoss`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct IsoMaxLossConfig {
     /// The entropic scale `Eₛ`, a positive number.
@@ -29,6 +29,19 @@ impl IsoMaxLossConfig {
 /// The entropic scale `Eₛ` exists in training only; at inference the logits are used as they are,
 /// so that the outputs keep a high entropy (entropic scale:
 /// [arXiv:1908.05569](https://arxiv.org/abs/1908.05569)).
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Int, Tensor};
+/// use isomax_burn::IsoMaxLossConfig;
+///
+/// let device = Default::default();
+/// let logits = Tensor::<Flex, 2>::from_floats([[-1.0, -1.1]], &device);
+/// let targets = Tensor::<Flex, 1, Int>::from_ints([0], &device);
+/// let loss = IsoMaxLossConfig::new().init().forward(logits, targets).into_scalar();
+/// // The gap of 0.1 counts tenfold: -ln(e / (e + 1)).
+/// assert!((loss - 0.3133).abs() < 0.001);
+/// ```
 #[derive(Module, Clone, Debug)]
 #[module(custom_display)]
 pub struct IsoMaxLoss {

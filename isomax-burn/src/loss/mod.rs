@@ -4,6 +4,9 @@
 //! are the cross-entropy of scaled logits; the entropic scale is what lets the distance heads be
 //! trained to small losses while their outputs keep a high entropy.
 //!
+//! Each loss has a type of its own, such as [`IsoMaxLoss`]; [`Loss`] is that of a head which is chosen
+//! when the program runs.
+//!
 //! # Labels out of range
 //!
 //! A target that is negative, or not below the number of classes, makes the loss NaN, whatever the
@@ -36,10 +39,11 @@ pub use dismax::{DisMaxLoss, DisMaxLossConfig};
 pub use isomax::{IsoMaxLoss, IsoMaxLossConfig};
 pub use softmax::{SoftMaxLoss, SoftMaxLossConfig};
 
-/// The entropic scale of all published experiments.
+/// The entropic scale of all published experiments. Configurations such as [`LossConfig`] have it
+/// unless another one is given.
 pub const DEFAULT_ENTROPIC_SCALE: f64 = 10.0;
 
-/// Configuration of a [`Loss`] for a head of any kind.
+/// Configuration of a [`Loss`] for a head of any kind. See there for an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct LossConfig {
     /// The head that is trained.
@@ -68,6 +72,21 @@ impl LossConfig {
 }
 
 /// The loss of a head of any kind, chosen when the program runs.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Int, Tensor};
+/// use isomax_burn::{HeadKind, LossConfig};
+///
+/// let device = Default::default();
+/// let logits = Tensor::<Flex, 2>::from_floats([[-0.1, -1.2], [-1.3, -0.2]], &device);
+/// let targets = Tensor::<Flex, 1, Int>::from_ints([0, 1], &device);
+/// let loss = LossConfig::new(HeadKind::DisMax).init();
+/// let training = loss.forward(logits.clone(), targets.clone()).into_scalar();
+/// // DisMax validates without the entropic scale, which makes the right classes less certain.
+/// let validation = loss.forward_valid(logits, targets).into_scalar();
+/// assert!(training < 0.001 && validation > 0.2);
+/// ```
 #[derive(Module, Clone, Debug)]
 #[non_exhaustive]
 pub enum Loss {

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor, backend::Backend};
 
 use super::cross_entropy::cross_entropy;
 
-/// Configuration of a [`SoftMaxLoss`].
+/// Configuration of a [`SoftMaxLoss`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct SoftMaxLossConfig {}
 
@@ -16,6 +16,18 @@ impl SoftMaxLossConfig {
 }
 
 /// The baseline's loss: the mean cross-entropy of `softmax(logits)`.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Int, Tensor};
+/// use isomax_burn::SoftMaxLossConfig;
+///
+/// let device = Default::default();
+/// let logits = Tensor::<Flex, 2>::from_floats([[2.0, 1.0]], &device);
+/// let targets = Tensor::<Flex, 1, Int>::from_ints([0], &device);
+/// let loss = SoftMaxLossConfig::new().init().forward(logits, targets).into_scalar();
+/// assert!((loss - 0.3133).abs() < 0.001); // -ln(e / (e + 1))
+/// ```
 #[derive(Module, Clone, Debug)]
 #[module(custom_display)]
 pub struct SoftMaxLoss {}

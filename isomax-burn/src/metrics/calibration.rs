@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{MetricError, ScoreValue};
 
-/// One bin of a reliability diagram: the samples whose confidence lies in `(lower, upper]`.
+/// One bin of a reliability diagram: the samples whose confidence lies in `(lower, upper]`. See
+/// [`CalibrationMetrics`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReliabilityBin {
@@ -30,6 +31,17 @@ impl ReliabilityBin {
 /// The confidence of a sample is its largest softmax probability (Guo et al., 2017,
 /// [arXiv:1706.04599](https://arxiv.org/abs/1706.04599)), computed and binned in `f64`.
 /// Pass raw logits: the entropic scale exists in training only.
+///
+/// ```
+/// use isomax_burn::metrics::CalibrationMetrics;
+///
+/// // Two samples are said to be of class 0, both with a confidence of 0.88; one is.
+/// let metrics = CalibrationMetrics::from_logits(&[2.0, 0.0, 2.0, 0.0], &[0, 1], 2, 15)?;
+/// assert_eq!(metrics.accuracy, 0.5);
+/// assert!((metrics.ece - 0.38).abs() < 0.01);
+/// assert_eq!(metrics.bins.iter().filter(|bin| bin.count > 0).count(), 1);
+/// # Ok::<(), isomax_burn::MetricError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CalibrationMetrics {

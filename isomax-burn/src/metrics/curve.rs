@@ -4,6 +4,18 @@ use super::sorted::{Flagged, SortedScores};
 use super::{MetricError, Positive, ScoreValue};
 
 /// How an operating point is chosen when no cut gives exactly the wanted true positive rate.
+///
+/// ```
+/// use isomax_burn::metrics::{Cut, Positive, RocCurve};
+///
+/// let (id, ood) = ([4.0, 3.0, 2.0, 1.0], [2.0, 0.0]);
+/// let roc = RocCurve::from_scores(&id, &ood, Positive::InDistribution)?;
+/// // The neighbours of a TPR of 0.5625 are 0.5, with an FPR of 0, and 0.75, with one of 0.5.
+/// assert_eq!(roc.fpr_at_tpr(0.5625, Cut::AtLeast)?, 0.5);
+/// assert_eq!(roc.fpr_at_tpr(0.5625, Cut::Nearest)?, 0.0);
+/// assert_eq!(roc.fpr_at_tpr(0.5625, Cut::Interpolated)?, 0.125);
+/// # Ok::<(), isomax_burn::MetricError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cut {
@@ -41,7 +53,17 @@ impl Cut {
     }
 }
 
-/// A point of a [`RocCurve`]: the rates of the cut that flags scores up to `threshold`.
+/// A point of a [`RocCurve`]: the rates of one cut. With in-distribution as positive, the cut flags
+/// scores from `threshold` upwards, with OOD as positive from `threshold` downwards.
+///
+/// ```
+/// use isomax_burn::metrics::{Positive, RocCurve};
+///
+/// let roc = RocCurve::from_scores(&[3.0, 1.0], &[2.0], Positive::InDistribution)?;
+/// let strictest = roc.points[0];
+/// assert_eq!((strictest.threshold, strictest.tpr, strictest.fpr), (3.0, 0.5, 0.0));
+/// # Ok::<(), isomax_burn::MetricError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RocPoint {
     /// Share of the negative class that is flagged.
@@ -155,7 +177,7 @@ pub(super) fn roc_points(
     })
 }
 
-/// A point of a [`PrCurve`].
+/// A point of a [`PrCurve`], which has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PrPoint {
     /// Share of the positive class that is flagged.
@@ -181,6 +203,16 @@ impl PrPoint {
 ///
 /// Points run from the strictest cut to a recall of 1; the start at recall 0 and precision 1,
 /// where nothing is flagged, is implied.
+///
+/// ```
+/// use isomax_burn::metrics::{Positive, PrCurve};
+///
+/// let curve = PrCurve::from_scores(&[3.0, 1.0], &[2.0], Positive::InDistribution)?;
+/// let precisions: Vec<f64> = curve.points.iter().map(|point| point.precision).collect();
+/// assert_eq!(precisions, [1.0, 0.5, 2.0 / 3.0]);
+/// assert!((curve.average_precision() - 5.0 / 6.0).abs() < 1e-9);
+/// # Ok::<(), isomax_burn::MetricError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrCurve {
     /// The class counted as positive.

@@ -1,6 +1,6 @@
 use core::fmt;
 
-/// Which of the two score sets an error speaks of.
+/// Which of the two score sets an error speaks of. See [`MetricError`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScoreSet {
     /// Scores of in-distribution samples.
@@ -19,6 +19,13 @@ impl fmt::Display for ScoreSet {
 }
 
 /// Why a metric has no value.
+///
+/// ```
+/// use isomax_burn::metrics::{MetricError, OodMetrics, ScoreSet};
+///
+/// let error = OodMetrics::from_scores(&[0.9, f64::NAN], &[0.1]).unwrap_err();
+/// assert_eq!(error, MetricError::NanScore { set: ScoreSet::In, index: 1 });
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricError {

@@ -10,6 +10,18 @@
 //! | [`RocCurve`], [`PrCurve`] | any other operating point, and the curves for a plot |
 //! | [`CalibrationMetrics`] | accuracy, ECE, MCE, NLL and reliability bins of a classifier |
 //!
+//! ```
+//! use isomax_burn::metrics::{Cut, OodMetrics, Positive, RocCurve};
+//!
+//! let (id, ood) = ([0.9, 0.8, 0.4], [0.5, 0.1]);
+//! let metrics = OodMetrics::from_scores(&id, &ood)?;
+//! assert_eq!(metrics.tnr_at_95_tpr, 0.5);
+//!
+//! let roc = RocCurve::from_scores(&id, &ood, Positive::InDistribution)?;
+//! assert_eq!(roc.tnr_at_tpr(0.6, Cut::AtLeast)?, 1.0);
+//! # Ok::<(), isomax_burn::MetricError>(())
+//! ```
+//!
 //! # Conventions
 //!
 //! "TNR at 95 % TPR" has no single meaning: which class is positive, and which cut counts when none
@@ -43,7 +55,18 @@ pub use ood::OodMetrics;
 pub use paper::PaperMetrics;
 pub use positive::Positive;
 
-/// A number that is a score or a logit: `f32` or `f64`. All of the arithmetic is done in `f64`.
+/// A number that is a score or a logit, `f32` or `f64` as a rule. All arithmetic is done in `f64`.
+/// There is nothing to implement.
+///
+/// ```
+/// use isomax_burn::metrics::{MetricError, OodMetrics, ScoreValue};
+///
+/// fn auroc<T: ScoreValue>(id: &[T], ood: &[T]) -> Result<f64, MetricError> {
+///     Ok(OodMetrics::from_scores(id, ood)?.auroc)
+/// }
+///
+/// assert_eq!(auroc(&[2.0_f32, 3.0], &[1.0]), auroc(&[2.0_f64, 3.0], &[1.0]));
+/// ```
 pub trait ScoreValue: Copy + Into<f64> {}
 
 impl<T: Copy + Into<f64>> ScoreValue for T {}

@@ -12,6 +12,16 @@ use super::{MetricError, ScoreValue};
 /// samples the two agree to about 0.1 points; with ties they do not.
 ///
 /// All values lie in `[0, 1]`; in-distribution is the positive class.
+///
+/// ```
+/// use isomax_burn::metrics::{OodMetrics, PaperMetrics};
+///
+/// // One of the four pairs is tied. It counts one half in the field, nothing in the papers.
+/// let (id, ood) = ([0.9, 0.5], [0.5, 0.1]);
+/// assert_eq!(OodMetrics::from_scores(&id, &ood)?.auroc, 0.875);
+/// assert_eq!(PaperMetrics::from_scores(&id, &ood)?.auroc, 0.75);
+/// # Ok::<(), isomax_burn::MetricError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PaperMetrics {
@@ -29,6 +39,11 @@ pub struct PaperMetrics {
 
 impl PaperMetrics {
     /// Computes all five in `O(n log n)` time.
+    ///
+    /// # Arguments
+    ///
+    /// - `in_scores`: scores of in-distribution samples, high = in-distribution
+    /// - `out_scores`: scores of OOD samples
     ///
     /// # Errors
     ///

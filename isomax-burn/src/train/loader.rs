@@ -10,11 +10,36 @@ use super::{OodMetric, OodOutput, OodSetError, sets};
 use crate::OodScore;
 
 /// A validation loader that delivers every in-distribution batch together with its share of the
-/// batches of the out-of-distribution sets. Give it to
-/// [`SupervisedTraining::new`](burn::train::SupervisedTraining::new).
+/// batches of the OOD sets. Give it to
+/// [`SupervisedTraining::new`](burn::train::SupervisedTraining::new), as the [module](super) shows.
 ///
 /// Any loaders will do, of any batch type, as long as all have the same. The labels of OOD samples
 /// are never read.
+///
+/// ```
+/// use burn::data::dataloader::DataLoader;
+/// # use burn::backend::Flex;
+/// # use burn::data::{dataloader::{DataLoaderBuilder, batcher::Batcher}, dataset::InMemDataset};
+/// # use burn::tensor::backend::Backend;
+/// use isomax_burn::train::{OodDataLoader, OodSetError};
+///
+/// # struct Batches;
+/// # impl<B: Backend> Batcher<B, u32, Vec<u32>> for Batches {
+/// #     fn batch(&self, items: Vec<u32>, _device: &B::Device) -> Vec<u32> { items }
+/// # }
+/// # let loader = |items: Vec<u32>| {
+/// #     let builder = DataLoaderBuilder::<Flex, u32, Vec<u32>>::new(Batches).batch_size(2);
+/// #     builder.build(InMemDataset::new(items))
+/// # };
+/// let valid = OodDataLoader::new(loader(vec![1, 2, 3, 4])).with_set("noise", loader(vec![7, 8]))?;
+/// for batch in valid.iter() {
+///     let sets: Vec<&str> = batch.ood().map(|(set, _)| set).collect();
+///     assert_eq!(sets.is_empty(), batch.is_last()); // the only OOD batch comes with the first
+/// }
+/// let refused = valid.with_set("noise", loader(vec![9])).err();
+/// assert_eq!(refused, Some(OodSetError::DuplicateName("noise".to_owned())));
+/// # Ok::<(), OodSetError>(())
+/// ```
 ///
 /// After the last batch the iterator waits until Burn's metric thread has processed all outputs,
 /// so that whoever asks for the values of the epoch next finds all of it. Without such a thread, as
@@ -36,15 +61,15 @@ impl<B: Backend, O: Send + 'static> OodDataLoader<B, O> {
         Self { id, sets: Vec::new(), schedule: Schedule::default() }
     }
 
-    /// Delivers the out-of-distribution sets every so many epochs only, to save time. In the epochs
-    /// between, their metrics have no value, and none of these epochs is taken for the best one: see
-    /// [`SyncMetricLogger`](super::SyncMetricLogger).
+    /// Delivers the OOD sets only in epochs whose number this divides, to save time; without this
+    /// call, and for 0, in all. In the epochs between, their metrics have no value, and none of these
+    /// epochs is taken for the best one: see [`SyncMetricLogger`](super::SyncMetricLogger).
     pub fn every(mut self, epochs: usize) -> Self {
         self.schedule = self.schedule.every(epochs);
         self
     }
 
-    /// Goes on after this epoch, the one given to
+    /// For a training that is resumed after this epoch, the one given to
     /// [`SupervisedTraining::checkpoint`](burn::train::SupervisedTraining::checkpoint): epochs are
     /// counted from there.
     pub fn after_epoch(mut self, epoch: usize) -> Self {
@@ -52,7 +77,7 @@ impl<B: Backend, O: Send + 'static> OodDataLoader<B, O> {
         self
     }
 
-    /// Adds an out-of-distribution set. Its name becomes part of the names of its metrics.
+    /// Adds an OOD set. Its name becomes part of the names of its metrics, and with them of files.
     ///
     /// # Errors
     ///
@@ -181,7 +206,34 @@ impl<O> DataLoaderIterator<OodBatch<O>> for OodIterator<'_, O> {
     }
 }
 
-/// An in-distribution batch and the out-of-distribution batches that come with it.
+/// An in-distribution batch and the OOD batches that come with it: what the validation step of a model
+/// takes.
+///
+/// ```
+/// # use burn::prelude::*;
+/// # use burn::train::{ClassificationOutput, InferenceStep};
+/// # use isomax_burn::{IsoMaxLossConfig, IsoMaxPlusHead};
+/// use isomax_burn::train::{OodBatch, OodOutput};
+///
+/// # #[derive(Module, Debug)]
+/// # struct Net<B: Backend> { head: IsoMaxPlusHead<B> }
+/// # type Batch<B> = (Tensor<B, 2>, Tensor<B, 1, Int>);
+/// # impl<B: Backend> Net<B> {
+/// #     fn classify(&self, (inputs, targets): Batch<B>) -> ClassificationOutput<B> {
+/// #         let logits = self.head.forward(inputs);
+/// #         let loss = IsoMaxLossConfig::new().init().forward(logits.clone(), targets.clone());
+/// #         ClassificationOutput::new(loss, logits, targets)
+/// #     }
+/// # }
+/// impl<B: Backend> InferenceStep for Net<B> {
+///     type Input = OodBatch<Batch<B>>; // was: Batch<B>
+///     type Output = OodOutput<B>; // was: ClassificationOutput<B>
+///
+///     fn step(&self, batch: OodBatch<Batch<B>>) -> OodOutput<B> {
+///         batch.evaluate(|id| self.classify(id), |(inputs, _)| self.head.forward(inputs))
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct OodBatch<O> {
     id: O,

@@ -23,6 +23,19 @@ use super::{EpochMeans, WeightedMean};
 /// A resumed training is to say so with [`resuming_after`](Self::resuming_after): the epochs before
 /// are then read from their files, and the first new one is logged under its own number, where Burn
 /// counts it as epoch 1 again.
+///
+/// ```
+/// use burn::train::{LearningComponentsTypes, SupervisedTraining};
+/// use isomax_burn::train::SyncMetricLogger;
+///
+/// fn resume<LC: LearningComponentsTypes>(
+///     training: SupervisedTraining<LC>,
+///     directory: &str,
+/// ) -> SupervisedTraining<LC> {
+///     let logger = SyncMetricLogger::new(directory).resuming_after(12);
+///     training.with_metric_logger(logger).checkpoint(12)
+/// }
+/// ```
 pub struct SyncMetricLogger {
     files: FileMetricLogger,
     means: EpochMeans,
@@ -43,7 +56,7 @@ impl SyncMetricLogger {
         }
     }
 
-    /// Goes on after this epoch, the one given to
+    /// For a training that is resumed after this epoch, the one given to
     /// [`SupervisedTraining::checkpoint`](burn::train::SupervisedTraining::checkpoint).
     pub fn resuming_after(mut self, epoch: usize) -> Self {
         self.means = EpochMeans::after(epoch);

@@ -4,6 +4,16 @@ use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 
 /// The mean that Burn takes of the entries of an epoch, each weighted with its count.
+///
+/// ```
+/// use burn::train::metric::NumericEntry;
+/// use isomax_burn::train::WeightedMean;
+///
+/// let mut mean = WeightedMean::default();
+/// mean.push(&NumericEntry::Value(1.0));
+/// mean.push(&NumericEntry::Aggregated { aggregated_value: 2.0, count: 3 });
+/// assert_eq!((mean.value(), mean.count()), (Some(1.75), 4));
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WeightedMean {
     sum: f64,
@@ -40,6 +50,38 @@ impl WeightedMean {
 
 /// What a [`MetricLogger`](burn::train::logger::MetricLogger) is told, as one mean for each metric,
 /// split and epoch: for loggers of your own.
+///
+/// ```
+/// use burn::train::logger::MetricLogger;
+/// use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
+/// use burn::train::metric::{MetricDefinition, NumericEntry};
+/// use isomax_burn::train::EpochMeans;
+///
+/// /// Keeps all values in memory and writes no files.
+/// #[derive(Default)]
+/// struct InMemory(EpochMeans);
+///
+/// impl MetricLogger for InMemory {
+///     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
+///         self.0.log(&update, epoch, split);
+///     }
+///
+///     fn read_numeric(
+///         &mut self,
+///         name: &str,
+///         epoch: usize,
+///         split: &Split,
+///     ) -> Result<Vec<NumericEntry>, String> {
+///         Ok(self.0.entries(name, epoch, split))
+///     }
+///
+///     fn log_metric_definition(&mut self, definition: MetricDefinition) {
+///         self.0.define(&definition);
+///     }
+///
+///     fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct EpochMeans {
     /// The epoch that the training goes on after.
@@ -49,7 +91,7 @@ pub struct EpochMeans {
 }
 
 impl EpochMeans {
-    /// Of a training that goes on after this epoch; 0 for a new one.
+    /// For a training that is resumed after this epoch; 0 for a new one.
     pub fn after(epoch: usize) -> Self {
         Self { after: epoch, ..Self::default() }
     }

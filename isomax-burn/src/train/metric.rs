@@ -15,6 +15,13 @@ use crate::OodScore;
 use crate::metrics::OodMetrics;
 
 /// What an [`OodMetric`] measures, in percent.
+///
+/// ```
+/// use isomax_burn::train::OodMeasure;
+///
+/// assert_eq!(OodMeasure::FprAt95Tpr.to_string(), "FPR95");
+/// assert!(!OodMeasure::FprAt95Tpr.higher_is_better());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum OodMeasure {
@@ -63,6 +70,17 @@ impl fmt::Display for OodMeasure {
 /// NaN then, which is never a best one. In an epoch without the set it has no value at all.
 ///
 /// The metrics of a set share its scores: each batch is scored once.
+///
+/// ```
+/// use std::sync::Arc;
+/// use burn::train::metric::Metric;
+/// use isomax_burn::Score;
+/// use isomax_burn::train::OodMetric;
+///
+/// let metrics = OodMetric::of_set("noise", Arc::new(Score::MDS));
+/// let names = metrics.map(|metric| metric.name().to_string());
+/// assert_eq!(names, ["noise AUROC", "noise TNR@95TPR", "noise FPR95"]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct OodMetric {
     name: MetricName,
@@ -150,6 +168,19 @@ impl Numeric for OodMetric {
 }
 
 /// Registers detection metrics with Burn's [`SupervisedTraining`].
+///
+/// ```
+/// use burn::tensor::backend::Backend;
+/// use isomax_burn::Score;
+/// use isomax_burn::train::{OodDataLoader, OodTraining};
+///
+/// fn watch<T: OodTraining, B: Backend, O: Send + 'static>(
+///     training: T,
+///     valid: &OodDataLoader<B, O>,
+/// ) -> T {
+///     training.ood_metrics(valid.metrics(Score::MDS))
+/// }
+/// ```
 pub trait OodTraining {
     /// Registers the metrics, as those of [`OodDataLoader::metrics`](super::OodDataLoader::metrics),
     /// for validation.

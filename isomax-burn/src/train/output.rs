@@ -11,7 +11,7 @@ use burn::train::metric::{
 
 use super::in_flight::Receipt;
 
-/// The output of a validation step over an [`OodBatch`](super::OodBatch).
+/// The output of a validation step over an [`OodBatch`](super::OodBatch), which has an example.
 ///
 /// Burn's own metrics see the in-distribution part only; the loss counts with the number of its
 /// samples, so that the epoch's loss is the mean over samples, not over batches.
@@ -61,7 +61,8 @@ impl<B: Backend> ItemLazy for OodOutput<B> {
     }
 }
 
-/// What an [`OodMetric`](super::OodMetric) reads: raw logits of both kinds.
+/// What an [`OodMetric`](super::OodMetric) reads: raw logits of both kinds. Burn makes it from an
+/// [`OodOutput`]: the code of a model never meets it.
 pub struct OodInput {
     pub(super) id: Tensor<Flex, 2>,
     pub(super) ood: Vec<(Arc<str>, Tensor<Flex, 2>)>,

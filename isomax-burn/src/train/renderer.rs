@@ -19,6 +19,17 @@ use super::mean::WeightedMean;
 /// ```text
 /// epoch  3/10 · 2.1 s · train: Accuracy 97.10 %, Loss 0.11 · valid: Accuracy 96.40 %, noise AUROC 99.21 %
 /// ```
+///
+/// Every tenth epoch and the last, each line beginning with `resnet-20`:
+///
+/// ```
+/// use burn::train::{LearningComponentsTypes, SupervisedTraining};
+/// use isomax_burn::train::EpochRenderer;
+///
+/// fn render<LC: LearningComponentsTypes>(training: SupervisedTraining<LC>) -> SupervisedTraining<LC> {
+///     training.renderer(EpochRenderer::new().with_label("resnet-20").every(10))
+/// }
+/// ```
 pub struct EpochRenderer<W = io::Stderr> {
     out: W,
     label: String,
@@ -68,7 +79,7 @@ impl<W: Write> EpochRenderer<W> {
         self
     }
 
-    /// Prints every so many epochs only, and the last one always.
+    /// Prints only epochs whose number this divides, and the last one always.
     pub fn every(mut self, epochs: usize) -> Self {
         self.every = epochs.max(1);
         self

@@ -1,6 +1,7 @@
 //! Names of out-of-distribution sets.
 
-/// Why an out-of-distribution set cannot be added to a loader.
+/// Why an OOD set cannot be added to a loader. See [`OodDataLoader`](super::OodDataLoader) for an
+/// example.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OodSetError {

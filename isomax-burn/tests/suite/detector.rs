@@ -11,13 +11,13 @@ use isomax_burn::{
 use proptest::prelude::*;
 use std::fs;
 
-use crate::support::{few_cases, ints, matrix};
+use crate::support::{device, few_cases, ints, matrix};
 
 on_every_backend!(decisions_carry_class_and_score, logits_it_was_not_fitted_on_are_refused);
 
 /// A head that is asked for its kind and temperature only.
 fn head<B: Backend>() -> Head<B> {
-    HeadConfig::new(HeadKind::IsoMaxPlus, 2, 2).init(&Default::default())
+    HeadConfig::new(HeadKind::IsoMaxPlus, 2, 2).init(&device())
 }
 
 fn detector(scores: &[f32], target_tpr: f64) -> Detector {
@@ -163,19 +163,19 @@ fn decisions_carry_class_and_score<B: AutodiffBackend>() {
     assert_eq!(decisions.iter().map(ours).collect::<Vec<_>>(), expected);
     let confidence = 1.0 / (1.0 + (-1.0_f64).exp());
     assert!(decisions.iter().all(|d| (d.confidence - confidence).abs() < 1e-6), "{decisions:?}");
-    let none = Tensor::<B, 2>::zeros([0, 2], &Default::default());
+    let none = Tensor::<B, 2>::zeros([0, 2], &device());
     assert!(detector.decide(&head::<B>(), none).unwrap().is_empty());
 }
 
 fn logits_it_was_not_fitted_on_are_refused<B: AutodiffBackend>() {
     let detector = detector_on::<B>(&[1.0, 2.0], 0.95);
-    let logits = |classes| Tensor::<B, 2>::zeros([3, classes], &Default::default());
+    let logits = |classes| Tensor::<B, 2>::zeros([3, classes], &device());
     for temperature in [1.5, 1.002] {
         let other = head::<B>().with_temperature(temperature);
         let error = detector.decide(&other, logits(2)).unwrap_err();
         assert!(matches!(error, DetectorError::TemperatureMismatch { expected: 1.0, .. }));
     }
-    let foreign = HeadConfig::new(HeadKind::DisMax, 2, 2).init::<B>(&Default::default());
+    let foreign = HeadConfig::new(HeadKind::DisMax, 2, 2).init::<B>(&device());
     let error = detector.decide(&foreign, logits(2)).unwrap_err().to_string();
     assert_eq!(error, "the detector was fitted on logits of the head isomax+, these are of dismax");
     let wide = detector.decide(&head::<B>(), logits(3)).unwrap_err();
@@ -205,7 +205,7 @@ fn what_cannot_be_fitted_is_refused() {
     assert!(fit(0.9, vec![vec![f32::NAN; 2]]).contains("logit 0 of sample 0 is NaN"));
     let infinite = fit(0.9, vec![vec![0.0, f32::NEG_INFINITY]]);
     assert!(infinite.contains("logit 1 of sample 0 is -inf"), "{infinite}");
-    let none = Tensor::<Flex, 2>::zeros([0, 2], &Default::default());
+    let none = Tensor::<Flex, 2>::zeros([0, 2], &device());
     let none = DetectorConfig::new().fit(&head::<Flex>(), none).unwrap_err();
     assert!(matches!(none, DetectorError::Metric(MetricError::EmptyScores(_))));
 
@@ -365,11 +365,10 @@ fn fitted_temperatures_help_and_stay() {
 
 #[test]
 fn heads_calibrate_themselves() {
-    let head = HeadConfig::new(HeadKind::SoftMax, 3, 3).init::<Flex>(&Default::default());
+    let head = HeadConfig::new(HeadKind::SoftMax, 3, 3).init::<Flex>(&device());
     let (logits, labels) = overconfident(300);
     let labels: Vec<i64> = labels.iter().map(|&l| l as i64).collect();
-    let logits =
-        Tensor::<Flex, 1>::from_floats(logits.as_slice(), &Default::default()).reshape([300, 3]);
+    let logits = Tensor::<Flex, 1>::from_floats(logits.as_slice(), &device()).reshape([300, 3]);
     let calibrate = |head: Head<Flex>| {
         let logits = logits.clone() / head.temperature();
         head.calibrate(logits, ints(&labels), TemperatureObjective::Nll).unwrap()
@@ -383,11 +382,11 @@ fn heads_calibrate_themselves() {
 /// The temperature of confidences is none of the threshold's business.
 #[test]
 fn a_calibrated_detector_is_honest_and_decides_as_before() {
-    let head = HeadConfig::new(HeadKind::SoftMax, 3, 3).init::<Flex>(&Default::default());
+    let head = HeadConfig::new(HeadKind::SoftMax, 3, 3).init::<Flex>(&device());
     let (logits, labels) = overconfident(600);
     let labels: Vec<i64> = labels.iter().map(|&l| l as i64).collect();
     let logits = || {
-        let logits = Tensor::<Flex, 1>::from_floats(logits.as_slice(), &Default::default());
+        let logits = Tensor::<Flex, 1>::from_floats(logits.as_slice(), &device());
         logits.reshape([600, 3])
     };
     let plain = DetectorConfig::new().fit(&head, logits()).unwrap();
@@ -454,9 +453,8 @@ fn unusable_calibration_input_is_an_error() {
     assert_eq!(fit(&[], &[], 1.0), MetricError::NoSamples);
     assert!(matches!(fit(&[0.0, 1.0], &[0], 0.0), MetricError::OutOfRange { .. }));
     assert!(matches!(fit(&[0.0, 1.0], &[2], 1.0), MetricError::LabelOutOfRange { .. }));
-    let infinite =
-        Tensor::<Flex, 2>::random([1, 2], Distribution::Default, &Default::default()) / 0.0;
-    let head = HeadConfig::new(HeadKind::IsoMax, 2, 2).init::<Flex>(&Default::default());
+    let infinite = Tensor::<Flex, 2>::random([1, 2], Distribution::Default, &device()) / 0.0;
+    let head = HeadConfig::new(HeadKind::IsoMax, 2, 2).init::<Flex>(&device());
     let error = head.calibrate(infinite, ints(&[0]), TemperatureObjective::Ece).unwrap_err();
     assert!(matches!(error, MetricError::NonFiniteLogit { .. }));
 }

@@ -5,7 +5,7 @@ use burn::tensor::{Distribution, Tensor, activation::log_softmax};
 use isomax_burn::{DisMaxLossConfig, fpr};
 use proptest::prelude::*;
 
-use crate::support::{assert_close, few_cases, ints, values};
+use crate::support::{assert_close, device, few_cases, ints, values};
 
 on_every_backend!(
     any_size_from_two_up,
@@ -19,7 +19,7 @@ fn any_size_from_two_up<B: AutodiffBackend>() {
     for batch in 2..9 {
         for (height, width) in [(2, 2), (3, 5), (8, 7)] {
             let shape = [batch, 3, height, width];
-            let images = Tensor::<B, 4>::random(shape, Distribution::Default, &Default::default());
+            let images = Tensor::<B, 4>::random(shape, Distribution::Default, &device());
             let mixed = fpr::mix_second_half(images.clone());
             assert_eq!(mixed.dims(), shape);
             let half = batch / 2;
@@ -76,8 +76,8 @@ fn loss_is_a_divergence_from_the_targets<B: AutodiffBackend>() {
     runner
         .run(&case, |(logits, labels)| {
             let (batch, half) = (labels.len(), labels.len() / 2);
-            let logits = Tensor::<B, 1>::from_floats(logits.as_slice(), &Default::default())
-                .reshape([batch, 3]);
+            let logits =
+                Tensor::<B, 1>::from_floats(logits.as_slice(), &device()).reshape([batch, 3]);
             let log_p = values(log_softmax(logits.clone() * 10.0, 1));
             let second = &labels[half..];
             let mut expected = 0.0;
@@ -133,13 +133,13 @@ fn one_call_prepares_a_batch<B: AutodiffBackend>() {
 #[test]
 #[should_panic(expected = "FPR needs a batch of at least 2 samples, got 1")]
 fn a_single_sample_cannot_be_mixed() {
-    let images = Tensor::<burn::backend::Flex, 4>::zeros([1, 3, 4, 4], &Default::default());
+    let images = Tensor::<burn::backend::Flex, 4>::zeros([1, 3, 4, 4], &device());
     fpr::mix_second_half(images);
 }
 
 #[test]
 #[should_panic(expected = "they need 2 rows and 2 columns, got 1 × 4")]
 fn a_single_row_has_no_quadrants() {
-    let images = Tensor::<burn::backend::Flex, 4>::zeros([4, 3, 1, 4], &Default::default());
+    let images = Tensor::<burn::backend::Flex, 4>::zeros([4, 3, 1, 4], &device());
     fpr::mix_second_half(images);
 }

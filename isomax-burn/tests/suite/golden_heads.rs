@@ -7,7 +7,7 @@ use isomax_burn::{Head, HeadConfig, HeadKind, LossConfig, Score};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use crate::support::{assert_close, ints, matrix, values, vector};
+use crate::support::{assert_close, device, ints, matrix, values, vector};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -54,8 +54,8 @@ on_every_backend!(heads_losses_gradients_and_scores, fractional_probability_regu
 
 /// The head of a case, its weights given a gradient.
 fn head_of<B: AutodiffBackend>(case: &Case) -> Head<B> {
-    let mut head = HeadConfig::new(case.kind, case.num_features, case.num_classes)
-        .init::<B>(&Default::default());
+    let mut head =
+        HeadConfig::new(case.kind, case.num_features, case.num_classes).init::<B>(&device());
     let rows = Param::from_tensor(matrix(&case.weights));
     let scale = case.distance_scale.map(|s| Param::from_tensor(vector(&[s])));
     match &mut head {

@@ -11,7 +11,7 @@ use burn_store::{ModuleSnapshot, SafetensorsStore};
 use isomax_burn::{DetectorConfig, Head, HeadConfig, HeadKind, LossConfig, OodHead};
 use proptest::prelude::*;
 
-use crate::support::{assert_close, few_cases, ints, matrix, values};
+use crate::support::{assert_close, device, few_cases, ints, matrix, values};
 
 on_every_backend!(
     finite_for_hostile_features,
@@ -26,7 +26,7 @@ on_every_backend!(
 );
 
 fn head<B: Backend>(kind: HeadKind, features: usize, classes: usize) -> Head<B> {
-    HeadConfig::new(kind, features, classes).init(&Default::default())
+    HeadConfig::new(kind, features, classes).init(&device())
 }
 
 fn assert_finite<B: AutodiffBackend>(head: &Head<B>, features: Tensor<B, 2>, targets: &[i64]) {
@@ -188,7 +188,7 @@ fn temperature_divides_and_has_no_gradient<B: AutodiffBackend>() {
     for kind in HeadKind::ALL {
         let plain = head::<B>(kind, 4, 3);
         assert_eq!(plain.temperature(), 1.0);
-        let features = Tensor::random([6, 4], Distribution::Default, &Default::default());
+        let features = Tensor::random([6, 4], Distribution::Default, &device());
         // Burn draws parameters at their first use: forward before the clone, or the clone differs.
         let expected: Vec<f32> =
             values(plain.forward(features.clone())).iter().map(|l| l / 2.5).collect();
@@ -208,7 +208,7 @@ fn temperature_survives_records_and_backends<B: AutodiffBackend>() {
         let named = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
         let binary = BinBytesRecorder::<FullPrecisionSettings>::default();
         let reload = |record: Result<_, RecorderError>| fresh().load_record(record.unwrap());
-        let device = Default::default();
+        let device = device();
         let bytes = named.record(warm.clone().into_record(), ()).unwrap();
         assert_eq!(reload(named.load(bytes, &device)).temperature(), 1.7);
         let half = BinBytesRecorder::<HalfPrecisionSettings>::default();
@@ -236,7 +236,7 @@ fn planes_choose_the_class_of_the_logits<B: AutodiffBackend>() {
     for kind in HeadKind::ALL {
         let rows = vec![vec![1.0, 0.2, -0.5], vec![-0.3, 0.9, 0.4], vec![0.1, -1.0, 2.0]];
         let head = with_rows(head::<B>(kind, 3, 3), &rows);
-        let features = Tensor::random([64, 3], Distribution::Normal(0.0, 2.0), &Default::default());
+        let features = Tensor::random([64, 3], Distribution::Normal(0.0, 2.0), &device());
         let classes = |values: Tensor<B, 2>| -> Vec<i64> {
             values.argmax(1).into_data().iter::<i64>().collect()
         };
@@ -275,7 +275,7 @@ fn configs_survive_json_and_heads_show_their_sizes() {
     let config = HeadConfig::new(HeadKind::IsoMaxPlus, 342, 10);
     let text = serde_json::to_string(&config).unwrap();
     assert_eq!(HeadConfig::load_binary(text.as_bytes()).unwrap(), config);
-    let shown = config.init::<burn::backend::Flex>(&Default::default()).to_string();
+    let shown = config.init::<burn::backend::Flex>(&device()).to_string();
     for part in ["IsoMaxPlusHead", "num_features: 342", "num_classes: 10", "temperature: 1"] {
         assert!(shown.contains(part), "{part} is missing in {shown}");
     }
@@ -285,7 +285,7 @@ fn configs_survive_json_and_heads_show_their_sizes() {
 #[should_panic(expected = "Features of shape [2, 5] do not fit a head of shape [3, 4]")]
 fn features_of_another_width_are_refused() {
     let head = head::<burn::backend::Flex>(HeadKind::IsoMaxPlus, 4, 3);
-    head.forward(Tensor::zeros([2, 5], &Default::default()));
+    head.forward(Tensor::zeros([2, 5], &device()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use isomax_burn::{
 };
 use proptest::prelude::*;
 
-use crate::support::{assert_close, few_cases, ints, matrix, values};
+use crate::support::{assert_close, device, few_cases, ints, matrix, values};
 
 on_every_backend!(
     cross_entropy_of_scaled_logits,
@@ -33,7 +33,7 @@ fn cross_entropy_of_scaled_logits<B: AutodiffBackend>() {
                 .init()
                 .forward(logits.clone(), ints(&targets));
             let stock = CrossEntropyLossConfig::new()
-                .init(&Default::default())
+                .init(&device())
                 .forward(logits * scale, ints(&targets));
             assert_close("loss", &values(ours), &values(stock), 1e-4);
             Ok(())
@@ -68,7 +68,7 @@ fn finite_for_gaps_of_a_thousand<B: AutodiffBackend>() {
 }
 
 fn validation_leaves_the_scale_out_for_dismax_only<B: AutodiffBackend>() {
-    let logits = Tensor::<B, 2>::random([4, 3], Distribution::Default, &Default::default());
+    let logits = Tensor::<B, 2>::random([4, 3], Distribution::Default, &device());
     let targets = || ints(&[0, 1, 2, 0]);
     let unscaled = values(SoftMaxLossConfig::new().init().forward(logits.clone(), targets()));
     for loss in all() {
@@ -87,7 +87,7 @@ type Host = burn::backend::Flex;
                            row; the targets have shape [3]")]
 fn other_numbers_of_targets_are_refused() {
     let loss = IsoMaxLossConfig::new().init();
-    loss.forward::<Host>(Tensor::zeros([2, 3], &Default::default()), ints(&[0, 1, 2]));
+    loss.forward::<Host>(Tensor::zeros([2, 3], &device()), ints(&[0, 1, 2]));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn impossible_entropic_scales_are_refused() {
 }
 
 fn targets_out_of_range_make_the_loss_nan<B: AutodiffBackend>() {
-    let logits = || Tensor::<B, 2>::zeros([4, 3], &Default::default());
+    let logits = || Tensor::<B, 2>::zeros([4, 3], &device());
     for targets in [[0, 3, 1, 2], [0, 1, 2, -1], [i64::from(i32::MAX), 0, 0, 0]] {
         for loss in all() {
             assert!(values(loss.forward(logits(), ints(&targets)))[0].is_nan(), "{targets:?}");

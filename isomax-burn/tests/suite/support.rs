@@ -4,17 +4,22 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use proptest::prelude::ProptestConfig;
 
+/// The device that every test computes on.
+pub fn device<D: Default>() -> D {
+    D::default()
+}
+
 pub fn matrix<B: Backend>(rows: &[Vec<f32>]) -> Tensor<B, 2> {
     let shape = [rows.len(), rows[0].len()];
-    Tensor::from_data(TensorData::new(rows.concat(), shape), &B::Device::default())
+    Tensor::from_data(TensorData::new(rows.concat(), shape), &device::<B::Device>())
 }
 
 pub fn vector<B: Backend>(values: &[f32]) -> Tensor<B, 1> {
-    Tensor::from_floats(values, &B::Device::default())
+    Tensor::from_floats(values, &device::<B::Device>())
 }
 
 pub fn ints<B: Backend>(values: &[i64]) -> Tensor<B, 1, Int> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &B::Device::default())
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device::<B::Device>())
 }
 
 pub fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {

@@ -27,6 +27,8 @@ use isomax_burn::train::{
 };
 use isomax_burn::{IsoMaxLossConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig, Score};
 
+use crate::support::device;
+
 type Training = Autodiff<Flex>;
 type Item = ([f32; 2], i64);
 
@@ -147,7 +149,7 @@ fn loader_delivers_everything_once_and_marks_the_end() {
         HashMap::from([("known".into(), 50), ("near".into(), 21), ("far".into(), 170)])
     );
     assert_eq!(last, [false, false, false, false, false, false, true]);
-    let device = Default::default();
+    let device = device();
     let moved = loader.to_device(&device);
     assert_eq!((moved.num_items(), moved.iter().count()), (241, 7));
     let half = loader.slice(25, 50);
@@ -182,7 +184,7 @@ fn sets_need_samples_and_names_of_their_own() {
 /// What the hooks must report after an epoch: scores of the whole sets, from a model that is
 /// evaluated by hand.
 fn by_hand(model: &Net<Flex>) -> HashMap<String, f64> {
-    let device = Default::default();
+    let device = device();
     let scores = |items: &[Item]| -> Vec<f32> {
         let batch: Batch<Flex> = Batches.batch(items.to_vec(), &device);
         Score::MDS.compute(model.logits(batch.inputs)).into_data().iter().collect()
@@ -274,7 +276,7 @@ fn run_after(done: Option<usize>, directory: &Path, epochs: usize, learning_rate
         stop_after: epochs,
     };
     let (seen, lines) = (spy.seen.clone(), Shared::default());
-    let model = Net::<Training>::new(&Default::default());
+    let model = Net::<Training>::new(&device());
     let strategy = ComposedCheckpointingStrategy::builder()
         .add(KeepLastNCheckpoints::new(1))
         .add(best)
@@ -363,9 +365,7 @@ fn the_best_checkpoint_is_the_best_of_all_epochs() {
 
     let recorder = burn::record::NamedMpkFileRecorder::<burn::record::FullPrecisionSettings>::new();
     let path = directory.path().join("checkpoint").join(format!("model-{epoch}"));
-    let model = Net::<Flex>::new(&Default::default())
-        .load_file(path, &recorder, &Default::default())
-        .unwrap();
+    let model = Net::<Flex>::new(&device()).load_file(path, &recorder, &device()).unwrap();
     assert!((by_hand(&model)["near AUROC"] - best).abs() < 1e-9);
 }
 
@@ -442,7 +442,7 @@ fn run_every(
     if let Some(done) = done {
         training = training.checkpoint(done);
     }
-    let model = Net::<Training>::new(&Default::default());
+    let model = Net::<Training>::new(&device());
     training.launch(Learner::new(model, SgdConfig::new().init(), 0.0));
     let mut kept: Vec<_> = std::fs::read_dir(directory.join("checkpoint"))
         .unwrap()
@@ -495,7 +495,7 @@ fn a_resumed_run_goes_on_where_it_stopped() {
 /// Outputs that are collected by hand are never processed: the loader must not wait for them long.
 #[test]
 fn outputs_may_be_kept() {
-    let (loader, model) = (mixed::<Flex>(), Net::<Flex>::new(&Default::default()));
+    let (loader, model) = (mixed::<Flex>(), Net::<Flex>::new(&device()));
     let started = std::time::Instant::now();
     let outputs: Vec<_> = loader.iter().map(|batch| model.step(batch)).collect();
     assert_eq!(outputs.len(), 7);

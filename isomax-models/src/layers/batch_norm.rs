@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::rows::Rows;
 
-/// Configuration of a [`BatchNorm`].
+/// Configuration of a [`BatchNorm`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct BatchNormConfig {
     /// Number of channels.
@@ -42,6 +42,18 @@ impl BatchNormConfig {
 /// image and channel, which the processor backends do many times faster than broadcasting over
 /// four dimensions. Normalizes with batch statistics on backends with gradients, with the running
 /// ones on others.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::BatchNormConfig;
+///
+/// let device = Default::default();
+/// let norm = BatchNormConfig::new(16).init::<Flex>(&device);
+/// // Running statistics begin at a mean of 0 and a variance of 1, which change nothing.
+/// let maps = norm.forward(Tensor::ones([2, 16, 8, 8], &device));
+/// assert!((maps.mean().into_scalar() - 1.0).abs() < 0.001);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct BatchNorm<B: Backend> {

@@ -5,6 +5,16 @@ use burn::tensor::{Tensor, backend::Backend};
 /// The maps are joined as rows, one for each image: the same memory, which the processor backends
 /// copy in long runs.
 ///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::layers::concat_channels;
+///
+/// let few = Tensor::<Flex, 4>::zeros([2, 16, 8, 8], &Default::default());
+/// let more = Tensor::<Flex, 4>::zeros([2, 32, 8, 8], &Default::default());
+/// assert_eq!(concat_channels(vec![few, more]).dims(), [2, 48, 8, 8]);
+/// ```
+///
 /// # Shapes
 ///
 /// - maps: `[batch_size, channels_i, height, width]`

@@ -46,6 +46,19 @@ fn conv<B: Backend>(
 
 /// Computes [`Conv2d::forward`], in the fastest way that gives its values and gradients.
 ///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::nn::{PaddingConfig2d, conv::Conv2dConfig};
+/// use burn::tensor::Tensor;
+/// use isomax_models::layers::convolve;
+///
+/// let device = Default::default();
+/// let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
+/// let conv = Conv2dConfig::new([3, 16], [3, 3]).with_padding(padding).init::<Flex>(&device);
+/// let maps = convolve(&conv, Tensor::zeros([2, 3, 32, 32], &device));
+/// assert_eq!(maps.dims(), [2, 16, 32, 32]);
+/// ```
+///
 /// # Shapes
 ///
 /// - maps: `[batch_size, channels_in, height, width]`
@@ -53,7 +66,7 @@ fn conv<B: Backend>(
 pub fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4> {
     #[cfg(any(feature = "flex", feature = "tch"))]
     if is_plain_3x3(conv) {
-        let output = super::conv3x3::conv3x3(&maps, &conv.weight.val());
+        let output = super::fast_backends::conv3x3(&maps, &conv.weight.val());
         if let Some(output) = output {
             return match &conv.bias {
                 Some(bias) => add_bias(output, bias.val()),
@@ -92,7 +105,7 @@ fn bias_like_pytorch<B: Backend>(
     Initializer::Uniform { min: -bound, max: bound }.init([channels[1]], device)
 }
 
-/// Configuration of a [`Conv1x1`].
+/// Configuration of a [`Conv1x1`], which has an example.
 #[derive(Config, Debug, PartialEq)]
 pub struct Conv1x1Config {
     /// Number of channels in and out.
@@ -122,6 +135,17 @@ impl Conv1x1Config {
 ///
 /// The same numbers as [`Conv2d`] with a kernel of 1, several times faster on the processor
 /// backends, above all in training.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::layers::Conv1x1Config;
+///
+/// let device = Default::default();
+/// let conv = Conv1x1Config::new([16, 32]).with_stride(2).init::<Flex>(&device);
+/// let maps = conv.forward(Tensor::zeros([2, 16, 8, 8], &device));
+/// assert_eq!(maps.dims(), [2, 32, 4, 4]);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Conv1x1<B: Backend> {

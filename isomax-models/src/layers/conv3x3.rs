@@ -3,10 +3,9 @@
 //! Burn derives them for all backends in a way that costs these several times the convolution itself:
 //! the gradient of the weights is a convolution with maps for a kernel. Here it is nine matrix products
 //! over views of the padded maps, and that of the maps a convolution like the forward one. Burn's
-//! automatic differentiation takes them as an operation of its own, for the types of backends that they
-//! are made for; all others keep Burn's.
+//! automatic differentiation takes them as an operation of its own. Which backends have it,
+//! [`fast_backends`](super::fast_backends) says; all others keep Burn's.
 
-use core::any::Any;
 use core::marker::PhantomData;
 
 use burn::backend::Autodiff;
@@ -20,44 +19,16 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, TensorPrimitive};
 
 /// Convolves maps, `[batch_size, channels_in, height, width]`, with weights,
-/// `[channels_out, channels_in, 3, 3]`, at stride 1 and padding 1, if they are tensors with gradients of
-/// one of the backends.
-pub(super) fn conv3x3<B: Backend>(
-    maps: &Tensor<B, 4>,
-    weight: &Tensor<B, 4>,
-) -> Option<Tensor<B, 4>> {
-    #[cfg(feature = "flex")]
-    if let Some(output) = convolve_on::<burn::backend::Flex, B>(maps, weight) {
-        return Some(output);
-    }
-    #[cfg(feature = "tch")]
-    if let Some(output) = convolve_on::<burn::backend::LibTorch, B>(maps, weight) {
-        return Some(output);
-    }
-    None
-}
-
-/// The convolution if `B` is `Autodiff<I>`.
-fn convolve_on<I: Backend, B: Backend>(
-    maps: &Tensor<B, 4>,
-    weight: &Tensor<B, 4>,
-) -> Option<Tensor<B, 4>> {
-    let with_gradients = |tensor: &Tensor<B, 4>| -> Option<Tensor<Autodiff<I>, 4>> {
-        (tensor as &dyn Any).downcast_ref::<Tensor<Autodiff<I>, 4>>().cloned()
-    };
-    let output = convolve(with_gradients(maps)?, with_gradients(weight)?);
-    (&output as &dyn Any).downcast_ref::<Tensor<B, 4>>().cloned()
-}
-
-fn convolve<I: Backend>(
-    maps: Tensor<Autodiff<I>, 4>,
-    weight: Tensor<Autodiff<I>, 4>,
-) -> Tensor<Autodiff<I>, 4> {
+/// `[channels_out, channels_in, 3, 3]`, at stride 1 and padding 1.
+pub(super) fn convolve<B: Backend>(
+    maps: Tensor<Autodiff<B>, 4>,
+    weight: Tensor<Autodiff<B>, 4>,
+) -> Tensor<Autodiff<B>, 4> {
     let (maps, weight) = (maps.into_primitive().tensor(), weight.into_primitive().tensor());
-    let output = forward::<I>(tensor(maps.primitive.clone()), tensor(weight.primitive.clone()));
+    let output = forward::<B>(tensor(maps.primitive.clone()), tensor(weight.primitive.clone()));
     let output = output.into_primitive().tensor();
     let nodes = [maps.node.clone(), weight.node.clone()];
-    let operation = Conv3x3::<I>(PhantomData);
+    let operation = Conv3x3::<B>(PhantomData);
     let output = match operation.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => prep.finish((maps.primitive, weight.primitive), output),
         OpsKind::UnTracked(prep) => prep.finish(output),
@@ -65,19 +36,19 @@ fn convolve<I: Backend>(
     Tensor::from_primitive(TensorPrimitive::Float(output))
 }
 
-fn tensor<I: Backend>(primitive: I::FloatTensorPrimitive) -> Tensor<I, 4> {
+fn tensor<B: Backend>(primitive: B::FloatTensorPrimitive) -> Tensor<B, 4> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
-fn forward<I: Backend>(maps: Tensor<I, 4>, weight: Tensor<I, 4>) -> Tensor<I, 4> {
+fn forward<B: Backend>(maps: Tensor<B, 4>, weight: Tensor<B, 4>) -> Tensor<B, 4> {
     conv2d(maps, weight, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
 }
 
 #[derive(Debug)]
-struct Conv3x3<I>(PhantomData<I>);
+struct Conv3x3<B>(PhantomData<B>);
 
-impl<I: Backend> Backward<I, 2> for Conv3x3<I> {
-    type State = (I::FloatTensorPrimitive, I::FloatTensorPrimitive);
+impl<B: Backend> Backward<B, 2> for Conv3x3<B> {
+    type State = (B::FloatTensorPrimitive, B::FloatTensorPrimitive);
 
     fn backward(
         self,
@@ -85,17 +56,17 @@ impl<I: Backend> Backward<I, 2> for Conv3x3<I> {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let output = tensor::<I>(gradients.consume::<I>(&ops.node));
+        let output = tensor::<B>(gradients.consume::<B>(&ops.node));
         let (maps, weight) = ops.state;
         let [of_maps, of_weight] = ops.parents;
         if let Some(node) = of_maps {
-            let turned = tensor::<I>(weight).flip([2, 3]).swap_dims(0, 1);
+            let turned = tensor::<B>(weight).flip([2, 3]).swap_dims(0, 1);
             let gradient = forward(output.clone(), turned);
-            gradients.register::<I>(node.id, gradient.into_primitive().tensor());
+            gradients.register::<B>(node.id, gradient.into_primitive().tensor());
         }
         if let Some(node) = of_weight {
-            let gradient = weight_gradient(tensor::<I>(maps), output);
-            gradients.register::<I>(node.id, gradient.into_primitive().tensor());
+            let gradient = weight_gradient(tensor::<B>(maps), output);
+            gradients.register::<B>(node.id, gradient.into_primitive().tensor());
         }
     }
 }
@@ -103,7 +74,7 @@ impl<I: Backend> Backward<I, 2> for Conv3x3<I> {
 /// With images padded by zeros and seen as one line, line after line, a shift by a row and a column is
 /// a shift along the line: each of the nine weights sees a view of the same memory, and what is shifted
 /// across an edge meets the zeros of the padding.
-fn weight_gradient<I: Backend>(maps: Tensor<I, 4>, output: Tensor<I, 4>) -> Tensor<I, 4> {
+fn weight_gradient<B: Backend>(maps: Tensor<B, 4>, output: Tensor<B, 4>) -> Tensor<B, 4> {
     let [_, channels_in, height, width] = maps.dims();
     let [_, channels_out, ..] = output.dims();
     let line = width + 2;
@@ -128,7 +99,7 @@ fn weight_gradient<I: Backend>(maps: Tensor<I, 4>, output: Tensor<I, 4>) -> Tens
 }
 
 /// `[batch_size, channels, height, width]` to `[batch_size, channels, (height + 2) · (width + 2)]`.
-fn pad_to_lines<I: Backend>(maps: Tensor<I, 4>) -> Tensor<I, 3> {
+fn pad_to_lines<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 3> {
     let [batch_size, channels, height, width] = maps.dims();
     let padded = [batch_size, channels, height + 2, width + 2];
     let inside = [0..batch_size, 0..channels, 1..height + 1, 1..width + 1];

@@ -3,6 +3,15 @@ use burn::tensor::{Tensor, TensorData, backend::Backend, s};
 
 /// Mean over height and width. As means of rows it is faster than adaptive pooling on the processor.
 ///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::layers::global_average;
+///
+/// let maps = Tensor::<Flex, 4>::ones([2, 16, 8, 8], &Default::default());
+/// assert_eq!(global_average(maps).dims(), [2, 16]);
+/// ```
+///
 /// # Shapes
 ///
 /// - maps: `[batch_size, channels, height, width]`
@@ -16,6 +25,15 @@ pub fn global_average<B: Backend>(maps: Tensor<B, 4>) -> Tensor<B, 2> {
 
 /// Every `stride`-th row and column, from the first on: a mean over one pixel each, which no backend
 /// rounds, and which is fast on those where slices with a step are not.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::layers::subsample;
+///
+/// let maps = Tensor::<Flex, 4>::ones([2, 16, 9, 8], &Default::default());
+/// assert_eq!(subsample(maps, 2).dims(), [2, 16, 5, 4]);
+/// ```
 ///
 /// # Shapes
 ///
@@ -38,6 +56,15 @@ pub fn subsample<B: Backend>(maps: Tensor<B, 4>, stride: usize) -> Tensor<B, 4> 
 /// Two lines of an image lie next to each other in memory, so that pairs of lines are the rows of a
 /// matrix, and pooling is its product with a constant one: several times faster than pooling on
 /// the processor.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::Tensor;
+/// use isomax_models::layers::average_2x2;
+///
+/// let maps = Tensor::<Flex, 4>::from_floats([[[[1.0, 2.0], [3.0, 6.0]]]], &Default::default());
+/// assert_eq!(average_2x2(maps).into_scalar(), 3.0);
+/// ```
 ///
 /// # Shapes
 ///

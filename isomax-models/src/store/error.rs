@@ -3,6 +3,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Weights that could not be read, written, or fitted into a network. The network is then as it was.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::store::StoreError;
+/// use isomax_models::{Backbone, CifarResNetConfig};
+///
+/// let mut network = CifarResNetConfig::new(8, 10).init::<Flex>(&Default::default());
+/// let error = network.load_weights("no-such-file.pth").unwrap_err();
+/// assert!(matches!(error, StoreError::Io { .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -60,7 +70,7 @@ pub enum StoreError {
         /// holds nothing else.
         section: String,
         /// Every tensor that does not fit.
-        mismatch: Mismatch,
+        mismatch: Box<Mismatch>,
     },
 }
 
@@ -79,7 +89,25 @@ fn under(section: &str) -> String {
 }
 
 /// How the tensors of a file differ from those of a network.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::store::StoreError;
+/// use isomax_models::{Backbone, CifarResNetConfig};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("ten-classes.safetensors");
+/// let network = |classes| CifarResNetConfig::new(8, classes).init::<Flex>(&Default::default());
+/// network(10).save_safetensors(&path)?;
+/// let error = network(5).load_weights(&path).unwrap_err();
+/// let StoreError::Mismatch { mismatch, .. } = error else { panic!("it fits") };
+/// // Weights and bias of the last layer.
+/// let classes: Vec<_> = mismatch.shapes.iter().map(|shape| shape.found[0]).collect();
+/// assert_eq!(classes, [10, 10]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mismatch {
     /// Tensors of the network that the file lacks.
     pub missing: Vec<String>,
@@ -89,8 +117,9 @@ pub struct Mismatch {
     pub shapes: Vec<ShapeMismatch>,
 }
 
-/// A tensor that has another shape in the file than in the network.
+/// A tensor that has another shape in the file than in the network. See [`Mismatch`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShapeMismatch {
     /// Name of the tensor.
     pub name: String,

@@ -10,6 +10,19 @@ use super::foreign::Foreign;
 use super::storages;
 
 /// A format of weights.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::store::{self, WeightFormat};
+/// use isomax_models::CifarResNetConfig;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("weights");
+/// let network = CifarResNetConfig::new(8, 10).init::<Flex>(&Default::default());
+/// store::save_record(&network, &path)?;
+/// assert_eq!(WeightFormat::detect(&path)?, WeightFormat::Record);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WeightFormat {

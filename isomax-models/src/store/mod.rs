@@ -92,6 +92,22 @@ use tensors::TensorFile;
 /// Every tensor of the module must be there, but for the temperatures of heads of [`isomax_burn`]; see
 /// [`load_backbone`] for heads of your own.
 ///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::{CifarResNetConfig, store};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("network.safetensors");
+/// let config = CifarResNetConfig::new(8, 10);
+/// let network = config.init::<Flex>(&Default::default());
+/// store::save_safetensors(&network, &path)?;
+///
+/// let mut loaded = config.init::<Flex>(&Default::default());
+/// store::load_weights(&mut loaded, &path)?;
+/// assert_eq!(loaded.conv1.weight.to_data(), network.conv1.weight.to_data());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`StoreError`] if the file cannot be read, is damaged or of another format, holds something other
@@ -105,6 +121,17 @@ pub fn load_weights<B: Backend, M: Module<B>>(
 
 /// As [`load_weights`], for a network with any head, of this project or of yours: the file need not have
 /// the temperature of the head, which is then set to 1.
+///
+/// ```no_run
+/// use burn::backend::Flex;
+/// use isomax_burn::HeadKind;
+/// use isomax_models::{CifarResNetConfig, store};
+///
+/// let config = CifarResNetConfig::new(20, 10).with_head(HeadKind::DisMax);
+/// let mut network = config.init::<Flex>(&Default::default());
+/// store::load_backbone(&mut network, "resnet20.pth")?;
+/// # Ok::<_, store::StoreError>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -120,6 +147,15 @@ pub fn load_backbone<B: Backend, M: Module<B> + Backbone<B>>(
 /// Loads a state dict of PyTorch. The content of the file decides: this is [`load_weights`], and takes
 /// safetensors files as well.
 ///
+/// ```no_run
+/// use burn::backend::Flex;
+/// use isomax_models::{CifarResNetConfig, store};
+///
+/// let mut network = CifarResNetConfig::new(20, 10).init::<Flex>(&Default::default());
+/// store::load_pytorch(&mut network, "resnet20.pth")?;
+/// # Ok::<_, store::StoreError>(())
+/// ```
+///
 /// # Errors
 ///
 /// As of [`load_weights`].
@@ -131,7 +167,7 @@ pub fn load_pytorch<B: Backend, M: Module<B>>(
 }
 
 /// Loads a safetensors file. The content of the file decides: this is [`load_weights`], and takes state
-/// dicts of PyTorch as well.
+/// dicts of PyTorch as well. See [`save_safetensors`] for an example.
 ///
 /// # Errors
 ///
@@ -154,6 +190,22 @@ fn open(path: &Path) -> Result<Box<dyn TensorFile>, StoreError> {
 
 /// Saves all tensors of a module as 32-bit numbers, by PyTorch's names and in its layouts. The file
 /// appears whole or not at all.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::{CifarResNetConfig, store};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("network.safetensors");
+/// let config = CifarResNetConfig::new(8, 10);
+/// let network = config.init::<Flex>(&Default::default());
+/// store::save_safetensors(&network, &path)?;
+///
+/// let mut loaded = config.init::<Flex>(&Default::default());
+/// store::load_safetensors(&mut loaded, &path)?;
+/// assert_eq!(loaded.conv1.weight.to_data(), network.conv1.weight.to_data());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///

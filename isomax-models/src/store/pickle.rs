@@ -4,6 +4,18 @@
 //! that the program names. This one has no calls: what Python would call becomes a [`Node::Call`]
 //! that says so, and nothing else happens. Values lie in one list and refer to each other by place,
 //! so that nesting, sharing and cycles cost neither stack nor memory.
+//!
+//! ```
+//! use isomax_models::store::pickle::{Node, Pickle};
+//!
+//! // pickle.dumps({"epoch": 3}, protocol=2)
+//! let bytes = b"\x80\x02}q\x00X\x05\x00\x00\x00epochq\x01K\x03s.";
+//! let (pickle, length) = Pickle::parse(bytes)?;
+//! assert_eq!(length, bytes.len());
+//! let entries = pickle.entries(pickle.root()).ok_or("no dictionary")?;
+//! assert_eq!(entries["epoch"], &Node::Int(3));
+//! # Ok::<(), String>(())
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -12,11 +24,13 @@ mod text;
 
 use machine::Machine;
 
-/// A place in [`Pickle::nodes`].
+/// A place in [`Pickle::nodes`]. [`Pickle::get`] gives the value.
 pub type Place = usize;
 
-/// A value of Python, as far as files of PyTorch and arrays of NumPy need it.
+/// A value of Python, as far as files of PyTorch and arrays of NumPy need it. See the [module](self) for
+/// an example.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Node {
     /// Numbers with a fraction, sets and other values that neither is described by.
     Other,
@@ -50,6 +64,15 @@ pub enum Node {
 }
 
 /// A pickle that has been read.
+///
+/// ```
+/// use isomax_models::store::pickle::Pickle;
+///
+/// // Python would call os.system("true") here.
+/// let (pickle, _) = Pickle::parse(b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.")?;
+/// assert_eq!(pickle.describe(pickle.root()), "an object made by posix.system");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug)]
 pub struct Pickle {
     nodes: Vec<Node>,

@@ -21,7 +21,7 @@ const EXPECTED: &str = "a full-precision record of Burn";
 type FullPrecision = NamedMpkBytesRecorder<FullPrecisionSettings>;
 
 /// Saves a module as a record of Burn, as `NamedMpkFileRecorder<FullPrecisionSettings>` does. The file
-/// appears whole or not at all.
+/// appears whole or not at all. See [`load_record`] for an example.
 ///
 /// # Errors
 ///
@@ -38,6 +38,22 @@ pub fn save_record<B: Backend, M: Module<B>>(
 
 /// Loads a record that [`save_record`], `NamedMpkFileRecorder<FullPrecisionSettings>` or the checkpoints
 /// of Burn's Learner wrote.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_models::{CifarResNetConfig, store};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("network.mpk");
+/// let config = CifarResNetConfig::new(8, 10);
+/// let network = config.init::<Flex>(&Default::default());
+/// store::save_record(&network, &path)?;
+///
+/// let mut loaded = config.init::<Flex>(&Default::default());
+/// store::load_record(&mut loaded, &path)?;
+/// assert_eq!(loaded.conv1.weight.to_data(), network.conv1.weight.to_data());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -58,7 +74,7 @@ pub fn load_record<B: Backend, M: Module<B>>(
         return Err(StoreError::Mismatch {
             path: path.to_owned(),
             section: String::new(),
-            mismatch,
+            mismatch: Box::new(mismatch),
         });
     }
     let device = module.devices().into_iter().next().unwrap_or_default();

@@ -83,7 +83,7 @@ pub(super) fn load<B: Backend, M: Module<B>>(
     }
     if !mismatch.is_empty() {
         let (path, section) = (file.path().to_owned(), file.section().to_owned());
-        return Err(StoreError::Mismatch { path, section, mismatch });
+        return Err(StoreError::Mismatch { path, section, mismatch: Box::new(mismatch) });
     }
 
     let mut snapshots = Vec::with_capacity(expected.len());

@@ -1,16 +1,24 @@
-//! A small network, and ways to look at it.
+//! The device of the tests, a small network, and ways to look at it.
+
+// Each test uses its own part of this.
+#![allow(dead_code)]
 
 use burn::prelude::*;
 use isomax_burn::HeadKind;
 use isomax_models::store::{self, StoreError};
 use isomax_models::{DenseNetBc, DenseNetBcConfig};
 
+/// The device that every test computes on.
+pub fn device<D: Default>() -> D {
+    D::default()
+}
+
 pub fn config() -> DenseNetBcConfig {
     DenseNetBcConfig::new(10, 3).with_growth_rate(2).with_head(HeadKind::IsoMaxPlus)
 }
 
 pub fn network<B: Backend>() -> DenseNetBc<B> {
-    config().init(&Default::default())
+    config().init(&device())
 }
 
 #[track_caller]

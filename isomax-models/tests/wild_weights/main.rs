@@ -19,11 +19,11 @@ mod support;
 mod tensors;
 mod torch_save;
 
-use support::{config, values};
+use support::{config, device, values};
 use torch_save::{Code, Named, TorchFile, dict, number};
 
 fn softmax() -> DenseNetBc<Flex> {
-    config().with_head(HeadKind::SoftMax).init(&Default::default())
+    config().with_head(HeadKind::SoftMax).init(&device())
 }
 
 fn fixture(name: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use burn::backend::Flex;
 use isomax_models::ResNetConfig;
 use isomax_models::store;
 
-use crate::support::{network, refused, values};
+use crate::support::{device, network, refused, values};
 use crate::torch_save::{
     Code, Named, REBUILD, TorchFile, call, dict, number, object, renamed, safetensors_file,
     tensors_of, text, torch_file,
@@ -158,7 +158,7 @@ fn last_layers_have_many_names() {
 /// The names of torchvision: `fc` and `downsample`.
 #[test]
 fn residual_networks_of_others_load() {
-    let new = || ResNetConfig::new([1; 4], 3).init::<Flex>(&Default::default());
+    let new = || ResNetConfig::new([1; 4], 3).init::<Flex>(&device());
     let (original, mut loaded) = (new(), new());
     let tensors = renamed(&tensors_of(&original), |name| {
         let name = name.replace("shortcut", "downsample").replace("classifier", "fc");

@@ -10,7 +10,8 @@ type Pixels = [((u32, u32), [u8; 3]); 4];
 
 #[test]
 fn jpegs_of_all_kinds_are_as_pillow_reads_them() -> Tested {
-    let files: [(&str, &[u8], (u32, u32), Pixels); 7] = [
+    type File<'a> = (&'a str, &'a [u8], (u32, u32), Pixels);
+    let files: [File<'_>; 7] = [
         (
             "control",
             CONTROL,

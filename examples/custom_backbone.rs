@@ -23,7 +23,7 @@ use isomax_bench::data::{Augmentation, Images, NamedImages, Normalization, OodSo
 use isomax_bench::evaluate::summary;
 use isomax_bench::experiment::{CellOptions, run};
 use isomax_bench::predict::{Predictor, files};
-use isomax_bench::train::{ExperimentData, TrainingConfig};
+use isomax_bench::train::{ExperimentData, TrainingConfig, open_run};
 use isomax_bench::{progress, report, results};
 use isomax_burn::{Detector, HeadKind, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodScore};
 use isomax_models::Backbone;
@@ -144,7 +144,7 @@ fn predict(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Err
         let picture = image::RgbImage::from_raw(side, side, bytes).ok_or("no whole picture")?;
         picture.save(photos.join(format!("{index}-shows-a-{}.png", digit.label)))?;
     }
-    let (_, training) = results::open_run(&run)?;
+    let (_, training) = open_run(&run)?;
     let mut network = Net::<Training>::new(training.classes.len(), &device()).valid();
     network.load_safetensors(run.join(results::MODEL))?;
     let detector = Detector::load(run.join(results::DETECTOR))?;

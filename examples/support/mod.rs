@@ -43,7 +43,7 @@ pub fn compare(known: KnownSet, defaults: ConfigOptions, heads: &[HeadKind]) -> 
         for &head in heads {
             let cell = ConfigOptions { known: Some(known), head: Some(head), ..Default::default() };
             let config = cell.or(arguments.options.clone()).or(defaults.clone()).config()?;
-            let data = arguments.data.folder(config.jpeg_decoder);
+            let data = arguments.data.folder();
             run_cell::<Training>(&config, &data, &options)?;
         }
         let tables = report::publish(&options.output)?;

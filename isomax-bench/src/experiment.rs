@@ -1,14 +1,20 @@
-//! A cell of a table from data to evaluation: what `isomax-bench train` and the examples do, for the
-//! networks of isomax-models and for yours.
+//! From data to evaluation: what `isomax-bench train` and the examples do, for the networks of
+//! isomax-models and for yours.
+//!
+//! A *cell* is one combination of set, network and head, as tables have it. A *run* is one training of
+//! it, with a seed of its own, and the evaluation that follows; items and folders call it an
+//! *execution*.
+//!
+//! [`run_cell`] has an example with a published network and set, [`run`] one with images of your own.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use isomax_burn::{OodScore, UnknownName};
+use isomax_burn::{HeadKind, OodHead, OodScore, UnknownName};
 use isomax_models::store::StoreError;
-use isomax_models::{Architecture, Model, ModelConfig};
+use isomax_models::{Architecture, ImageShapeError, Model, ModelConfig};
 
 use crate::data::{DataError, DataFolder};
 use crate::evaluate::{EvaluateError, Subject, evaluate};
@@ -19,7 +25,7 @@ use crate::train::{
     TrainingConfig, train,
 };
 
-/// Why a cell has no result.
+/// Why a cell has no result. [`run_cell`] and [`run`] return it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExperimentError {
@@ -29,6 +35,25 @@ pub enum ExperimentError {
     /// The network is none of isomax-models; [`run`] takes networks of your own.
     #[error(transparent)]
     Network(#[from] UnknownName),
+    /// The network ends in another head than the configuration says, which chooses loss and score.
+    #[error("the configuration has the head {expected}, but the network ends in {found}")]
+    OtherHead {
+        /// The head of the configuration.
+        expected: HeadKind,
+        /// The head of the network.
+        found: HeadKind,
+    },
+    /// The network tells other classes apart than the data has.
+    #[error("the data has {expected} classes, but the network has {found}")]
+    OtherClasses {
+        /// Number of classes of the data.
+        expected: usize,
+        /// Number of classes of the network.
+        found: usize,
+    },
+    /// The network does not take images of this size.
+    #[error(transparent)]
+    Images(#[from] ImageShapeError),
     /// The training did not end well.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -45,7 +70,7 @@ pub enum ExperimentError {
         folder.display()
     )]
     OtherData {
-        /// The folder of the execution.
+        /// The folder of the run.
         folder: PathBuf,
     },
     /// A result cannot be read.
@@ -53,27 +78,53 @@ pub enum ExperimentError {
     Result(#[from] ResultError),
 }
 
-/// Which executions of a cell to run, and how.
+/// Which runs of a cell to do, and how. See [`run_cell`] for an example.
 #[derive(Clone)]
 pub struct CellOptions {
-    /// Folder of the results; the cell has its own in it.
+    /// Folder for the results; the cell has its own in it.
     pub output: PathBuf,
-    /// Executions, from 1.
+    /// Numbers of the runs. Run 1 has the seed of the configuration, run 2 the next one, and so on.
     pub executions: RangeInclusive<usize>,
-    /// Background threads that make batches.
+    /// Number of background threads that make batches; 0 stands for one.
     pub workers: usize,
-    /// Never Burn's full-screen view.
+    /// Whether to print one line for each epoch even on a terminal, in place of Burn's full-screen view.
     pub plain: bool,
     /// Name of backend and device, for the results.
     pub backend: String,
     /// Scores of your own to evaluate, beside those of the head.
     pub scores: Vec<Arc<dyn OodScore>>,
-    /// Is told how many images are evaluated.
+    /// Told how many images have been evaluated.
     pub progress: Arc<dyn Progress>,
 }
 
 /// Trains and evaluates a published network on a published set: [`run`] with what a configuration
-/// names.
+/// names. Gives the number of each run with its evaluation.
+///
+/// ```no_run
+/// use isomax_bench::backend::{self, Training};
+/// use isomax_bench::data::{DataFolder, KnownSet};
+/// use isomax_bench::experiment::{CellOptions, run_cell};
+/// use isomax_bench::train::TrainingConfig;
+/// use isomax_bench::{evaluate, progress};
+/// use isomax_burn::HeadKind;
+///
+/// let config =
+///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+/// let options = CellOptions {
+///     output: "results".into(),
+///     executions: 1..=3,
+///     workers: 2,
+///     plain: true,
+///     backend: backend::name(),
+///     scores: Vec::new(),
+///     progress: progress::silent(),
+/// };
+/// let data = DataFolder::new("data");
+/// for (number, evaluation) in run_cell::<Training>(&config, &data, &options)? {
+///     println!("run {number}\n{}", evaluate::summary(&evaluation));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -94,6 +145,20 @@ pub fn run_cell<B: AutodiffBackend>(
 
 /// A new network of isomax-models, as a configuration names it.
 ///
+/// ```
+/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::experiment::published_network;
+/// use isomax_bench::train::TrainingConfig;
+/// use isomax_burn::{HeadKind, OodHead};
+/// use isomax_models::Backbone;
+///
+/// let config = TrainingConfig::published(KnownSet::Svhn, "resnet-20".parse()?, HeadKind::DisMax);
+/// let network = published_network::<Inference>(&config, 10, &device())?;
+/// assert_eq!(network.head().num_classes(), 10);
+/// # Ok::<(), isomax_burn::UnknownName>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`UnknownName`] if it is none of isomax-models.
@@ -106,16 +171,43 @@ pub fn published_network<B: Backend>(
     Ok(ModelConfig::new(architecture, num_classes).with_head(config.head).init(device))
 }
 
-/// Trains and evaluates executions of a cell. What is finished is read, what was interrupted goes on;
-/// data is read only if there is something to do. OOD sets that a finished execution has not seen are
-/// evaluated and added. An execution whose loss is no longer a number does not keep the following ones
-/// from running; its error comes when they are done.
+/// Trains and evaluates the runs of a cell, and gives the number of each with its evaluation. A run that
+/// is finished is read from its files, and one that was interrupted goes on; images are read only if
+/// there is something to do. OOD sets that a finished run has not seen are evaluated and added. A run
+/// whose loss is no longer a number does not stop those after it; its error comes when they are done.
+///
+/// ```no_run
+/// use isomax_bench::backend::{Device, Training};
+/// # use isomax_bench::data::{Images, Normalization};
+/// use isomax_bench::experiment::{published_network, run};
+/// use isomax_bench::train::{ExperimentData, TrainingConfig};
+/// # use isomax_bench::experiment::CellOptions;
+/// # use isomax_burn::HeadKind;
+/// # fn images(split: &str) -> Images { unimplemented!("{split}") }
+/// # fn options() -> CellOptions { unimplemented!() }
+///
+/// // Mean and standard deviation of the pixels of the training images, which lie in [0, 1].
+/// let normalization = Normalization { mean: [0.5; 3], std: [0.25; 3] };
+/// let config = TrainingConfig::own("flowers", "resnet-20", HeadKind::IsoMaxPlus, normalization);
+/// let load = || {
+///     let (train, test) = (images("train"), images("test"));
+///     Ok(ExperimentData::new("flowers", train, test, Vec::new(), "my photos")?)
+/// };
+/// // Or a network of your own.
+/// let network = |num_classes, device: &Device| {
+///     published_network::<Training>(&config, num_classes, device)
+/// };
+/// for (number, evaluation) in run::<Training, _>(&config, load, network, &options())? {
+///     println!("run {number}: accuracy {:.3}", evaluation.classification.accuracy);
+/// }
+/// # Ok::<(), isomax_bench::experiment::ExperimentError>(())
+/// ```
 ///
 /// # Arguments
 ///
 /// - `load`: reads the images
-/// - `network`: makes a network with new weights for so many classes, drawn from the random numbers of
-///   the backend; the same at every call but for the weights
+/// - `network`: makes a network for a number of classes. It differs from call to call in its weights
+///   alone, which are drawn from the random numbers of the backend
 ///
 /// # Errors
 ///
@@ -136,7 +228,7 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             false => None,
         };
         if let Some(previous) = &previous
-            && missing_sets(config, previous).is_empty()
+            && missing_sets(config, previous, &options.scores).is_empty()
         {
             evaluations.push((execution, previous.clone()));
             continue;
@@ -151,9 +243,9 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             label: format!("{} {execution}/{}", config.cell_name(), options.executions.end()),
             plain: options.plain,
         };
-        // Names that are unknown are told here, so that making one cannot fail below.
+        // What does not fit is told here, so that making one cannot fail below.
         let device = B::Device::default();
-        network(num_classes, &device)?;
+        check(config, &network(num_classes, &device)?, data)?;
         let init = |device: &B::Device| match network(num_classes, device) {
             Ok(network) => network,
             Err(error) => unreachable!("{error}, though it was made before"),
@@ -182,30 +274,93 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
     }
 }
 
-/// The OOD sets of a configuration that an evaluation has not seen.
-pub fn missing_sets(config: &TrainingConfig, evaluation: &Evaluation) -> Vec<String> {
-    let is_seen = |name: &str| evaluation.detection.iter().any(|found| found.set == name);
-    let names = config.ood.iter().map(|set| set.name.clone());
-    names.filter(|name| !is_seen(name)).collect()
+/// Checks that a network is the one that a configuration and its data speak of.
+fn check<B: AutodiffBackend>(
+    config: &TrainingConfig,
+    network: &impl TrainableNetwork<B>,
+    data: &ExperimentData,
+) -> Result<(), ExperimentError> {
+    let head = network.head();
+    let (expected, found) = (config.head, head.kind());
+    if expected != found {
+        return Err(ExperimentError::OtherHead { expected, found });
+    }
+    let (expected, found) = (data.train.classes.len(), head.num_classes());
+    if expected != found {
+        return Err(ExperimentError::OtherClasses { expected, found });
+    }
+    let [height, width] = data.train.size;
+    Ok(network.check_images([1, 3, height, width])?)
 }
 
-/// Where an evaluation reads and writes.
+/// The names of the OOD sets of a configuration that an evaluation has not seen, or not by all of some
+/// scores of your own.
+///
+/// ```no_run
+/// use isomax_bench::experiment::missing_sets;
+/// use isomax_bench::results::{self, Evaluation};
+/// use isomax_bench::train::open_run;
+///
+/// let run = std::path::Path::new("results/cifar10_resnet-20_isomax+/execution-1");
+/// let (config, _) = open_run(run)?;
+/// let evaluation: Evaluation = results::read(run.join(results::EVALUATION))?;
+/// println!("not evaluated yet: {}", missing_sets(&config, &evaluation, &[]).join(", "));
+/// # Ok::<(), results::ResultError>(())
+/// ```
+pub fn missing_sets(
+    config: &TrainingConfig,
+    evaluation: &Evaluation,
+    scores: &[Arc<dyn OodScore>],
+) -> Vec<String> {
+    let names = config.ood.iter().map(|set| set.name.clone());
+    names.filter(|name| !is_seen(evaluation, name, scores)).collect()
+}
+
+fn is_seen(evaluation: &Evaluation, set: &str, scores: &[Arc<dyn OodScore>]) -> bool {
+    let has = |score: Option<&str>| {
+        let mut found = evaluation.detection.iter().filter(|detection| detection.set == set);
+        found.any(|detection| score.is_none_or(|score| detection.score == score))
+    };
+    has(None) && scores.iter().all(|score| has(Some(score.name())))
+}
+
+/// Where an evaluation reads and writes. See [`evaluate_execution`] for an example.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
-    /// The folder of an execution, with its weights.
+    /// The folder of a run, with its weights.
     pub run: &'a Path,
-    /// The folder to write into, the same or another.
+    /// The folder to write into, the same or another one that is there.
     pub output: &'a Path,
-    /// An evaluation of these weights that the new one adds to: sets that it has seen are not
+    /// An evaluation of these weights that the new one adds to: OOD sets that it has seen are not
     /// computed again.
     pub previous: Option<&'a Evaluation>,
 }
 
 /// Evaluates the weights that a training kept in its folder.
 ///
+/// ```no_run
+/// use std::path::Path;
+/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::data::DataFolder;
+/// use isomax_bench::experiment::{Places, evaluate_execution, published_network};
+/// use isomax_bench::progress;
+/// use isomax_bench::train::{ExperimentData, open_run};
+///
+/// let run = Path::new("results/cifar10_resnet-20_isomax+/execution-1");
+/// let (config, training) = open_run(run)?;
+/// let data = ExperimentData::load(&config, &DataFolder::new("data"))?;
+/// let network = published_network::<Inference>(&config, training.classes.len(), &device())?;
+/// let places = Places { run, output: run, previous: None };
+/// let silent = progress::silent();
+/// let evaluation =
+///     evaluate_execution(&config, training, &data, network, places, &[], &silent)?;
+/// println!("accuracy {:.3}", evaluation.classification.accuracy);
+/// # Ok::<(), isomax_bench::experiment::ExperimentError>(())
+/// ```
+///
 /// # Arguments
 ///
-/// - `network`: of the same form; its weights are replaced
+/// - `network`: of the same architecture and head; its weights are replaced
 /// - `scores`: scores of your own, beside those of the head
 ///
 /// # Errors
@@ -226,10 +381,7 @@ pub fn evaluate_execution<B: Backend, N: ImageNetwork<B>>(
     }
     network.load_safetensors(folder.join(results::MODEL))?;
     let calibration = data.calibration_images(config, training.seed)?;
-    let is_new = |set: &str| {
-        let seen = places.previous.is_some_and(|old| old.detection.iter().any(|d| d.set == set));
-        !seen
-    };
+    let is_new = |set: &str| !places.previous.is_some_and(|old| is_seen(old, set, scores));
     let subject = Subject {
         known: config.known.clone(),
         architecture: config.architecture.clone(),

@@ -1,4 +1,4 @@
-//! From image files to decisions, in constant memory.
+//! From image files to decisions, in constant memory. See [`Predictor`] for an example.
 
 use std::io::{self, BufRead};
 use std::iter;
@@ -20,6 +20,33 @@ const SIDE: u32 = 32;
 const CHUNK: usize = 256;
 
 /// A network with its detector, for images of any size.
+///
+/// ```
+/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::data::Normalization;
+/// use isomax_bench::predict::{Predictor, files};
+/// # use burn::tensor::{Distribution, Tensor};
+/// # use isomax_burn::{DetectorConfig, HeadKind};
+/// # use isomax_models::{Backbone, CifarResNetConfig};
+/// # let config = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus);
+/// # let network = config.init::<Inference>(&device());
+/// # let images = Tensor::random([20, 3, 32, 32], Distribution::Default, &device());
+/// # let detector = DetectorConfig::new().fit(network.head(), network.forward(images))?;
+/// # let folder = tempfile::tempdir()?;
+/// # image::RgbImage::new(40, 30).save(folder.path().join("photo.png"))?;
+/// # let photos = folder.path().to_owned();
+///
+/// let predictor =
+///     Predictor::<Inference, _>::new(network, detector, Normalization::CIFAR10, &device());
+/// predictor.run(files(vec![photos]), |prediction| {
+///     match prediction.decision {
+///         Ok(decision) => println!("class {}, ID: {}", decision.class, decision.in_distribution),
+///         Err(error) => eprintln!("{}: {error}", prediction.path.display()),
+///     }
+///     Ok::<(), isomax_burn::DetectorError>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Predictor<B: Backend, N> {
     network: N,
@@ -30,7 +57,7 @@ pub struct Predictor<B: Backend, N> {
     device: B::Device,
 }
 
-/// What became of one file.
+/// What became of one file. See [`Predictor`] for an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Prediction {
@@ -40,7 +67,7 @@ pub struct Prediction {
     pub decision: Result<Decision, PredictError>,
 }
 
-/// Why there is no decision on a file.
+/// Why there is no decision on a file. See [`Predictor`] for an example.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictError {
@@ -77,8 +104,8 @@ impl<B: Backend, N: ImageNetwork<B>> Predictor<B, N> {
         Self { network, detector, normalization, jpeg, side, device }
     }
 
-    /// Brings images to so many pixels along each side, those of the images that the network was
-    /// trained on; 32 unless told.
+    /// Brings images to `side` × `side` pixels, the size of the images that the network was trained on.
+    /// Without this call 32.
     ///
     /// # Panics
     ///
@@ -95,9 +122,9 @@ impl<B: Backend, N: ImageNetwork<B>> Predictor<B, N> {
         self
     }
 
-    /// Decides on image files and hands each prediction on in the order of the files. Images of
-    /// another size than that of the training images are brought to it, as [`preprocess()`] does it in sets of images
-    /// too. A file that is no image is a prediction with an error; the others go on.
+    /// Decides on image files, and gives each prediction to `show`, in the order of the files. Images of
+    /// another size than the training images had are brought to it by [`preprocess()`], as in sets of
+    /// images. A file that is no image is a prediction with an error; the others go on.
     ///
     /// # Errors
     ///
@@ -169,6 +196,19 @@ fn read(path: &Path, jpeg: JpegDecoder, side: u32) -> Result<Vec<u8>, PredictErr
 /// for, so that there may be any number of them. Files in folders that are neither called as images
 /// nor begin as such are passed over, and what systems leave there; a warning tells how many there
 /// were. A folder that cannot be read comes as if it were a file.
+///
+/// ```
+/// use isomax_bench::predict::files;
+///
+/// # let folder = tempfile::tempdir()?;
+/// for name in ["b.png", "a.png", "README.txt"] {
+///     std::fs::write(folder.path().join(name), "")?;
+/// }
+/// let found = files(vec![folder.path().to_owned()]);
+/// let names: Vec<_> = found.filter_map(|path| Some(path.file_name()?.to_owned())).collect();
+/// assert_eq!(names, ["a.png", "b.png"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn files(inputs: Vec<PathBuf>) -> impl Iterator<Item = PathBuf> {
     inputs.into_iter().flat_map(|input| -> Box<dyn Iterator<Item = PathBuf>> {
         if input.as_os_str() == "-" {

@@ -1,5 +1,5 @@
-//! What experiments leave behind: the files in the folder of an execution, read and written here
-//! alone.
+//! What runs leave behind: the files in their folders, read and written here alone. A run is called
+//! *execution* in the names of folders and items.
 //!
 //! ```text
 //! results/cifar10_resnet-20_isomax+/     one folder for each cell of a table
@@ -17,22 +17,35 @@
 //!
 //! Every JSON file has a `version`. Files without one, of before there were versions, are read; files
 //! of a newer version are refused.
+//!
+//! ```no_run
+//! use isomax_bench::results;
+//!
+//! for run in results::find_executions(&["results".into()])? {
+//!     println!("{}: {}", run.folder.display(), run.evaluation.classification.accuracy);
+//! }
+//! # Ok::<(), results::ResultError>(())
+//! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use isomax_burn::metrics::{CalibrationMetrics, OodMetrics, PaperMetrics};
-use isomax_burn::{HeadKind, UnknownName, atomic_file};
-use serde::de::DeserializeOwned;
+use isomax_burn::{HeadKind, UnknownName};
 use serde::{Deserialize, Serialize};
-use walkdir::WalkDir;
 
 use crate::data::Normalization;
-use crate::train::TrainingConfig;
+
+mod executions;
+mod recipe;
+mod stored;
+
+pub use crate::data::KNOWN;
+pub use executions::{Execution, find_executions};
+pub use recipe::Recipe;
+pub(crate) use stored::newer_version;
+pub use stored::{ResultError, Stored, VERSION, read, write, write_bytes, write_json};
 
 /// File with the configuration of a cell.
 pub const CONFIG: &str = "config.json";
@@ -52,66 +65,7 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const SCORES: &str = "scores";
 /// Folder of pictures of the worst-separated images.
 pub const WORST: &str = "worst";
-/// Name of the in-distribution set among score files and pictures.
-pub const KNOWN: &str = "known";
-
-/// Why a result cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResultError {
-    /// The file cannot be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file holds something else.
-    #[error("{}: expected {expected}, but {reason}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What it should hold.
-        expected: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-/// The newest version of the JSON files, and the one that is written.
-pub const VERSION: u32 = 1;
-
-/// Why a file of a newer version is refused.
-pub(crate) fn newer_version(found: u32) -> String {
-    format!(
-        "found version {found}, newer than the {VERSION} that this program knows: update the program"
-    )
-}
-
-/// What is stored in a JSON file of its own, with the version of its form.
-pub trait Stored: Serialize + DeserializeOwned {
-    /// What the file holds, as errors say it.
-    const WHAT: &'static str;
-}
-
-impl Stored for TrainingConfig {
-    const WHAT: &'static str = "a training configuration";
-}
-
-impl Stored for History {
-    const WHAT: &'static str = "a history of epochs";
-}
-
-impl Stored for Training {
-    const WHAT: &'static str = "the end of a training";
-}
-
-impl Stored for Evaluation {
-    const WHAT: &'static str = "an evaluation";
-}
-
-/// Every epoch of an execution.
+/// Every epoch of a run. See [`best_epoch`] for an example.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct History {
@@ -121,7 +75,7 @@ pub struct History {
     pub epochs: Vec<Epoch>,
 }
 
-/// The values of one epoch.
+/// The values of one epoch. See [`best_epoch`] for an example.
 ///
 /// Keys of both maps: `loss`, `accuracy` (percent), `intra_logits_mean`, `intra_logits_std`,
 /// `inter_logits_mean`, `inter_logits_std`, `max_probs_mean`, `max_probs_std`, `entropies_mean`,
@@ -133,7 +87,7 @@ pub struct History {
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
-    /// Of the last step.
+    /// Learning rate of the last step.
     pub learning_rate: f64,
     /// Of the training images, augmented, while the network changed.
     pub train: BTreeMap<String, f64>,
@@ -141,7 +95,20 @@ pub struct Epoch {
     pub valid: BTreeMap<String, f64>,
 }
 
-/// The epoch with the highest validation accuracy, the earliest of equal ones.
+/// The epoch with the highest validation accuracy, the earliest of equal ones; none without epochs.
+///
+/// ```
+/// use isomax_bench::results::{Epoch, History, best_epoch};
+///
+/// let mut history = History::default();
+/// for (number, accuracy) in [(1, 90.0), (2, 95.0), (3, 95.0)] {
+///     let mut epoch = Epoch::default();
+///     epoch.epoch = number;
+///     epoch.valid.insert("accuracy".to_owned(), accuracy);
+///     history.epochs.push(epoch);
+/// }
+/// assert_eq!(best_epoch(&history.epochs), Some(2));
+/// ```
 pub fn best_epoch<'a>(epochs: impl IntoIterator<Item = &'a Epoch>) -> Option<usize> {
     let accuracy = |epoch: &Epoch| epoch.valid.get("accuracy").copied().unwrap_or(f64::MIN);
     let better =
@@ -149,7 +116,14 @@ pub fn best_epoch<'a>(epochs: impl IntoIterator<Item = &'a Epoch>) -> Option<usi
     epochs.into_iter().reduce(better).map(|best| best.epoch)
 }
 
-/// How the weights that count were chosen among the epochs.
+/// How the weights that count were chosen among the epochs: a field of [`TrainingConfig`].
+///
+/// ```
+/// use isomax_bench::results::Selection;
+///
+/// assert_eq!("last".parse::<Selection>()?, Selection::Last);
+/// # Ok::<(), isomax_burn::UnknownName>(())
+/// ```
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -208,11 +182,11 @@ impl Selection {
     }
 }
 
-/// How the training of an execution ended.
+/// How the training of a run ended. See [`open_run`] for an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Training {
-    /// Seed of this execution.
+    /// Seed of this run.
     pub seed: u64,
     /// Epochs that were trained.
     pub epochs: usize,
@@ -237,8 +211,8 @@ pub struct Training {
     pub backend: String,
     /// Digest of the images.
     pub digest: String,
-    /// The configuration but for what changes no weight or is each execution's own: executions of
-    /// different recipes belong to different cells.
+    /// The configuration but for what changes no weight or is each run's own: runs of different
+    /// recipes belong to different cells.
     pub recipe: Recipe,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,
@@ -246,40 +220,6 @@ pub struct Training {
 
 fn size_of_before() -> [usize; 2] {
     [32, 32]
-}
-
-/// Fields of a configuration by their names, for comparison and display.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Recipe(serde_json::Map<String, serde_json::Value>);
-
-impl Recipe {
-    /// All fields of a configuration but some.
-    pub(crate) fn of(config: &impl Serialize, without: &[&str]) -> Self {
-        let mut fields = match serde_json::to_value(config) {
-            Ok(serde_json::Value::Object(fields)) => fields,
-            _ => serde_json::Map::new(),
-        };
-        without.iter().for_each(|field| drop(fields.remove(*field)));
-        Self(fields)
-    }
-
-    /// The names of all fields.
-    pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// A field as text, as JSON has it.
-    pub fn get(&self, field: &str) -> Option<String> {
-        self.0.get(field).map(ToString::to_string)
-    }
-}
-
-impl fmt::Display for Recipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = self.0.iter().map(|(field, value)| format!("{field} {value}"));
-        f.write_str(&fields.collect::<Vec<_>>().join("; "))
-    }
 }
 
 impl Training {
@@ -290,7 +230,8 @@ impl Training {
     }
 }
 
-/// Accuracy, calibration and detection of one network.
+/// Accuracy, calibration and detection of one network. See
+/// [`evaluate`](crate::evaluate::evaluate) for an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evaluation {
@@ -323,7 +264,8 @@ pub struct Evaluation {
     pub detection: Vec<Detection>,
 }
 
-/// Calibration with a temperature that was fitted on held-out images, never on test images.
+/// Calibration with a temperature that was fitted on held-out images, never on test images: a part of an
+/// [`Evaluation`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Calibrated {
@@ -333,7 +275,7 @@ pub struct Calibrated {
     pub classification: CalibrationMetrics,
 }
 
-/// What a detector that was fitted on held-out images does on test images.
+/// What a detector that was fitted on held-out images does on test images: a part of an [`Evaluation`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DetectorSummary {
@@ -347,7 +289,8 @@ pub struct DetectorSummary {
     pub accepted: f64,
 }
 
-/// Detection of one OOD set by one score.
+/// Detection of one OOD set by one score: a part of an [`Evaluation`]. See
+/// [`evaluate`](crate::evaluate::evaluate) for an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Detection {
@@ -369,182 +312,22 @@ pub struct Detection {
     pub rejected: Option<f64>,
 }
 
-/// Reads a stored file.
-///
-/// # Errors
-///
-/// [`ResultError`] if it cannot be read, holds something else, or is of a newer version.
-pub fn read<T: Stored>(path: impl AsRef<Path>) -> Result<T, ResultError> {
-    let path = path.as_ref();
-    let bytes =
-        fs::read(path).map_err(|source| ResultError::Io { path: path.to_owned(), source })?;
-    let malformed = |reason: String| ResultError::Malformed {
-        path: path.to_owned(),
-        expected: T::WHAT,
-        reason,
-    };
-    let damaged = |error: serde_json::Error| malformed(error.to_string());
-    let mut fields: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
-    let version = fields.as_object_mut().and_then(|fields| fields.remove("version"));
-    match version.map(serde_json::from_value::<u32>).transpose().map_err(damaged)? {
-        Some(found) if found > VERSION => Err(malformed(newer_version(found))),
-        _ => serde_json::from_value(fields).map_err(damaged),
+impl Stored for History {
+    const WHAT: &'static str = "a history of epochs";
+}
+
+impl Stored for Training {
+    const WHAT: &'static str = "the end of a training";
+
+    fn complete(&mut self) {
+        self.recipe.complete();
     }
 }
 
-/// Writes a stored file with its version; it appears whole or not at all.
-///
-/// # Errors
-///
-/// [`ResultError::Io`].
-pub fn write<T: Stored>(path: impl AsRef<Path>, value: &T) -> Result<(), ResultError> {
-    #[derive(Serialize)]
-    struct Versioned<'a, T> {
-        version: u32,
-        #[serde(flatten)]
-        value: &'a T,
+impl Stored for Evaluation {
+    const WHAT: &'static str = "an evaluation";
+
+    fn complete(&mut self) {
+        self.training.iter_mut().for_each(Stored::complete);
     }
-
-    write_json(path, &Versioned { version: VERSION, value })
-}
-
-/// Writes any value as JSON; the file appears whole or not at all.
-///
-/// # Errors
-///
-/// [`ResultError::Io`].
-pub fn write_json<T: Serialize>(path: impl AsRef<Path>, value: &T) -> Result<(), ResultError> {
-    let path = path.as_ref();
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| ResultError::Io { path: path.to_owned(), source: error.into() })?;
-    bytes.push(b'\n');
-    write_bytes(path, &bytes)
-}
-
-/// Configuration and end of an execution that was trained, by its folder.
-///
-/// # Errors
-///
-/// [`ResultError`] if there are none, or they are damaged.
-pub fn open_run(run: &Path) -> Result<(TrainingConfig, Training), ResultError> {
-    let training = read(run.join(TRAINING))?;
-    // The folder of an execution lies in that of its cell.
-    let folder =
-        fs::canonicalize(run).map_err(|source| ResultError::Io { path: run.to_owned(), source })?;
-    Ok((read(folder.with_file_name(CONFIG))?, training))
-}
-
-/// Writes a file, which appears whole or not at all.
-///
-/// # Errors
-///
-/// [`ResultError::Io`].
-pub fn write_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), ResultError> {
-    let path = path.as_ref();
-    atomic_file::write(path, |file| file.write_all(bytes))
-        .map_err(|source| ResultError::Io { path: path.to_owned(), source })
-}
-
-/// An execution that was found in a folder of results.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Execution {
-    /// Its folder.
-    pub folder: PathBuf,
-    /// From the name of the folder, `execution-N`; 1 for any other name.
-    pub number: usize,
-    /// What the network achieves.
-    pub evaluation: Evaluation,
-    /// Every epoch, if the execution was trained here.
-    pub history: Option<History>,
-}
-
-/// Finds all executions in folders of results, at any depth, in the order of their paths. Of several
-/// evaluations of one trained network one counts, and a warning names the others.
-///
-/// # Errors
-///
-/// [`ResultError`] if a folder cannot be listed or a result is damaged.
-pub fn find_executions(folders: &[PathBuf]) -> Result<Vec<Execution>, ResultError> {
-    let (mut executions, mut seen) = (Vec::new(), BTreeSet::new());
-    folders.iter().try_for_each(|folder| find_below(folder, &mut executions, &mut seen))?;
-    Ok(one_of_each_network(executions))
-}
-
-/// A network that was evaluated again, into another folder, is no further execution. The evaluation
-/// beside its history stands before others.
-fn one_of_each_network(executions: Vec<Execution>) -> Vec<Execution> {
-    let network = |execution: &Execution| {
-        let Evaluation { known, architecture, head, training, .. } = &execution.evaluation;
-        Some((known.clone(), architecture.clone(), *head, training.clone()?))
-    };
-    let mut kept: Vec<Execution> = Vec::new();
-    for mut execution in executions {
-        let same = |other: &&mut Execution| {
-            // Two histories are two trainings, even of one seed, unless a folder was copied.
-            let histories = other.history.as_ref().zip(execution.history.as_ref());
-            histories.is_none_or(|(its, own)| its == own)
-                && network(other).is_some_and(|its| network(&execution) == Some(its))
-        };
-        match kept.iter_mut().find(same) {
-            Some(other) => {
-                if other.history.is_none() && execution.history.is_some() {
-                    std::mem::swap(other, &mut execution);
-                }
-                log::warn!(
-                    "{}: left out, for it evaluates the same network as {}",
-                    execution.folder.display(),
-                    other.folder.display()
-                );
-            }
-            None => kept.push(execution),
-        }
-    }
-    kept
-}
-
-/// Folders may overlap, and links may lead in circles: nothing counts twice.
-fn find_below(
-    folder: &Path,
-    found: &mut Vec<Execution>,
-    seen: &mut BTreeSet<PathBuf>,
-) -> Result<(), ResultError> {
-    let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
-    while let Some(entry) = walk.next() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) if error.loop_ancestor().is_some() => continue,
-            Err(error) => {
-                let path = error.path().unwrap_or(folder).to_owned();
-                return Err(ResultError::Io { path, source: error.into() });
-            }
-        };
-        if !entry.file_type().is_dir() {
-            continue;
-        }
-        let path = entry.path();
-        let io = |source| ResultError::Io { path: path.to_owned(), source };
-        if !seen.insert(fs::canonicalize(path).map_err(io)?) {
-            walk.skip_current_dir();
-        } else if path.join(EVALUATION).is_file() {
-            found.push(execution(path)?);
-            walk.skip_current_dir();
-        }
-    }
-    Ok(())
-}
-
-/// An execution by its folder, which has an evaluation.
-fn execution(folder: &Path) -> Result<Execution, ResultError> {
-    let history = folder.join(HISTORY);
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    Ok(Execution {
-        number: name.strip_prefix("execution-").and_then(|n| n.parse().ok()).unwrap_or(1),
-        evaluation: read(folder.join(EVALUATION))?,
-        history: match history.is_file() {
-            true => Some(read(history)?),
-            false => None,
-        },
-        folder: folder.to_owned(),
-    })
 }

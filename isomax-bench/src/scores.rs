@@ -8,6 +8,19 @@
 //! - an array of NumPy (`.npy`) of floating-point numbers or integers, of one dimension or column
 //!
 //! Scores near 1, or far from 0, differ where 32 bits cannot tell them apart; hence `f64`.
+//!
+//! ```
+//! use isomax_bench::scores;
+//! use isomax_burn::OodMetrics;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let [id, ood] = ["id.txt", "ood.txt"].map(|name| folder.path().join(name));
+//! std::fs::write(&id, "# one score a line\n0.9\n0.8\n")?;
+//! std::fs::write(&ood, "0.1\n")?;
+//! let metrics = OodMetrics::from_scores(&scores::read(&id)?, &scores::read(&ood)?)?;
+//! assert_eq!(metrics.auroc, 1.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,6 +34,17 @@ mod text;
 pub use npy::NpyError;
 
 /// Why a score file cannot be read.
+///
+/// ```
+/// use isomax_bench::scores::{self, ScoreFileError};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("scores.txt");
+/// std::fs::write(&path, "0.9\n0,8\n")?;
+/// let error = scores::read(&path).unwrap_err();
+/// assert!(matches!(error, ScoreFileError::NotANumber { line: 2, .. }));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScoreFileError {
@@ -91,11 +115,19 @@ fn after(advice: &str) -> String {
     if advice.is_empty() { String::new() } else { format!("; {advice}") }
 }
 
-/// Bytes that a file may have: ten million scores with all their digits.
-const MOST_BYTES: u64 = 1 << 28;
+/// Bytes that a file may have: a hundred million scores with all their digits.
+const MOST_BYTES: u64 = 1 << 32;
 
 /// Reads a score file, see the [module](self). `inf` and `-inf` are scores; NaN has no place in an
 /// order.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("scores.txt");
+/// std::fs::write(&path, "0.9\n-inf # an image that overflows\n")?;
+/// assert_eq!(isomax_bench::scores::read(&path)?, [0.9, f64::NEG_INFINITY]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///

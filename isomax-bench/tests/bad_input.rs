@@ -228,6 +228,19 @@ fn ood_sets_can_be_added_to_a_finished_run() {
         serde_json::json!(["noise", "more", "third"])
     );
     assert!(run.join("scores/third.ES.npy").is_file());
+    // The same name elsewhere is another set, whose results those of the first must not stand for.
+    let errors = fail(here, &TRAIN.replace("noise", "more=data/third"));
+    assert!(errors.contains("ood-data: more there, more=data/third here"), "{errors}");
+    // An evaluation of another run is not taken for one of this.
+    let second = TRAIN.replace("--epochs 1", "--epochs 1 --execution 2");
+    succeed(here, &second);
+    let evaluate = |number: usize| {
+        let run = folder.join(format!("execution-{number}"));
+        let text = format!("evaluate --run {} --ood-data noise --output out --json", run.display());
+        serde_json::from_str::<serde_json::Value>(&succeed(here, &text)).unwrap()
+    };
+    assert_eq!(evaluate(1)["training"]["seed"], 42);
+    assert_eq!(evaluate(2)["training"]["seed"], 43);
     // Another recipe is another cell.
     let errors = fail(here, &format!("{TRAIN} --learning-rate 0.3"));
     assert!(errors.contains("learning_rate: 0.1 there, 0.3 here"), "{errors}");

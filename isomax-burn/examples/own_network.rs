@@ -2,7 +2,7 @@
 //! detection shown at every epoch, then fitted, saved and applied. Needs Burn and isomax-burn alone.
 //!
 //! ```sh
-//! cargo run --release -p isomax-burn --example own_network --features train
+//! cargo run --example own_network --features isomax-burn/train
 //! ```
 
 use std::sync::Arc;

@@ -57,7 +57,20 @@ pub fn write(
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    sync(folder)
+    match sync(folder) {
+        // Some file systems, as of networks, have no such thing; the file is there and whole.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+                    | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 #[cfg(unix)]

@@ -21,10 +21,8 @@
 //! # Ok::<(), isomax_burn::MetricError>(())
 //! ```
 
-use burn::tensor::{Int, Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-use crate::logits::HostLogits;
 use crate::metrics::{CalibrationMetrics, LabelledLogits, MetricError, ScoreValue};
 
 /// What a temperature is to minimize. See [`TemperatureFit`] for an example.
@@ -154,18 +152,6 @@ impl TemperatureFit {
         } else {
             Self { temperature: current, before, after: before }
         })
-    }
-
-    /// As [`new`](Self::new), from `[num_samples, num_classes]` logits and `[num_samples]` targets.
-    pub(crate) fn from_tensors<B: Backend>(
-        logits: Tensor<B, 2>,
-        targets: Tensor<B, 1, Int>,
-        current: f32,
-        objective: TemperatureObjective,
-    ) -> Result<Self, MetricError> {
-        // A negative label becomes one that is too large, and is refused as such.
-        let labels: Vec<usize> = targets.into_data().iter::<i64>().map(|l| l as usize).collect();
-        HostLogits::read(logits)?.fit_temperature(&labels, current, objective)
     }
 }
 

@@ -1,4 +1,4 @@
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Int, Tensor, backend::Backend};
 
 use crate::metrics::{CalibrationMetrics, MetricError, check_finite, largest};
 use crate::{OodScore, TemperatureFit, TemperatureObjective};
@@ -24,8 +24,8 @@ pub struct HostLogits {
 }
 
 impl HostLogits {
-    /// Reads logits back. What a GPU makes of NaN, in a maximum for one, is not defined: it is looked
-    /// for here, on the host.
+    /// Reads logits back. NaN and infinities are looked for here, on the host: on a GPU, what becomes of
+    /// NaN, in a maximum for instance, is not defined.
     ///
     /// # Shapes
     ///
@@ -86,7 +86,8 @@ impl HostLogits {
         self.rows().map(|row| score.score(row)).collect()
     }
 
-    /// The largest softmax probability of each sample, of the logits divided by `factor`.
+    /// The largest softmax probability of each sample, in `[1/C, 1]`, of the logits divided by `factor`,
+    /// a positive number.
     pub fn confidences(&self, factor: f64) -> Vec<f64> {
         let confidence = |row: &[f64]| {
             let most = row[largest(row)];
@@ -95,7 +96,7 @@ impl HostLogits {
         self.rows().map(confidence).collect()
     }
 
-    /// Accuracy and calibration of the logits divided by `factor`.
+    /// Accuracy and calibration of the logits divided by `factor`, a positive number.
     ///
     /// # Errors
     ///
@@ -122,6 +123,18 @@ impl HostLogits {
         objective: TemperatureObjective,
     ) -> Result<TemperatureFit, MetricError> {
         TemperatureFit::new(&self.values, labels, self.num_classes, current, objective)
+    }
+
+    /// As [`fit_temperature`](Self::fit_temperature), with labels on a device.
+    pub(crate) fn fit_temperature_to<B: Backend>(
+        &self,
+        targets: Tensor<B, 1, Int>,
+        current: f32,
+        objective: TemperatureObjective,
+    ) -> Result<TemperatureFit, MetricError> {
+        // A negative label becomes one that is too large, and is refused as such.
+        let labels: Vec<usize> = targets.into_data().iter::<i64>().map(|l| l as usize).collect();
+        self.fit_temperature(&labels, current, objective)
     }
 
     /// How far the rounding of its logits may move the score of a sample. The same sample gets

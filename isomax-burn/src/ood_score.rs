@@ -1,4 +1,5 @@
 use core::fmt;
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
@@ -58,5 +59,15 @@ pub trait OodScore: fmt::Debug + Send + Sync + 'static {
         let scores = values.chunks_exact(num_classes.max(1)).map(|row| self.score(row));
         let scores = TensorData::new(scores.collect::<Vec<f64>>(), [batch_size]);
         Tensor::from_data(scores.convert_dtype(dtype), &device)
+    }
+}
+
+impl<T: OodScore + ?Sized> OodScore for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn score(&self, logits: &[f64]) -> f64 {
+        (**self).score(logits)
     }
 }

@@ -179,6 +179,9 @@ impl OodScore for Score {
     }
 
     fn score(&self, logits: &[f64]) -> f64 {
+        if *self == Self::MDS {
+            return logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        }
         let softmax = HostSoftMax::of(logits);
         match self {
             Self::MPS => softmax.largest_probability(),
@@ -215,8 +218,9 @@ impl HostSoftMax {
         let (mut partition, mut weighted_gaps) = (0.0, 0.0);
         for logit in logits {
             let gap = (logit - largest).max(WIDEST_GAP);
-            partition += gap.exp();
-            weighted_gaps += gap * gap.exp();
+            let weight = gap.exp();
+            partition += weight;
+            weighted_gaps += gap * weight;
         }
         Self { largest, partition, weighted_gaps }
     }

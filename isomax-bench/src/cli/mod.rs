@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::backend;
-use crate::data::{DataFolder, JpegDecoder};
+use crate::data::DataFolder;
 use crate::experiment::CellOptions;
 
 mod bar;
@@ -27,10 +27,9 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// The folder, read by a decoder of JPEG images, with progress shown.
-    pub fn folder(&self, decoder: JpegDecoder) -> DataFolder {
-        let folder =
-            DataFolder::new(&self.data_dir).with_progress(bar("images")).with_jpeg_decoder(decoder);
+    /// The folder, with progress shown.
+    pub fn folder(&self) -> DataFolder {
+        let folder = DataFolder::new(&self.data_dir).with_progress(bar("images"));
         if self.no_cache { folder.without_cache() } else { folder }
     }
 }

@@ -11,7 +11,7 @@ use isomax_bench::data::{DataFolder, HeldOut, OodSource, Split};
 use isomax_bench::evaluate::{Subject, evaluate, summary};
 use isomax_bench::experiment::{Places, evaluate_execution, missing_sets, published_network};
 use isomax_bench::results::{self, Evaluation};
-use isomax_bench::train::{ExecutionFolder, ExperimentData};
+use isomax_bench::train::{ExecutionFolder, ExperimentData, open_run};
 use isomax_burn::HeadKind;
 
 use super::network::{NetworkArgs, Weights};
@@ -62,32 +62,42 @@ impl EvaluateArgs {
     }
 
     fn evaluate_run(&self, run: &Path) -> Result<Evaluation, Box<dyn std::error::Error>> {
-        let (mut config, training) = results::open_run(run)?;
+        let (mut config, training) = open_run(run)?;
         if let Some(ood) = &self.ood {
             config.ood = ood.clone();
             config.check()?;
         }
         let output = self.output.clone().unwrap_or_else(|| run.to_owned());
-        // What the run's own evaluation has is kept; another folder gets one of its own.
-        let own = output.join(results::EVALUATION);
-        let previous: Option<Evaluation> = match self.ood.is_some() && own.exists() {
-            true => Some(results::read(own)?),
+        // Nobody else changes what is there meanwhile.
+        let own = match self.output {
+            Some(_) => None,
+            None => {
+                let folder = ExecutionFolder::reopen(run)?;
+                folder.check_config(&config)?;
+                Some(folder)
+            }
+        };
+        // What an evaluation of these weights has is kept beside the new sets.
+        let existing = output.join(results::EVALUATION);
+        let previous: Option<Evaluation> = match self.ood.is_some() && existing.exists() {
+            true => Some(results::read(existing)?),
             false => None,
         };
+        let previous = previous.filter(|previous| previous.training.as_ref() == Some(&training));
         if let Some(previous) = &previous
-            && missing_sets(&config, previous).is_empty()
+            && missing_sets(&config, previous, &[]).is_empty()
         {
             return Ok(previous.clone());
         }
-        let data = ExperimentData::load(&config, &self.data.folder(config.jpeg_decoder))?;
+        let data = ExperimentData::load(&config, &self.data.folder())?;
         fs::create_dir_all(&output)?;
         let network =
             published_network::<Inference>(&config, training.classes.len(), &backend::device())?;
         let places = Places { run, output: &output, previous: previous.as_ref() };
         let bar = bar("images");
         let evaluation = evaluate_execution(&config, training, &data, network, places, &[], &bar)?;
-        if self.output.is_none() && self.ood.is_some() {
-            ExecutionFolder::reopen(run)?.keep_config(&config)?;
+        if let Some(folder) = own {
+            folder.keep_config(&config)?;
         }
         Ok(evaluation)
     }
@@ -102,7 +112,7 @@ impl EvaluateArgs {
         }
         let device = backend::device();
         let network = weights.load(&device)?;
-        let folder: DataFolder = self.data.folder(config.jpeg_decoder);
+        let folder: DataFolder = self.data.folder().with_jpeg_decoder(config.jpeg_decoder);
         let test = folder.known(known, Split::Test)?;
         let calibration = match self.held_out {
             0 => None,

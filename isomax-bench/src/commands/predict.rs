@@ -7,6 +7,7 @@ use clap::Args;
 use isomax_bench::backend::{self, Inference};
 use isomax_bench::predict::{Prediction, Predictor, files};
 use isomax_bench::results;
+use isomax_bench::train::open_run;
 use isomax_burn::Detector;
 use isomax_models::Model;
 use serde::Serialize;
@@ -118,7 +119,7 @@ impl PredictArgs {
             return Ok((predictor, Vec::new()));
         }
         let run = self.network.run()?;
-        let (config, training) = results::open_run(run)?;
+        let (config, training) = open_run(run)?;
         let detector = run.join(results::DETECTOR);
         let held_out = training.calibration_images.unwrap_or(training.validation_images);
         if held_out == 0 && !detector.exists() {

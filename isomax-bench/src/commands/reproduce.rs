@@ -45,7 +45,7 @@ impl ReproduceArgs {
         let mut failed = Vec::new();
         for config in self.configs()? {
             // One cell that fails is no reason to lose a night of the others.
-            let folder = self.data.folder(config.jpeg_decoder);
+            let folder = self.data.folder();
             if let Err(error) = run_cell::<Training>(&config, &folder, &options) {
                 eprintln!("{}: {error}", config.cell_name());
                 failed.push(config.cell_name());

@@ -31,8 +31,7 @@ impl TrainArgs {
         let file = self.config.as_ref().map(ConfigOptions::read).transpose()?;
         let config = self.options.clone().or(file.unwrap_or_default()).config()?;
         let options = self.runs.options();
-        let evaluations =
-            run_cell::<Training>(&config, &self.data.folder(config.jpeg_decoder), &options)?;
+        let evaluations = run_cell::<Training>(&config, &self.data.folder(), &options)?;
         if self.json {
             return Ok(print(serde_json::to_string_pretty(&evaluations)?)?);
         }

@@ -59,7 +59,8 @@ pub(super) fn read_folder(
     let listing = Listing::of(path)?;
     let root = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = hex(Sha256::new_with_prefix(root.as_os_str().as_encoded_bytes()));
-    let prefix = format!("{name}-{}-", options.key());
+    // Another version of the program may read what this one cannot.
+    let prefix = format!("{name}-{}-{}-", options.key(), env!("CARGO_PKG_VERSION"));
     let file = cache.join(format!("{prefix}{}.images", fingerprint(path, &listing)));
     if file.exists() {
         match load(&file) {
@@ -72,6 +73,9 @@ pub(super) fn read_folder(
     }
     let (images, broken) = listing.decode(options)?;
     listing.warn(&broken);
+    if broken.may_change {
+        return Ok(images);
+    }
     match save(&file, &images, broken) {
         Ok(()) => remove_others(cache, &prefix, &file),
         Err(error) => log::warn!("the decoded images are not kept: {error}"),

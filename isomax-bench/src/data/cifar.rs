@@ -11,6 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::{Images, Split};
 
+mod fault;
 mod numpy;
 mod pickled;
 

@@ -209,6 +209,9 @@ impl OodSource {
     }
 }
 
+/// Name of the ID set among score files and pictures, which no OOD set can have.
+pub const KNOWN: &str = "known";
+
 /// Whether a name can be part of the names of files: letters, digits, `-`, `_`, `+` and `.`, beginning
 /// with a letter or digit.
 pub fn is_set_name(name: &str) -> bool {
@@ -236,7 +239,7 @@ impl TryFrom<String> for OodSource {
                 Err(_) => (text, None),
             },
         };
-        match is_set_name(&name) && name != crate::results::KNOWN {
+        match is_set_name(&name) && name != KNOWN {
             true => Ok(Self { name, folder }),
             false => Err(InvalidSetName(name)),
         }

@@ -222,6 +222,13 @@ impl Listing {
         });
         let inside: usize = folders.iter().map(|(_, inside)| inside.len()).sum();
         if images.len() > inside {
+            if !folders.is_empty() {
+                log::warn!(
+                    "{}: {} images lie beside the folders and {inside} in them: all are one class",
+                    path.display(),
+                    images.len()
+                );
+            }
             images.extend(folders.into_iter().flat_map(|(_, inside)| inside));
             folders = vec![(name(path), images)];
         } else {
@@ -246,7 +253,6 @@ impl Listing {
         &self,
         options: &FolderOptions,
     ) -> Result<(Images, Tally), ImageFolderError> {
-        options.jpeg.available().map_err(ImageFolderError::Decoder)?;
         let what = format!("decoding {}", self.path.display());
         options.progress.start(self.files.len() as u64, &what);
         let decoded = self.decode_all(options);
@@ -264,6 +270,10 @@ impl Listing {
             options.progress.advance(1);
             let picture = match read {
                 Ok(picture) => picture,
+                // All images of this kind would be missing, not some that are broken.
+                Err(ReadError::Decode(error @ DecodeError::NotBuilt(_))) => {
+                    return Err(ImageFolderError::Decoder(error));
+                }
                 Err(error) => return Ok(Some(error)),
             };
             let found = size(&picture);
@@ -275,7 +285,9 @@ impl Listing {
             Ok(None)
         });
         let failures = failures.collect::<Result<Vec<Option<ReadError>>, _>>()?;
-        let (labels, broken) = self.without_broken(failures, &mut bytes, length)?;
+        let may_change = failures.iter().flatten().any(|error| matches!(error, ReadError::Io(_)));
+        let (labels, mut broken) = self.without_broken(failures, &mut bytes, length)?;
+        broken.may_change = may_change;
         Ok((Images { size: expected, bytes, labels, classes: self.classes.clone() }, broken))
     }
 

@@ -14,6 +14,9 @@ pub(crate) struct Tally {
     pub count: usize,
     examples: Vec<String>,
     has_more: bool,
+    /// Whether what was counted may be otherwise the next time, as a file that cannot be opened.
+    #[serde(default)]
+    pub may_change: bool,
 }
 
 impl Tally {

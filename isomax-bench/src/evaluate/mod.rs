@@ -1,5 +1,5 @@
 //! What a trained network says of images: accuracy, calibration, and how well it tells what it was
-//! not trained on.
+//! not trained on. See [`evaluate()`] for an example.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ use crate::scores::npy;
 use crate::table::Table;
 use crate::train::ImageNetwork;
 
-/// Why a network cannot be evaluated.
+/// Why a network cannot be evaluated. [`evaluate()`] returns it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError {
@@ -68,7 +68,7 @@ pub enum EvaluateError {
     },
 }
 
-/// What to evaluate a network on, and what is known of it.
+/// What to evaluate a network on, and what is known of it. See [`evaluate()`] for an example.
 #[derive(Clone)]
 pub struct Subject {
     /// Name of the set it was trained on.
@@ -94,14 +94,20 @@ pub struct Subject {
     pub scores: Vec<Arc<dyn OodScore>>,
     /// An evaluation of the same weights, whose sets are kept beside the new ones.
     pub previous: Option<Evaluation>,
-    /// Is told how many images are computed.
+    /// Told how many images have been computed.
     pub progress: Arc<dyn Progress>,
 }
 
 /// The scores that suit a head, the one of the papers first, then those of your own.
 fn scores_for(kind: HeadKind, own: &[Arc<dyn OodScore>]) -> Vec<Arc<dyn OodScore>> {
     let suited = Score::suited_to(kind).into_iter();
-    suited.map(|score| Arc::new(score) as Arc<dyn OodScore>).chain(own.iter().cloned()).collect()
+    let mut scores: Vec<Arc<dyn OodScore>> = suited.map(|score| Arc::new(score) as _).collect();
+    for score in own {
+        if scores.iter().all(|other| other.name() != score.name()) {
+            scores.push(score.clone());
+        }
+    }
+    scores
 }
 
 /// Images that are computed at once.
@@ -112,7 +118,46 @@ const TARGET_TPR: f64 = 0.95;
 const DEFAULT: usize = 0;
 
 /// Evaluates a network and writes what it finds into a folder, as [`crate::results`] describes:
-/// scores, a detector, pictures, and last the evaluation itself.
+/// scores, a detector, pictures, and last the evaluation itself. The folder must be there.
+///
+/// ```
+/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::data::{Images, NamedImages, Normalization};
+/// use isomax_bench::evaluate::{Subject, evaluate, summary};
+/// use isomax_bench::progress;
+/// use isomax_burn::HeadKind;
+/// use isomax_models::CifarResNetConfig;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let images = |value| std::sync::Arc::new(Images {
+/// #     size: [32, 32],
+/// #     bytes: vec![value; 2 * 32 * 32 * 3],
+/// #     labels: vec![0, 1],
+/// #     classes: vec!["cat".to_owned(), "dog".to_owned()],
+/// # });
+/// # let (pets, flowers, source) = (images(60), images(200), "my photos".to_owned());
+/// let flowers = NamedImages { name: "flowers".to_owned(), source, images: flowers };
+/// let subject = Subject {
+///     known: "pets".to_owned(),
+///     architecture: "resnet-8".to_owned(),
+///     data: "my photos".to_owned(),
+///     normalization: Normalization::CIFAR10,
+///     training: None,
+///     fpr: false,
+///     test: pets,
+///     calibration: None,
+///     ood: vec![flowers],
+///     scores: Vec::new(),
+///     previous: None,
+///     progress: progress::silent(),
+/// };
+/// let config = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
+/// let network = config.init::<Inference>(&device());
+/// let evaluation = evaluate(&network, &subject, folder.path(), &device())?;
+/// assert_eq!(evaluation.detection[0].set, "flowers");
+/// println!("{}", summary(&evaluation));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -127,9 +172,6 @@ pub fn evaluate<B: Backend>(
     let scores = &scores_for(head.kind(), &subject.scores);
     if let Some(score) = scores.iter().find(|score| !is_set_name(score.name())) {
         return Err(EvaluateError::ScoreName(score.name().to_owned()));
-    }
-    if subject.previous.is_none() {
-        remove_old(folder)?;
     }
     let outputs = |set: &str, images: &Images| -> Result<HostLogits, EvaluateError> {
         let [height, width] = images.size;
@@ -147,9 +189,14 @@ pub fn evaluate<B: Backend>(
     let of_known = |source| EvaluateError::Metric { set: KNOWN.to_owned(), source };
     let test_labels = labels(&subject.test);
     let classification = known.calibration(&test_labels, 1.0).map_err(of_known)?;
+    let held_out =
+        subject.calibration.as_ref().map(|images| outputs(HELD_OUT, images)).transpose()?;
+    // From here on there is something to put in the place of what is removed.
+    if subject.previous.is_none() {
+        remove_old(folder)?;
+    }
     let (mut detector, mut calibrated) = (None, None);
-    if let Some(images) = &subject.calibration {
-        let logits = outputs(HELD_OUT, images)?;
+    if let Some((logits, images)) = held_out.zip(subject.calibration.as_ref()) {
         let current = head.temperature();
         let fit = logits
             .fit_temperature(&labels(images), current, TemperatureObjective::Ece)
@@ -245,6 +292,13 @@ fn remove_old(folder: &Path) -> Result<(), ResultError> {
 }
 
 /// An evaluation as text.
+///
+/// ```no_run
+/// # use isomax_bench::{evaluate::summary, results};
+/// let file = "results/cifar10_resnet-20_isomax+/execution-1/evaluation.json";
+/// println!("{}", summary(&results::read(file)?));
+/// # Ok::<(), results::ResultError>(())
+/// ```
 pub fn summary(evaluation: &Evaluation) -> String {
     let percent = |value: f64| format!("{:.2}", 100.0 * value);
     let classes = &evaluation.classification;
@@ -328,6 +382,23 @@ fn write_scores(
 /// Computes the raw logits of all images in batches: `[images.len(), num_classes]`, in the memory of
 /// the device.
 ///
+/// ```
+/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::data::{Images, Normalization};
+/// use isomax_bench::evaluate;
+/// use isomax_models::CifarResNetConfig;
+///
+/// let images = Images {
+///     size: [32, 32],
+///     bytes: vec![0; 5 * 32 * 32 * 3],
+///     labels: vec![0; 5],
+///     classes: vec!["black".to_owned()],
+/// };
+/// let network = CifarResNetConfig::new(8, 10).init::<Inference>(&device());
+/// let logits = evaluate::logits(&network, &images, &Normalization::CIFAR10, 2, &device());
+/// assert_eq!(logits.dims(), [5, 10]);
+/// ```
+///
 /// # Panics
 ///
 /// If there are no images, if the network refuses their size, or if the batch size is 0.
@@ -361,7 +432,17 @@ fn logits_with<B: Backend>(
     Tensor::cat(batches.collect(), 0)
 }
 
-/// Share of images, in percent, whose largest logit is that of their label.
+/// Share of images, in percent, whose largest logit is that of their label, of logits of the shape
+/// `[labels.len(), num_classes]`.
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::evaluate::accuracy;
+///
+/// let logits = Tensor::<Inference, 2>::from_floats([[0.9, 0.1], [0.8, 0.2]], &device());
+/// assert_eq!(accuracy(logits, &[0, 1]), 50.0);
+/// ```
 ///
 /// # Panics
 ///

@@ -8,7 +8,8 @@ mod header;
 
 use header::Header;
 
-/// Why an array of NumPy does not hold scores.
+/// Why an array of NumPy does not hold scores: a part of
+/// [`ScoreFileError`](super::ScoreFileError), which has an example.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NpyError {

@@ -15,6 +15,24 @@ use crate::data::ImageBatch;
 
 /// A network for images, such as can be evaluated: a [`Backbone`] that is a module. There is nothing to
 /// implement.
+///
+/// ```
+/// use burn::tensor::{Int, Tensor, backend::Backend};
+/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::train::ImageNetwork;
+/// use isomax_models::{Backbone, CifarResNetConfig};
+///
+/// fn classes<B: Backend>(
+///     network: &impl ImageNetwork<B>,
+///     images: Tensor<B, 4>,
+/// ) -> Tensor<B, 2, Int> {
+///     network.forward(images).argmax(1)
+/// }
+///
+/// let network = CifarResNetConfig::new(8, 10).init::<Inference>(&device());
+/// let images = Tensor::zeros([2, 3, 32, 32], &device());
+/// assert_eq!(classes::<Inference>(&network, images).dims(), [2, 1]);
+/// ```
 pub trait ImageNetwork<B: Backend>:
     Backbone<B, Input = Tensor<B, 4>> + Module<B> + ModuleDisplay
 {
@@ -27,6 +45,20 @@ impl<B: Backend, N> ImageNetwork<B> for N where
 
 /// A network for images that can be trained, here and without gradients. There is nothing to implement:
 /// every [`Backbone`] that derives Burn's `Module` is one.
+///
+/// ```
+/// use burn::tensor::backend::AutodiffBackend;
+/// use isomax_bench::backend::{Training, device};
+/// use isomax_bench::train::TrainableNetwork;
+/// use isomax_models::{CifarResNetConfig, num_trainable_params};
+///
+/// fn size<B: AutodiffBackend>(network: &impl TrainableNetwork<B>) -> usize {
+///     num_trainable_params::<B, _>(network)
+/// }
+///
+/// let network = CifarResNetConfig::new(8, 10).init::<Training>(&device());
+/// assert!(size::<Training>(&network) > 10_000);
+/// ```
 pub trait TrainableNetwork<B: AutodiffBackend>:
     ImageNetwork<B> + AutodiffModule<B, InnerModule: ImageNetwork<B::InnerBackend>> + 'static
 {
@@ -37,7 +69,23 @@ impl<B: AutodiffBackend, N> TrainableNetwork<B> for N where
 {
 }
 
-/// A network and the loss of its head.
+/// A network and the loss of its head: what Burn's Learner trains, and what its checkpoints hold.
+///
+/// ```
+/// use isomax_bench::backend::{Training, device};
+/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::train::{Classifier, TrainingConfig};
+/// use isomax_burn::{HeadKind, OodHead};
+/// use isomax_models::{Backbone, CifarResNetConfig};
+///
+/// let config =
+///     TrainingConfig::published(KnownSet::Cifar10, "resnet-8".parse()?, HeadKind::IsoMaxPlus);
+/// let network = CifarResNetConfig::new(8, 10).with_head(config.head);
+/// let network = network.init::<Training>(&device());
+/// let classifier = Classifier::<Training, _>::new(&config, network);
+/// assert_eq!(classifier.network.head().kind(), HeadKind::IsoMaxPlus);
+/// # Ok::<(), isomax_burn::UnknownName>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct Classifier<B: Backend, N: Module<B>> {
     /// The network.

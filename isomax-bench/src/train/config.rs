@@ -7,9 +7,9 @@ use isomax_models::Architecture;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Augmentation, JpegDecoder, KnownSet, Normalization, OodSource};
-use crate::results::{Recipe, Selection};
+use crate::results::{Recipe, Selection, Stored};
 
-/// Why a configuration cannot be used.
+/// Why a configuration cannot be used. See [`TrainingConfig`] for an example.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -47,7 +47,25 @@ pub enum ConfigError {
     },
 }
 
-/// Everything that determines the results of a cell of a table, whatever the machine.
+/// Everything that determines the results of a cell of a table, whatever the machine: set, network and
+/// head, and how they are trained.
+///
+/// ```
+/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::train::{TrainingConfig, published_milestones};
+/// use isomax_burn::HeadKind;
+///
+/// let published =
+///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+/// let config =
+///     TrainingConfig { epochs: 30, milestones: published_milestones(30), ..published.clone() };
+/// config.check()?;
+/// assert_eq!(config.cell_name(), "cifar10_resnet-20_isomax+");
+///
+/// let error = TrainingConfig { epochs: 0, ..published }.check().unwrap_err();
+/// assert_eq!(error.to_string(), "epochs must be at least 1, got 0");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
@@ -108,12 +126,16 @@ pub struct TrainingConfig {
     pub gradient_accumulation: usize,
     /// Devices with a batch each, whose mean gradient makes a step.
     pub devices: usize,
-    /// Seed of the first execution; the following ones have the following numbers.
+    /// Seed of the first run; the second one has the next number, and so on.
     pub seed: u64,
     /// The sets to detect.
     pub ood: Vec<OodSource>,
     /// Detection is measured every so many epochs during training; 0 for never.
     pub ood_every: usize,
+}
+
+impl Stored for TrainingConfig {
+    const WHAT: &'static str = "a training configuration";
 }
 
 impl TrainingConfig {
@@ -190,7 +212,7 @@ impl TrainingConfig {
         found.ok_or_else(|| ConfigError::NoNormalization(self.known.clone()))
     }
 
-    /// The fields that bear on the weights and that all executions of a cell share.
+    /// The fields that bear on the weights and that all runs of a cell share.
     pub fn recipe(&self) -> Recipe {
         Recipe::of(self, &NOT_OF_THE_RECIPE)
     }
@@ -284,7 +306,14 @@ fn decoder_of_before() -> JpegDecoder {
 /// Fields that change no weight, or that executions have each for itself.
 pub(super) const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood", "ood_every"];
 
-/// A half, two thirds and five sixths of the epochs: 150, 200 and 250 of the published 300.
+/// The epochs after which the learning rate falls: a half, two thirds and five sixths of all.
+///
+/// ```
+/// use isomax_bench::train::published_milestones;
+///
+/// assert_eq!(published_milestones(300), [150, 200, 250]);
+/// assert_eq!(published_milestones(30), [15, 20, 25]);
+/// ```
 pub fn published_milestones(epochs: usize) -> Vec<usize> {
     let at = |share: f64| (epochs as f64 * share).round() as usize;
     let mut milestones = vec![at(1.0 / 2.0), at(2.0 / 3.0), at(5.0 / 6.0)];

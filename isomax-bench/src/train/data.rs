@@ -12,8 +12,23 @@ use crate::data::{
 };
 use crate::results::Selection;
 
-/// The images of an experiment, read once for all its executions: of the published sets by
+/// The images of an experiment, read once for all its runs: of the published sets by
 /// [`load`](Self::load), of sets of your own by [`new`](Self::new).
+///
+/// ```
+/// use isomax_bench::data::Images;
+/// use isomax_bench::train::ExperimentData;
+///
+/// let black = |count: usize| Images {
+///     size: [8, 8],
+///     bytes: vec![0; count * 8 * 8 * 3],
+///     labels: vec![0; count],
+///     classes: vec!["black".to_owned()],
+/// };
+/// let data = ExperimentData::new("night", black(20), black(10), Vec::new(), "made up")?;
+/// assert_eq!((data.train.len(), data.test.len()), (20, 10));
+/// # Ok::<(), isomax_bench::data::DataError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ExperimentData {
@@ -34,6 +49,7 @@ impl ExperimentData {
     ///
     /// # Arguments
     ///
+    /// - `name`: what errors call the set
     /// - `train`, `test`: the splits of the classes that are learned
     /// - `ood`: what is to be detected
     /// - `source`: what kind of copy this is, for captions
@@ -62,13 +78,15 @@ impl ExperimentData {
         })
     }
 
-    /// Reads all sets of a configuration, whose set must be a published one.
+    /// Reads all sets of a configuration, whose set must be a published one, by its decoder of JPEG
+    /// images.
     ///
     /// # Errors
     ///
     /// [`DataError`] if one is absent or damaged.
     pub fn load(config: &TrainingConfig, folder: &DataFolder) -> Result<Self, DataError> {
         let known: KnownSet = config.known.parse()?;
+        let folder = folder.clone().with_jpeg_decoder(config.jpeg_decoder);
         let mut train = folder.known(known, Split::Train)?;
         if let Some(count) = config.train_images.filter(|&count| count < train.images.len()) {
             // Folders and archives may be ordered by class: take images from everywhere.
@@ -83,7 +101,7 @@ impl ExperimentData {
         Self::new(name, train.images, test.images, ood, test.source)
     }
 
-    /// The images of the training split, parted by a seed.
+    /// Divides the training split, by a seed, into images to train on and images that are held out.
     ///
     /// # Errors
     ///
@@ -103,7 +121,11 @@ impl ExperimentData {
     }
 
     /// The images that thresholds and temperatures are fitted on: held out for that, or shared with
-    /// the choice of the epoch if the configuration says so. None if there are none.
+    /// the choice of the epoch if the configuration says so. `None` without such images.
+    ///
+    /// # Errors
+    ///
+    /// As [`part`](Self::part).
     pub fn calibration_images(
         &self,
         config: &TrainingConfig,

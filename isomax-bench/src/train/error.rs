@@ -7,7 +7,8 @@ use isomax_models::store::StoreError;
 use super::{ConfigError, Divergence};
 use crate::results::ResultError;
 
-/// Why a training did not end well. Started again, it goes on from its last checkpoint.
+/// Why a training did not end well. Started again, it goes on from its last checkpoint. See
+/// [`ExecutionFolder`](super::ExecutionFolder) for an example.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -44,7 +45,7 @@ pub enum TrainError {
         folder.display()
     )]
     OtherData {
-        /// The folder of the execution.
+        /// The folder of the run.
         folder: PathBuf,
     },
     /// There are fewer training images than the configuration asks for.
@@ -109,7 +110,7 @@ pub enum TrainError {
     /// No epoch's weights can be read.
     #[error("{}: no checkpoint of a finished epoch can be read", folder.display())]
     NoCheckpoint {
-        /// The folder of the execution.
+        /// The folder of the run.
         folder: PathBuf,
     },
     /// The configuration makes no sense.

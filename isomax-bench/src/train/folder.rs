@@ -3,9 +3,26 @@ use std::path::{Path, PathBuf};
 
 use super::{TrainError, TrainingConfig};
 use crate::data::OodSource;
-use crate::results::{self, Recipe};
+use crate::results::{self, Recipe, ResultError, Training};
 
-/// The folder of an execution, which no other process uses.
+/// The folder of a run, which no other process can use as long as this is there.
+///
+/// ```
+/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::train::{ExecutionFolder, TrainError, TrainingConfig};
+/// use isomax_burn::HeadKind;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let results = folder.path();
+/// let config =
+///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+/// let own = ExecutionFolder::open(results, &config, 1)?;
+/// assert!(own.path().ends_with("cifar10_resnet-20_isomax+/execution-1"));
+///
+/// let second = ExecutionFolder::open(results, &config, 1);
+/// assert!(matches!(second, Err(TrainError::InUse { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ExecutionFolder {
     path: PathBuf,
@@ -13,8 +30,13 @@ pub struct ExecutionFolder {
 }
 
 impl ExecutionFolder {
-    /// Checks a configuration, makes the folder of its cell and of one of its executions, and keeps
-    /// other processes out.
+    /// Checks a configuration, makes the folder of its cell and of one of its runs, and keeps other
+    /// processes out.
+    ///
+    /// # Arguments
+    ///
+    /// - `results`: the folder that the folders of cells lie in
+    /// - `execution`: number of the run, from 1
     ///
     /// # Errors
     ///
@@ -40,7 +62,7 @@ impl ExecutionFolder {
         Ok(folder)
     }
 
-    /// Keeps other processes out of the folder of an execution that is there.
+    /// Keeps other processes out of the folder of a run that is there.
     ///
     /// # Errors
     ///
@@ -94,10 +116,39 @@ impl ExecutionFolder {
         }
     }
 
+    /// Compares a configuration with the one that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::OtherConfig`] or [`TrainError::Result`].
+    pub fn check_config(&self, config: &TrainingConfig) -> Result<(), TrainError> {
+        check_same(&self.path.with_file_name(results::CONFIG), config)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The configuration of a run and how its training ended, by the folder of the run.
+///
+/// ```no_run
+/// let run = std::path::Path::new("results/cifar10_resnet-20_isomax+/execution-1");
+/// let (config, training) = isomax_bench::train::open_run(run)?;
+/// println!("{}: epoch {} of {}", config.cell_name(), training.chosen_epoch, training.epochs);
+/// # Ok::<(), isomax_bench::results::ResultError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`ResultError`] if there are none, or they are damaged.
+pub fn open_run(run: &Path) -> Result<(TrainingConfig, Training), ResultError> {
+    let training = results::read(run.join(results::TRAINING))?;
+    // The folder of an execution lies in that of its cell.
+    let folder =
+        fs::canonicalize(run).map_err(|source| ResultError::Io { path: run.to_owned(), source })?;
+    Ok((results::read(folder.with_file_name(results::CONFIG))?, training))
 }
 
 const LOCK: &str = "lock";
@@ -129,9 +180,9 @@ fn remove_leftovers(folder: &Path) {
 
 /// The fields in which a configuration differs from a saved one, but for those that change no weight:
 /// sets to detect can be added to results that are there.
-fn differences(saved: &TrainingConfig, config: &TrainingConfig) -> Option<String> {
+fn differences(saved_config: &TrainingConfig, config: &TrainingConfig) -> Option<String> {
     let free = ["ood", "ood_every"];
-    let (saved, given) = (Recipe::of(saved, &free), Recipe::of(config, &free));
+    let (saved, given) = (Recipe::of(saved_config, &free), Recipe::of(config, &free));
     let mut fields: Vec<&str> = saved.fields().chain(given.fields()).collect();
     fields.sort_unstable();
     fields.dedup();
@@ -143,5 +194,13 @@ fn differences(saved: &TrainingConfig, config: &TrainingConfig) -> Option<String
             format!("{field}: {saved} there, {given} here")
         })
         .collect();
+    // A set of the same name elsewhere is another one: its results would be taken for those of the first.
+    let conflict = |set: &OodSource| {
+        let other =
+            saved_config.ood.iter().find(|other| other.name == set.name && *other != set)?;
+        Some(format!("ood-data: {other} there, {set} here"))
+    };
+    let lines: Vec<String> =
+        lines.into_iter().chain(config.ood.iter().filter_map(conflict)).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
 }

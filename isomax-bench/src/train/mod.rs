@@ -1,7 +1,7 @@
-//! The published trainings, driven by Burn's Learner: any network, head and set, several executions,
-//! interrupted and resumed at will.
+//! The published trainings, driven by Burn's Learner: any network, head and set, several runs,
+//! interrupted and resumed at will. See [`train()`] for an example.
 //!
-//! An execution writes into a folder of its own (see [`crate::results`]). After every epoch the
+//! A run writes into a folder of its own (see [`crate::results`]). After every epoch the
 //! history and a checkpoint are there, each file whole or not at all, so that a process that is
 //! killed at any moment goes on from its last epoch when it is started again. Images, their order and
 //! their changes follow from the seed, the epoch and the batch; on a backend that computes
@@ -41,7 +41,7 @@ pub use classifier::{Classifier, ImageNetwork, TrainableNetwork};
 pub use config::{ConfigError, TrainingConfig, published_milestones};
 pub use data::ExperimentData;
 pub use error::TrainError;
-pub use folder::ExecutionFolder;
+pub use folder::{ExecutionFolder, open_run};
 pub use recorder::Divergence;
 pub use scheduler::MultiStepLr;
 
@@ -51,23 +51,49 @@ use checkpoints::{CheckedRecorder, Keeper, OPTIMIZER, SCHEDULER, read_model, rea
 use data::Batches;
 use recorder::Recorder;
 
-/// What is of the machine and the moment, not of the experiment.
+/// What is of the machine and the moment, not of the experiment. See [`train()`] for an example.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// Background threads that make batches; 0 stands for one.
+    /// Number of background threads that make batches; 0 stands for one.
     pub workers: usize,
-    /// Stands before every line of an epoch.
+    /// Text before every line of an epoch.
     pub label: String,
-    /// Never Burn's full-screen view.
+    /// Whether to print one line for each epoch even on a terminal, in place of Burn's full-screen view.
     pub plain: bool,
 }
 
-/// Trains one execution, or the rest of it, and keeps the chosen weights as `model.safetensors`.
+/// Trains one run, or the rest of it, and keeps the chosen weights as `model.safetensors`. To evaluate it
+/// as well, see [`crate::experiment`].
+///
+/// ```no_run
+/// use isomax_bench::backend::{self, Device, Training};
+/// use isomax_bench::data::{DataFolder, KnownSet};
+/// use isomax_bench::train::{
+///     ExecutionFolder, ExperimentData, RunOptions, TrainingConfig, train,
+/// };
+/// use isomax_burn::HeadKind;
+/// use isomax_models::{CifarResNet, CifarResNetConfig};
+///
+/// let config =
+///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+/// let data = ExperimentData::load(&config, &DataFolder::new("data"))?;
+/// let folder = ExecutionFolder::open("results".as_ref(), &config, 1)?;
+/// let network = CifarResNetConfig::new(20, 10).with_head(config.head);
+/// let init = |device: &Device| network.init::<Training>(device);
+/// let (options, name) = (RunOptions::default(), backend::name());
+/// let training = train::<Training, CifarResNet<Training>>(
+///     &config, 1, &data, &folder, &init, &options, &name,
+/// )?;
+/// println!("the weights are those of epoch {}", training.chosen_epoch);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Arguments
 ///
-/// - `init`: makes a network with new weights, drawn from the random numbers of the backend; the same
-///   at every call but for the weights
+/// - `execution`: number of the run, from 1: run 1 has the seed of the configuration, run 2 the next
+///   one, and so on
+/// - `init`: makes a network. It differs from call to call in its weights alone, which are drawn from
+///   the random numbers of the backend
 /// - `backend`: name of backend and device, for the results
 ///
 /// # Errors

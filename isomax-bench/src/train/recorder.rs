@@ -39,7 +39,8 @@ struct State {
     diverged: Option<Divergence>,
 }
 
-/// Where a training was lost.
+/// Where a training was lost: a part of [`TrainError::Diverged`](super::TrainError::Diverged), which
+/// prints it, such as `epoch 3, step 17`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Divergence {
     /// The epoch.

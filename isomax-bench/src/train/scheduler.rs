@@ -7,6 +7,21 @@ use super::TrainingConfig;
 
 /// A learning rate that is multiplied by a factor after given epochs, as PyTorch's `MultiStepLR`,
 /// with a first epoch at a tenth of it if that is asked for. Burn steps it at every batch.
+///
+/// ```
+/// use burn::lr_scheduler::LrScheduler;
+/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::train::{MultiStepLr, TrainingConfig};
+/// use isomax_burn::HeadKind;
+///
+/// let published =
+///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+/// let config = TrainingConfig { learning_rate: 1.0, milestones: vec![1], gamma: 0.5, ..published };
+/// let mut schedule = MultiStepLr::new(&config, 2); // steps of an epoch
+/// let rates: Vec<f64> = (0..4).map(|_| schedule.step()).collect();
+/// assert_eq!(rates, [1.0, 1.0, 0.5, 0.5]);
+/// # Ok::<(), isomax_burn::UnknownName>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiStepLr {
     learning_rate: f64,

@@ -139,8 +139,7 @@ impl DetectorConfig {
     /// As [`fit`](Self::fit); a score that is NaN or infinite is a [`DetectorError::Metric`].
     pub fn fit_scores<T: ScoreValue>(&self, scores: &[T]) -> Result<Detector, DetectorError> {
         let scores: Vec<f64> = scores.iter().map(|&score| score.into()).collect();
-        // Numbers that 32 bits hold were computed in 32 bits.
-        let is_single = scores.iter().all(|&score| f64::from(score as f32) == score);
+        let is_single = size_of::<T>() <= size_of::<f32>();
         let epsilon = if is_single { f64::from(f32::EPSILON) } else { f64::EPSILON };
         let rounding = |sample: usize| 4.0 * epsilon * scores[sample].abs();
         let threshold = Threshold::fit(&scores, self.promise, self.target_tpr, rounding)?;

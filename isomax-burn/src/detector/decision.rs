@@ -35,7 +35,8 @@ pub struct Decision {
     /// samples, interpolated between as many of them otherwise.
     pub quantile: f64,
     /// The conformal p-value `(k + 1) / (n + 1)`, where `k` of `n` held-out samples score no higher:
-    /// for in-distribution samples it is at most `α` with a probability of at most `α`.
+    /// for in-distribution samples it is at most `α` with a probability of at most `α`. Exact for up to
+    /// 1,001 held-out samples, otherwise too large by a thousandth at most.
     pub p_value: f64,
     /// Whether the score reaches the threshold.
     pub in_distribution: bool,

@@ -39,6 +39,7 @@ mod decision;
 mod error;
 mod promise;
 mod quantiles;
+mod rank;
 mod stored;
 mod threshold;
 
@@ -224,7 +225,8 @@ impl Detector {
     ) -> Result<(Self, TemperatureFit), DetectorError> {
         let fitted = self.fitted()?;
         fitted.check_classes(logits.dims()[1])?;
-        let fit = TemperatureFit::from_tensors(logits, targets, fitted.temperature, objective)?;
+        let logits = HostLogits::read(logits)?;
+        let fit = logits.fit_temperature_to(targets, fitted.temperature, objective)?;
         Ok((self.with_confidence_temperature(fit.temperature)?, fit))
     }
 

@@ -19,6 +19,10 @@ impl Quantiles {
         Self { knots: (0..knots).map(knot).collect() }
     }
 
+    pub(super) fn of_knots(knots: Vec<f64>) -> Self {
+        Self { knots }
+    }
+
     /// The share of the scores that lie at or below `score`, in `[0, 1]`; `num_samples` is the
     /// number of scores that these quantiles are of.
     pub(super) fn rank(&self, score: f64, num_samples: usize) -> f64 {
@@ -33,6 +37,19 @@ impl Quantiles {
         // A knot stands for the samples up to its own place in the order.
         let spacing = (num_samples - 1) as f64 / (self.knots.len() - 1) as f64;
         ((spacing * (below as f64 - 1.0 + along) + 1.0) / num_samples as f64).min(1.0)
+    }
+
+    /// At most how many of the scores lie at or below `score`: exact where every score is kept,
+    /// otherwise counted up to the next higher knot.
+    pub(super) fn count_up_to(&self, score: f64, num_samples: usize) -> usize {
+        let below = self.knots.partition_point(|&knot| knot <= score);
+        match self.knots.len() {
+            all if all == num_samples => below,
+            _ if below == 0 => 0,
+            knots if below == knots => num_samples,
+            // As `of` chooses them: so many scores stand before this knot.
+            knots => (num_samples - 1) * below / (knots - 1),
+        }
     }
 
     pub(super) fn are_of(&self, num_samples: usize) -> bool {

@@ -57,7 +57,8 @@ struct StoredV1 {
     target_tpr: f64,
     threshold: f32,
     num_samples: usize,
-    quantiles: Quantiles,
+    /// 32-bit numbers, whose shortest decimals are others in 64 bits.
+    quantiles: Vec<f32>,
 }
 
 impl From<StoredV1> for Stored {
@@ -73,7 +74,12 @@ impl From<StoredV1> for Stored {
                 temperature,
                 confidence_temperature: temperature,
             }),
-            threshold: Threshold::of_version_1(target_tpr, old.threshold, num_samples, quantiles),
+            threshold: Threshold::of_version_1(
+                target_tpr,
+                old.threshold,
+                num_samples,
+                Quantiles::of_knots(quantiles.into_iter().map(f64::from).collect()),
+            ),
         }
     }
 }

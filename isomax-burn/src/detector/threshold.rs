@@ -66,10 +66,10 @@ impl Threshold {
 
     pub(super) fn place(&self, score: f64) -> Place {
         let quantile = self.quantiles.rank(score, self.num_samples);
-        let n = self.num_samples as f64;
+        let count = self.quantiles.count_up_to(score, self.num_samples);
         Place {
             quantile,
-            p_value: (quantile * n + 1.0) / (n + 1.0),
+            p_value: (count + 1) as f64 / (self.num_samples + 1) as f64,
             in_distribution: score >= self.value,
         }
     }

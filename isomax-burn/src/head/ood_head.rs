@@ -3,6 +3,7 @@ use burn::tensor::{Int, Tensor, backend::Backend};
 
 use super::{ClassPlanes, HeadKind, temperature};
 use crate::calibration::{TemperatureFit, TemperatureObjective};
+use crate::logits::HostLogits;
 use crate::metrics::MetricError;
 
 /// The last layer of a classifier that detects: from feature vectors to raw logits.
@@ -143,7 +144,8 @@ pub trait OodHead<B: Backend> {
     where
         Self: Sized,
     {
-        let fit = TemperatureFit::from_tensors(logits, targets, self.temperature(), objective)?;
+        let logits = HostLogits::read(logits)?;
+        let fit = logits.fit_temperature_to(targets, self.temperature(), objective)?;
         Ok((self.with_temperature(fit.temperature), fit))
     }
 }

@@ -31,7 +31,17 @@ pub fn unit<B: Backend>(device: &B::Device) -> Param<Tensor<B, 1>> {
     Param::from_tensor(Tensor::ones([1], device)).set_require_grad(false)
 }
 
-/// Logits divided by a temperature, which no gradient reaches. See the [module](self) for an example.
+/// Logits divided by a temperature, which no gradient reaches.
+///
+/// ```
+/// # use burn::backend::Flex;
+/// # use burn::tensor::Tensor;
+/// # use isomax_burn::head::temperature;
+/// let param = temperature::unit::<Flex>(&Default::default());
+/// let logits = Tensor::from_floats([[-4.0, -6.0]], &Default::default());
+/// let unchanged: Vec<f32> = temperature::divide(logits, &param).into_data().iter().collect();
+/// assert_eq!(unchanged, [-4.0, -6.0]);
+/// ```
 ///
 /// # Shapes
 ///
@@ -50,8 +60,14 @@ pub(super) fn negate_and_scale<B: Backend>(
     distances * (scale.neg() / temperature.val().detach()).unsqueeze()
 }
 
-/// The number that a temperature parameter holds, read back from the device. See [`unit`] and
-/// [`replace`] for examples.
+/// The number that a temperature parameter holds, read back from the device.
+///
+/// ```
+/// # use burn::backend::Flex;
+/// # use isomax_burn::head::temperature;
+/// let param = temperature::unit::<Flex>(&Default::default());
+/// assert_eq!(temperature::value(&param), 1.0);
+/// ```
 pub fn value<B: Backend>(temperature: &Param<Tensor<B, 1>>) -> f32 {
     temperature.val().into_scalar().elem()
 }

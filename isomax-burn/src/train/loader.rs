@@ -94,7 +94,7 @@ impl<B: Backend, O: Send + 'static> OodDataLoader<B, O> {
     }
 
     /// The metrics of all sets, by any score: AUROC, TNR@95TPR and FPR95 of the first set, then of
-    /// the next. Call it once for each training.
+    /// the next. Call it once for each training: metrics of a second score would have the same names.
     pub fn metrics(&self, score: impl OodScore) -> Vec<OodMetric> {
         let score: Arc<dyn OodScore> = Arc::new(score);
         let of_set = |set: &OodSet<B, O>| OodMetric::of_set(&set.name, score.clone());

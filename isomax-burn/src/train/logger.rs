@@ -85,7 +85,7 @@ impl MetricLogger for SyncMetricLogger {
         if mean.count() > 0 {
             return Ok(entries);
         }
-        let is_over = epoch < self.means.latest(split);
+        let is_over = epoch < self.means.latest(split) && self.means.knows(name, split);
         let worst = self.higher_is_better.get(name).filter(|_| is_over);
         let value = |higher: &bool| if *higher { -WORST } else { WORST };
         Ok(worst.map(value).map(NumericEntry::Value).into_iter().collect())

@@ -107,6 +107,12 @@ impl EpochMeans {
         epoch.max(self.after + 1)
     }
 
+    /// Whether the metric belongs to this split: whether anything, with or without weight, was logged
+    /// of it.
+    pub fn knows(&self, name: &str, split: &Split) -> bool {
+        self.means.iter().any(|((of, _), means)| of == split && means.contains_key(name))
+    }
+
     /// The last epoch that has begun.
     pub fn latest(&self, split: &Split) -> usize {
         let epochs = self.means.keys().filter(|(of, _)| of == split).map(|(_, epoch)| *epoch);

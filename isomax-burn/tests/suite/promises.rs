@@ -109,3 +109,17 @@ fn p_values_are_valid() {
         }
     }
 }
+
+/// Of more samples than are kept, a p-value is too large by a thousandth at most, never too small.
+#[test]
+fn p_values_of_many_samples_are_bounds() {
+    // Most scores lie close together just above the smallest, so that interpolation would mislead.
+    let held_out: Vec<f64> = (0..20_001).map(|i| (f64::from(i) / 20_000.0).powi(9)).collect();
+    let detector = DetectorConfig::new().fit_scores(&held_out).unwrap();
+    for score in [-1.0, 0.0, 1e-12, 1e-6, 1e-3, 0.5, 0.999, 1.0, 2.0] {
+        let count = held_out.iter().filter(|&&held_out| held_out <= score).count();
+        let exact = (count + 1) as f64 / 20_002.0;
+        let p_value = detector.decide_scores(&[score]).unwrap()[0].p_value;
+        assert!(p_value >= exact - 1e-12 && p_value <= exact + 1.1e-3, "{score}: {p_value}");
+    }
+}

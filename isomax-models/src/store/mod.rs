@@ -71,6 +71,7 @@ mod state_dict;
 mod storages;
 mod tensors;
 mod values;
+mod wanted;
 
 pub use error::{Mismatch, ShapeMismatch, StoreError};
 pub use format::WeightFormat;
@@ -167,7 +168,16 @@ pub fn load_pytorch<B: Backend, M: Module<B>>(
 }
 
 /// Loads a safetensors file. The content of the file decides: this is [`load_weights`], and takes state
-/// dicts of PyTorch as well. See [`save_safetensors`] for an example.
+/// dicts of PyTorch as well.
+///
+/// ```no_run
+/// use burn::backend::Flex;
+/// use isomax_models::{CifarResNetConfig, store};
+///
+/// let mut network = CifarResNetConfig::new(20, 10).init::<Flex>(&Default::default());
+/// store::load_safetensors(&mut network, "resnet20.safetensors")?;
+/// # Ok::<_, store::StoreError>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::spelling::{Layer, layers};
+use super::wanted::{Wanted, last_part};
 
 /// Counters that PyTorch keeps beside the tensors of batch normalisations and of averaged models, and
 /// that nothing depends on.
@@ -16,18 +17,6 @@ const WRAPPERS: [&str; 3] = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_w
 /// Whether a name is that of a counter.
 pub(super) fn is_counter(name: &str) -> bool {
     COUNTERS.contains(&last_part(name))
-}
-
-pub(super) fn last_part(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
-}
-
-/// A tensor of a network.
-#[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    pub name: String,
-    /// Whether it belongs to a SoftMax head, the affine layer that PyTorch gives many names.
-    pub in_softmax: bool,
 }
 
 /// What was found of a network in a file.

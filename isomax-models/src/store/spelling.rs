@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::names::{Wanted, last_part};
+use super::wanted::{Wanted, last_part};
 
 /// What public networks call their last layer, an affine one.
 const LAST_LAYERS: [&str; 12] = [

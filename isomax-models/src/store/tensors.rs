@@ -8,8 +8,9 @@ use burn::tensor::{TensorData, backend::Backend};
 use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
 
 use super::error::{Mismatch, ShapeMismatch, StoreError};
-use super::names::{self, Wanted, last_part};
+use super::names;
 use super::values::{self, Role};
+use super::wanted::{Wanted, last_part};
 
 /// A file with named tensors. Shapes are known before values are read, so that no more is ever read
 /// than a network has room for.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use isomax_models::store::pickle::{Node, Pickle};
 
-use super::pickled::{Fault, unexpected};
+use super::fault::{Fault, unexpected};
 
 /// An array of whole numbers.
 pub(super) struct Array<'a> {

@@ -2,49 +2,13 @@
 //! an array of images and a list of labels. They are read as data, nothing in them is executed.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use isomax_models::store::pickle::{Node, Pickle};
 
+use super::fault::{Fault, unexpected};
 use super::numpy::{Array, integer, text};
-use super::{BYTES, Cifar, CifarError, SIDE};
+use super::{BYTES, Cifar, SIDE};
 use crate::contents::Contents;
-
-/// An error without the name of the file.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Value { expected: String, found: String },
-    Label { index: u64, classes: u8, found: i64 },
-}
-
-impl Fault {
-    /// The error of an entry.
-    fn of(self, name: &str) -> Self {
-        match self {
-            Self::Value { expected, found } => {
-                Self::Value { expected: format!("{expected} as '{name}'"), found }
-            }
-            label => label,
-        }
-    }
-
-    pub fn at(self, path: &Path) -> CifarError {
-        let path = path.to_owned();
-        match self {
-            Self::Value { expected, found } => CifarError::Python { path, expected, found },
-            Self::Label { index, classes, found } => {
-                CifarError::Label { path, index, classes, found }
-            }
-        }
-    }
-}
-
-pub(super) fn unexpected<T>(
-    expected: impl Into<String>,
-    found: impl Into<String>,
-) -> Result<T, Fault> {
-    Err(Fault::Value { expected: expected.into(), found: found.into() })
-}
 
 /// Images and labels of a file.
 pub(super) struct Batch<'a> {

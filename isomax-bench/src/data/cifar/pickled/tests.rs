@@ -5,6 +5,7 @@ use crate::data::{Images, Split};
 use proptest::prelude::*;
 use std::error::Error;
 use std::fs;
+use std::path::Path;
 
 type Tested = Result<(), Box<dyn Error>>;
 

@@ -1,0 +1,62 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Fields of a configuration by their names, for comparison and display.
+///
+/// ```
+/// use isomax_bench::{data::KnownSet, train::TrainingConfig};
+/// use isomax_burn::HeadKind;
+///
+/// let config = TrainingConfig::published(KnownSet::Svhn, "resnet-20".parse()?, HeadKind::IsoMax);
+/// assert_eq!(config.recipe().get("epochs").as_deref(), Some("300"));
+/// # Ok::<(), isomax_burn::UnknownName>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Recipe(serde_json::Map<String, serde_json::Value>);
+
+impl Recipe {
+    /// All fields of a configuration but some.
+    pub(crate) fn of(config: &impl Serialize, without: &[&str]) -> Self {
+        let mut fields = match serde_json::to_value(config) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        without.iter().for_each(|field| drop(fields.remove(*field)));
+        Self(fields)
+    }
+
+    /// Fields that trainings did not have before files had versions, and what they were then.
+    pub(super) fn complete(&mut self) {
+        if self.0.is_empty() {
+            return;
+        }
+        for (field, value) in [
+            ("calibration_images", 0.into()),
+            ("share_held_out", true.into()),
+            ("stratified", false.into()),
+            ("normalization", serde_json::Value::Null),
+            ("jpeg_decoder", "libjpeg".into()),
+        ] {
+            self.0.entry(field).or_insert(value);
+        }
+    }
+
+    /// The names of all fields.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// A field as text, as JSON has it.
+    pub fn get(&self, field: &str) -> Option<String> {
+        self.0.get(field).map(ToString::to_string)
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.0.iter().map(|(field, value)| format!("{field} {value}"));
+        f.write_str(&fields.collect::<Vec<_>>().join("; "))
+    }
+}

@@ -116,7 +116,8 @@ pub fn best_epoch<'a>(epochs: impl IntoIterator<Item = &'a Epoch>) -> Option<usi
     epochs.into_iter().reduce(better).map(|best| best.epoch)
 }
 
-/// How the weights that count were chosen among the epochs: a field of [`TrainingConfig`].
+/// How the weights that count were chosen among the epochs: a field of
+/// [`TrainingConfig`](crate::train::TrainingConfig).
 ///
 /// ```
 /// use isomax_bench::results::Selection;
@@ -182,7 +183,8 @@ impl Selection {
     }
 }
 
-/// How the training of a run ended. See [`open_run`] for an example.
+/// How the training of a run ended. See
+/// [`open_run`](crate::train::open_run) for an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Training {

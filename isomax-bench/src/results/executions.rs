@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 use super::{EVALUATION, Evaluation, HISTORY, History, ResultError, read};
 
-/// A run that was found in a folder of results. See the [module](self) for an example.
+/// A run that was found in a folder of results. See [`find_executions`] for an example.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Execution {

@@ -8,7 +8,7 @@ use isomax_burn::atomic_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Why a result cannot be read or written. See [`write`] for an example.
+/// Why a result cannot be read or written. See [`write()`] for an example.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResultError {
@@ -42,7 +42,8 @@ pub(crate) fn newer_version(found: u32) -> String {
     )
 }
 
-/// What is stored in a JSON file of its own, with the version of its form, by [`write`] and [`read`].
+/// What is stored in a JSON file of its own, with the version of its form, by [`write()`] and
+/// [`read`].
 ///
 /// ```
 /// #[derive(serde::Serialize, serde::Deserialize)]

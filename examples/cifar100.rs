@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --release -p isomax-bench -- data fetch cifar100 svhn tiny-imagenet-resize lsun-resize
 //! cargo run --release --example cifar100                     # or with --features wgpu, cuda, …
-//! cargo run --release --example cifar100 -- --epochs 300 --architecture densenet-bc-100 --executions 5
+//! cargo run --release --example cifar100 -- --epochs 300 --architecture densenet-bc-100 --runs 5
 //! ```
 //!
 //! The recipe has the flags of `isomax-bench train`. The results lie in `results`, with a page of curves,
@@ -13,7 +13,7 @@
 use std::process::ExitCode;
 
 use isomax_bench::cli::ConfigOptions;
-use isomax_bench::data::KnownSet;
+use isomax_bench::data::IdSet;
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 
@@ -31,5 +31,5 @@ fn main() -> ExitCode {
     //
     //     head: HeadConfig::new(HeadKind::IsoMaxPlus, num_features, num_classes).init(&device),
     //     loss: LossConfig::new(HeadKind::IsoMaxPlus).init(),
-    support::compare(KnownSet::Cifar100, recipe, &[HeadKind::SoftMax, HeadKind::IsoMaxPlus])
+    support::compare(IdSet::Cifar100, recipe, &[HeadKind::SoftMax, HeadKind::IsoMaxPlus])
 }

@@ -17,11 +17,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
-use isomax_bench::backend::{self, Inference, Training, device};
+use isomax_bench::backend::{self, InferenceBackend, TrainingBackend, device};
 use isomax_bench::data::digits::{self, Digit};
 use isomax_bench::data::{Augmentation, Images, NamedImages, Normalization, OodSource};
 use isomax_bench::evaluate::summary;
-use isomax_bench::experiment::{CellOptions, run};
+use isomax_bench::experiment::{ExperimentOptions, run};
 use isomax_bench::predict::{Predictor, files};
 use isomax_bench::train::{ExperimentData, TrainingConfig, open_run};
 use isomax_bench::{progress, report, results};
@@ -102,9 +102,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ood: vec![OodSource::named(UNSEEN)],
         ..TrainingConfig::own("digits", "two-conv", HeadKind::IsoMaxPlus, normalization)
     };
-    let options = CellOptions {
+    let options = ExperimentOptions {
         output: OUTPUT.into(),
-        executions: 1..=1,
+        runs: 1..=1,
         workers: 1,
         plain: true,
         backend: backend::name(),
@@ -113,7 +113,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (learned, unseen): (Vec<_>, Vec<_>) =
         digits::load().into_iter().partition(|digit| digit.label < CLASSES);
-    let parts = digits::Split::new(learned, 1);
+    let parts = digits::DigitSplits::new(learned, 1);
     let load = || {
         let train = images(&[parts.train.clone(), parts.valid.clone()].concat());
         let (test, unseen) = (images(&parts.test), Arc::new(images(&unseen)));
@@ -121,11 +121,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let ood = vec![NamedImages { name: UNSEEN.to_owned(), source, images: unseen }];
         Ok(ExperimentData::new("digits", train, test, ood, "embedded")?)
     };
-    let network = |num_classes, device: &_| Ok(Net::<Training>::new(num_classes, device));
+    let network = |num_classes, device: &_| Ok(Net::<TrainingBackend>::new(num_classes, device));
 
     // Started again, a training goes on from its last epoch; what is finished is read.
-    for (execution, evaluation) in run(&config, load, network, &options)? {
-        println!("{}, execution {execution}\n{}", config.cell_name(), summary(&evaluation));
+    for (number, evaluation) in run(&config, load, network, &options)? {
+        println!("{}, run {number}\n{}", config.experiment_name(), summary(&evaluation));
     }
     report::publish(Path::new(OUTPUT))?;
     println!("curves and pictures: {OUTPUT}/{}\n", report::PAGE);
@@ -135,7 +135,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// As a program that was given the folder of the run and some files.
 fn predict(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Error>> {
-    let run = Path::new(OUTPUT).join(config.cell_name()).join("execution-1");
+    let run = Path::new(OUTPUT).join(config.experiment_name()).join("run-1");
     let photos = Path::new(OUTPUT).join("photos");
     fs::create_dir_all(&photos)?;
     for (index, digit) in digits.iter().enumerate() {
@@ -145,12 +145,16 @@ fn predict(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Err
         picture.save(photos.join(format!("{index}-shows-a-{}.png", digit.label)))?;
     }
     let (_, training) = open_run(&run)?;
-    let mut network = Net::<Training>::new(training.classes.len(), &device()).valid();
+    let mut network = Net::<TrainingBackend>::new(training.classes.len(), &device()).valid();
     network.load_safetensors(run.join(results::MODEL))?;
     let detector = Detector::load(run.join(results::DETECTOR))?;
-    let predictor =
-        Predictor::<Inference, _>::new(network, detector, config.normalization()?, &device())
-            .with_side(digits::SIDE as u32);
+    let predictor = Predictor::<InferenceBackend, _>::new(
+        network,
+        detector,
+        config.normalization()?,
+        &device(),
+    )
+    .with_side(digits::SIDE as u32);
     predictor.run(files(vec![photos]), |prediction| -> Result<(), Box<dyn Error>> {
         let decision = prediction.decision?;
         let name = prediction.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -160,7 +164,7 @@ fn predict(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Err
                 training.classes[decision.class],
                 100.0 * decision.confidence
             ),
-            false => println!("{name}: unknown (p = {:.3})", decision.p_value),
+            false => println!("{name}: OOD (p = {:.3})", decision.p_value),
         }
         Ok(())
     })

@@ -4,12 +4,12 @@
 //! ```sh
 //! cargo run --release --example import_pytorch -- resnet20.pth \
 //!     --architecture resnet-20 --head isomax+ \
-//!     --known data/cifar10/test --unknown data/tiny-imagenet-resize --unknown data/lsun-resize \
+//!     --id-data data/cifar10/test --ood-data data/tiny-imagenet-resize --ood-data data/lsun-resize \
 //!     --export resnet20.safetensors
 //! ```
 //!
-//! `--known` is a folder with a folder of PNG or JPEG images for each class, in the alphabetical order
-//! of the classes that the network learned; `--unknown` are folders of images that show none of them.
+//! `--id-data` is a folder with a folder of PNG or JPEG images for each class, in the alphabetical order
+//! of the classes that the network learned; `--ood-data` are folders of images that show none of them.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use std::process::ExitCode;
 
 use burn::tensor::Tensor;
 use clap::Parser;
-use isomax_bench::backend::{Device, Inference, Training, device};
-use isomax_bench::data::{FolderOptions, Images, JpegDecoder, KnownSet};
+use isomax_bench::backend::{Device, InferenceBackend, TrainingBackend, device};
+use isomax_bench::data::{FolderOptions, IdSet, Images, JpegDecoder};
 use isomax_bench::evaluate::{accuracy, logits};
 use isomax_bench::table::Table;
 use isomax_burn::metrics::OodMetrics;
@@ -41,17 +41,17 @@ struct Arguments {
     classes: usize,
     /// Set that the network was trained on, whose normalisation all images get: cifar10, cifar100 or svhn.
     #[arg(long, default_value = "cifar10")]
-    trained_on: KnownSet,
+    trained_on: IdSet,
     /// Decoder of JPEG images: safe, or libjpeg, which gives the pixels of PyTorch and Pillow bit by
     /// bit and needs --features libjpeg.
     #[arg(long, default_value = "safe")]
     jpeg_decoder: JpegDecoder,
-    /// Labelled images of the known classes.
+    /// Labelled images of the ID classes.
     #[arg(long)]
-    known: Option<PathBuf>,
-    /// Images of unknown classes; may be given several times.
-    #[arg(long, requires = "known")]
-    unknown: Vec<PathBuf>,
+    id_data: Option<PathBuf>,
+    /// OOD images; may be given several times.
+    #[arg(long, requires = "id_data")]
+    ood_data: Vec<PathBuf>,
     /// Where to save the network as safetensors.
     #[arg(long)]
     export: Option<PathBuf>,
@@ -70,17 +70,17 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = device();
     let config = ModelConfig::new(arguments.architecture, arguments.classes);
-    let mut model = config.clone().with_head(arguments.head).init::<Inference>(&device);
+    let mut model = config.clone().with_head(arguments.head).init::<InferenceBackend>(&device);
     model.load_pytorch(&arguments.weights)?;
-    let trained = config.with_head(arguments.head).init::<Training>(&device);
+    let trained = config.with_head(arguments.head).init::<TrainingBackend>(&device);
     println!(
         "{} with {}: {} parameters",
         arguments.architecture,
         arguments.head,
         num_trainable_params(&trained)
     );
-    if let Some(known) = &arguments.known {
-        evaluate(&model, known, arguments, &device)?;
+    if let Some(id_data) = &arguments.id_data {
+        evaluate(&model, id_data, arguments, &device)?;
     }
     if let Some(path) = &arguments.export {
         model.save_safetensors(path)?;
@@ -90,8 +90,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn evaluate(
-    model: &Model<Inference>,
-    known: &Path,
+    model: &Model<InferenceBackend>,
+    id_data: &Path,
     arguments: &Arguments,
     device: &Device,
 ) -> Result<(), Box<dyn Error>> {
@@ -104,13 +104,13 @@ fn evaluate(
     };
     let normalization = arguments.trained_on.normalization();
     let logits_of = |images: &Images| logits(model, images, &normalization, 100, device);
-    let images = read(known)?;
+    let images = read(id_data)?;
     if images.classes.len() != arguments.classes {
         let (found, expected) = (images.classes.len(), arguments.classes);
-        return Err(format!("{}: {found} classes, expected {expected}", known.display()).into());
+        return Err(format!("{}: {found} classes, expected {expected}", id_data.display()).into());
     }
-    let known_logits = logits_of(&images);
-    let accuracy = accuracy(known_logits.clone(), &images.labels);
+    let id_logits = logits_of(&images);
+    let accuracy = accuracy(id_logits.clone(), &images.labels);
     println!("accuracy on {} images: {accuracy:.2} %", images.len());
 
     let default = Score::default_for(model.head().kind());
@@ -118,16 +118,16 @@ fn evaluate(
     if !scores.contains(&default) {
         scores.push(default);
     }
-    let values = |score: Score, logits: &Tensor<Inference, 2>| -> Vec<f32> {
+    let values = |score: Score, logits: &Tensor<InferenceBackend, 2>| -> Vec<f32> {
         score.compute(logits.clone()).into_data().iter().collect()
     };
     let mut table = Table::new(["OOD set", "images", "score", "AUROC", "TNR@95TPR"]);
-    for path in &arguments.unknown {
+    for path in &arguments.ood_data {
         let images = read(path)?;
-        let unknown_logits = logits_of(&images);
+        let ood_logits = logits_of(&images);
         for score in &scores {
-            let known = values(*score, &known_logits);
-            let metrics = OodMetrics::from_scores(&known, &values(*score, &unknown_logits))?;
+            let id = values(*score, &id_logits);
+            let metrics = OodMetrics::from_scores(&id, &values(*score, &ood_logits))?;
             table.row([
                 path.display().to_string(),
                 images.len().to_string(),
@@ -137,7 +137,7 @@ fn evaluate(
             ]);
         }
     }
-    if !arguments.unknown.is_empty() {
+    if !arguments.ood_data.is_empty() {
         println!("{table}");
     }
     Ok(())

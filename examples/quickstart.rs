@@ -4,9 +4,9 @@
 //! cargo run --release --example quickstart
 //! ```
 //!
-//! Six digits are known, four are never shown in training. The same small network is trained with
+//! Six digits are in distribution (ID), four are never shown in training. The same small network is trained with
 //! the SoftMax baseline, IsoMax, IsoMax+ and DisMax, on the same splits and seeds, and then asked
-//! to tell test images of the known digits from images of unseen digits, of shuffled pixels and of
+//! to tell test images of the ID digits from images of unseen digits, of shuffled pixels and of
 //! noise. About a minute on two cores.
 
 use std::error::Error;
@@ -27,8 +27,8 @@ use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
     ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
 };
-use isomax_bench::backend::{self, Inference, Training};
-use isomax_bench::data::digits::{self, Digit, DigitBatch, DigitBatcher, Split};
+use isomax_bench::backend::{self, InferenceBackend, TrainingBackend};
+use isomax_bench::data::digits::{self, Digit, DigitBatch, DigitBatcher, DigitSplits};
 use isomax_bench::plot::{Panel, score_histograms};
 use isomax_bench::table::{MeanStd, Table};
 use isomax_burn::metrics::OodMetrics;
@@ -40,7 +40,7 @@ use isomax_burn::{
 };
 use isomax_models::{BatchNorm, BatchNormConfig};
 
-const KNOWN: usize = 6;
+const CLASSES: usize = 6;
 const SEEDS: [u64; 3] = [1, 2, 3];
 const EPOCHS: usize = 30;
 const BATCH: usize = 32;
@@ -71,7 +71,7 @@ impl<B: Backend> Net<B> {
             bn1: BatchNormConfig::new(32).init(device),
             conv2: conv([32, FEATURES]).with_stride([2, 2]).init(device),
             bn2: BatchNormConfig::new(FEATURES).init(device),
-            head: HeadConfig::new(kind, FEATURES, KNOWN).init(device),
+            head: HeadConfig::new(kind, FEATURES, CLASSES).init(device),
             loss: LossConfig::new(kind).init(),
         }
     }
@@ -104,43 +104,40 @@ impl<B: AutodiffBackend> TrainStep for Net<B> {
     }
 }
 
-/// The validation step takes batches of known digits together with OOD batches.
+/// The validation step takes batches of ID digits together with OOD batches.
 impl<B: Backend> InferenceStep for Net<B> {
     type Input = OodBatch<DigitBatch<B>>;
     type Output = OodOutput<B>;
 
     fn step(&self, batch: OodBatch<DigitBatch<B>>) -> OodOutput<B> {
         batch.evaluate(
-            |known| {
-                self.classify(known, |logits, targets| self.loss.forward_valid(logits, targets))
-            },
+            |id| self.classify(id, |logits, targets| self.loss.forward_valid(logits, targets)),
             |other| self.forward(other.images),
         )
     }
 }
 
-/// The images of one seed: a split of the known digits, and three kinds of unknown images.
+/// The images of one seed: a split of the ID digits, and three kinds of OOD images.
 struct Data {
-    known: Split,
-    unknown: Vec<(&'static str, Vec<Digit>)>,
+    id: DigitSplits,
+    ood: Vec<(&'static str, Vec<Digit>)>,
 }
 
 impl Data {
     fn new(seed: u64) -> Self {
-        let (known, unseen) =
-            digits::load().into_iter().partition(|digit| usize::from(digit.label) < KNOWN);
-        let known = Split::new(known, seed);
-        let shuffled = digits::shuffle_pixels(&known.test, seed);
-        let noise = digits::noise(known.test.len(), seed);
-        let unknown =
-            vec![("unseen digits", unseen), ("shuffled pixels", shuffled), ("noise", noise)];
-        Self { known, unknown }
+        let (digits, unseen) =
+            digits::load().into_iter().partition(|digit| usize::from(digit.label) < CLASSES);
+        let id = DigitSplits::new(digits, seed);
+        let shuffled = digits::shuffle_pixels(&id.test, seed);
+        let noise = digits::noise(id.test.len(), seed);
+        let ood = vec![("unseen digits", unseen), ("shuffled pixels", shuffled), ("noise", noise)];
+        Self { id, ood }
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(ARTIFACTS)?;
-    println!("Known: digits 0 to 5. Backend: {}.\n", backend::name());
+    println!("ID: digits 0 to 5. Backend: {}.\n", backend::name());
 
     let mut table = Table::new(["head", "score", "accuracy", "OOD set", "AUROC", "TNR@95TPR"]);
     let mut panels = Vec::new();
@@ -175,7 +172,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 const READING: &str = "\
-Unseen digits look much like known ones: a near-OOD task, on a small network, where no distance head
+Unseen digits look much like ID digits: a near-OOD task, on a small network, where no distance head
 reliably beats the entropy of plain SoftMax. Read the spread over seeds before the means. The
 published gains lie elsewhere, with deep networks on CIFAR and SVHN images against other image sets:
 DenseNet-BC-100 trained on CIFAR-10 rejects 97.0 % of SVHN with IsoMax+ and 40.4 % with SoftMax at
@@ -195,13 +192,13 @@ fn loader<B: Backend>(
 }
 
 /// Trains with Burn's Learner; the OOD sets are watched, never trained on.
-fn train(kind: HeadKind, seed: u64, data: &Data) -> Result<Net<Inference>, Box<dyn Error>> {
+fn train(kind: HeadKind, seed: u64, data: &Data) -> Result<Net<InferenceBackend>, Box<dyn Error>> {
     let device = backend::device();
-    Training::seed(&device, seed);
+    TrainingBackend::seed(&device, seed);
     let directory = Path::new(ARTIFACTS).join(format!("{kind}-{seed}"));
 
-    let mut valid = OodDataLoader::new(loader(&data.known.valid, None));
-    for (name, images) in &data.unknown {
+    let mut valid = OodDataLoader::new(loader(&data.id.valid, None));
+    for (name, images) in &data.ood {
         valid = valid.with_set(name, loader(images, None))?;
     }
     // One number of one set is enough to watch; `valid.metrics(…)` has all of them.
@@ -212,9 +209,9 @@ fn train(kind: HeadKind, seed: u64, data: &Data) -> Result<Net<Inference>, Box<d
         .with_momentum(Some(momentum))
         .with_weight_decay(Some(WeightDecayConfig::new(1e-4)));
     let learner =
-        Learner::new(Net::<Training>::new(kind, &device), optimizer.init(), LEARNING_RATE);
+        Learner::new(Net::<TrainingBackend>::new(kind, &device), optimizer.init(), LEARNING_RATE);
     let result =
-        SupervisedTraining::new(&directory, loader(&data.known.train, Some(seed)), Arc::new(valid))
+        SupervisedTraining::new(&directory, loader(&data.id.train, Some(seed)), Arc::new(valid))
             .metrics((AccuracyMetric::new(), LossMetric::new()))
             .ood_metrics(watched)
             .with_metric_logger(SyncMetricLogger::new(&directory))
@@ -228,12 +225,13 @@ fn train(kind: HeadKind, seed: u64, data: &Data) -> Result<Net<Inference>, Box<d
     Ok(result.model)
 }
 
-fn logits(net: &Net<Inference>, images: &[Digit]) -> Tensor<Inference, 2> {
-    let batch: DigitBatch<Inference> = DigitBatcher.batch(images.to_vec(), &backend::device());
+fn logits(net: &Net<InferenceBackend>, images: &[Digit]) -> Tensor<InferenceBackend, 2> {
+    let batch: DigitBatch<InferenceBackend> =
+        DigitBatcher.batch(images.to_vec(), &backend::device());
     net.forward(batch.images)
 }
 
-fn scores(net: &Net<Inference>, score: Score, images: &[Digit]) -> Vec<f32> {
+fn scores(net: &Net<InferenceBackend>, score: Score, images: &[Digit]) -> Vec<f32> {
     score.compute(logits(net, images)).into_data().iter().collect()
 }
 
@@ -243,15 +241,15 @@ struct Run {
     detection: Vec<(&'static str, OodMetrics)>,
 }
 
-fn evaluate(net: &Net<Inference>, score: Score, data: &Data) -> Result<Run, Box<dyn Error>> {
-    let test = &data.known.test;
+fn evaluate(net: &Net<InferenceBackend>, score: Score, data: &Data) -> Result<Run, Box<dyn Error>> {
+    let test = &data.id.test;
     let classes = logits(net, test).argmax(1).into_data();
     let hits = classes.iter::<i64>().zip(test).filter(|(class, d)| *class == i64::from(d.label));
     let accuracy = hits.count() as f64 / test.len() as f64;
 
     let inside = scores(net, score, test);
     let mut detection = Vec::new();
-    for (name, images) in &data.unknown {
+    for (name, images) in &data.ood {
         detection.push((*name, OodMetrics::from_scores(&inside, &scores(net, score, images))?));
     }
     Ok(Run { accuracy, detection })
@@ -273,42 +271,43 @@ fn add_rows(table: &mut Table, kind: HeadKind, score: Score, runs: &[Run]) {
     }
 }
 
-fn panel(net: &Net<Inference>, score: Score, data: &Data) -> Panel {
-    let known = ("known digits".to_owned(), scores(net, score, &data.known.test));
-    let unknown = data.unknown.iter();
-    let unknown = unknown.map(|(name, images)| ((*name).to_owned(), scores(net, score, images)));
+fn panel(net: &Net<InferenceBackend>, score: Score, data: &Data) -> Panel {
+    let id = ("ID digits".to_owned(), scores(net, score, &data.id.test));
+    let ood = data.ood.iter();
+    let ood = ood.map(|(name, images)| ((*name).to_owned(), scores(net, score, images)));
     Panel {
         title: format!("{}, {score}", net.head.kind().title()),
-        sets: std::iter::once(known).chain(unknown).collect(),
+        sets: std::iter::once(id).chain(ood).collect(),
     }
 }
 
 /// Fits a detector on validation images, saves it and the network, loads both as a deployed
 /// program would, and applies them to images that neither has seen.
-fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
+fn deploy(net: Net<InferenceBackend>, data: &Data) -> Result<(), Box<dyn Error>> {
     let (weights, file) =
         (Path::new(ARTIFACTS).join("model"), Path::new(ARTIFACTS).join("detector.json"));
     let kind = net.head.kind();
     DetectorConfig::new()
         .with_target_tpr(0.95)
-        .fit(&net.head, logits(&net, &data.known.valid))?
+        .fit(&net.head, logits(&net, &data.id.valid))?
         .save(&file)?;
     let recorder = DefaultRecorder::new();
     net.save_file(&weights, &recorder)?;
 
     let detector = Detector::load(&file)?;
     let device = backend::device();
-    let net = Net::<Inference>::new(kind, &device).load_file(&weights, &recorder, &device)?;
+    let net =
+        Net::<InferenceBackend>::new(kind, &device).load_file(&weights, &recorder, &device)?;
     println!(
-        "{} detector, reloaded from {}: accepts {} ≥ {:.3}, as 95 % of known validation images do.\n",
+        "{} detector, reloaded from {}: accepts {} ≥ {:.3}, as 95 % of ID validation images do.\n",
         kind.title(),
         file.display(),
         detector.score_name().unwrap_or_default(),
         detector.threshold(),
     );
 
-    let samples: Vec<Digit> = std::iter::once(&data.known.test)
-        .chain(data.unknown.iter().map(|(_, images)| images))
+    let samples: Vec<Digit> = std::iter::once(&data.id.test)
+        .chain(data.ood.iter().map(|(_, images)| images))
         .flat_map(|images| images.iter().take(2).cloned())
         .collect();
     let decisions = detector.decide(&net.head, logits(&net, &samples))?;
@@ -320,7 +319,7 @@ fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
         .iter()
         .map(|decision| match decision.in_distribution {
             true => format!("a {}", decision.class),
-            false => "unknown".to_owned(),
+            false => "OOD".to_owned(),
         })
         .collect();
     let quantiles: Vec<_> = decisions.iter().map(|d| format!("q = {:.3}", d.quantile)).collect();
@@ -329,8 +328,8 @@ fn deploy(net: Net<Inference>, data: &Data) -> Result<(), Box<dyn Error>> {
         println!("{}", line.join("  ").trim_end());
     }
     println!(
-        "\nFrom the left, two of each: known test digits, unseen digits, shuffled pixels, noise.\n\
-         q is the share of known validation images that score no higher."
+        "\nFrom the left, two of each: ID test digits, unseen digits, shuffled pixels, noise.\n\
+         q is the share of ID validation images that score no higher."
     );
     Ok(())
 }

@@ -746,16 +746,16 @@ def detectors():
 
 def configs():
     config = {
-        "known": "cifar10", "architecture": "resnet-20", "head": "isomax+", "fpr": False,
+        "id_data": "cifar10", "architecture": "resnet-20", "head": "isomax+", "fpr": False,
         "entropic_scale": 10.0, "epochs": 300, "batch_size": 64, "learning_rate": 0.1,
         "milestones": [150, 200, 250], "gamma": 0.1, "warm_up": False, "momentum": 0.9,
         "weight_decay": 0.0001, "augmentation": {"padding": 4, "flip": True}, "train_images": None,
         "validation_images": 2500, "calibration_images": 2500, "stratified": True,
         "normalization": None, "jpeg_decoder": "safe", "selection": "validation",
         "early_stopping": None, "gradient_accumulation": 1, "devices": 1, "seed": 42,
-        "ood": ["svhn", "tiny-imagenet-resize", "mine=/data/mine"], "ood_every": 1,
+        "ood_data": ["svhn", "tiny-imagenet-resize", "mine=/data/mine"], "ood_every": 1,
     }
-    recipe = {key: value for key, value in config.items() if key not in ["seed", "ood", "ood_every"]}
+    recipe = {key: value for key, value in config.items() if key not in ["seed", "ood_data", "ood_every"]}
     epoch = {
         "epoch": 1, "learning_rate": 0.1, "train": {"loss": 2.3, "accuracy": 11.5},
         "valid": {"loss": 2.2, "accuracy": 12.5, "svhn AUROC": 51.25},
@@ -778,7 +778,7 @@ def configs():
         "field": {**field, "num_in": 4, "num_out": 4}, "paper": paper, "rejected": 0.25,
     }
     evaluation = {
-        "architecture": "resnet-20", "head": "isomax+", "fpr": False, "known": "cifar10",
+        "architecture": "resnet-20", "head": "isomax+", "fpr": False, "id_data": "cifar10",
         "data": "image folder", "temperature": 1.5,
         "normalization": {"mean": [0.5, 0.25, 0.125], "std": [0.2, 0.3, 0.4]}, "training": training,
         "classification": calibration,
@@ -790,21 +790,21 @@ def configs():
     for name, value in {
         "config": config, "training": training, "history": history, "evaluation": evaluation,
         "bare-evaluation": {**evaluation, "training": None, "calibrated": None, "detector": None},
-        "small": {"known": "svhn", "architecture": "wrn-28-10", "head": "dismax", "fpr": True},
+        "small": {"id_data": "svhn", "architecture": "wrn-28-10", "head": "dismax", "fpr": True},
     }.items():
         seed("config", name, json.dumps({"version": 1, **value}))
         seed("config", f"{name}-without-version", json.dumps(value, indent=1))
     seed("config", "newer", json.dumps({"version": 2, **config}))
     seed("config", "toml", """\
-# A cell.
-known = "svhn"
+# An experiment.
+id_data = "svhn"
 architecture = "resnet-110"
 head = "dismax"
 fpr = true
 epochs = 30
 milestones = [15, 20, 25]
 learning_rate = 1e-1
-ood = ["cifar10", 'mine=/data/mine']
+ood_data = ["cifar10", 'mine=/data/mine']
 augmentation = { padding = 2, flip = false }
 
 [normalization]

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use isomax_bench::backend::{self, Training};
+use isomax_bench::backend::{self, TrainingBackend};
 use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
-use isomax_bench::data::KnownSet;
-use isomax_bench::experiment::run_cell;
+use isomax_bench::data::IdSet;
+use isomax_bench::experiment::run_published;
 use isomax_bench::report;
 use isomax_burn::HeadKind;
 
@@ -15,7 +15,7 @@ use isomax_burn::HeadKind;
 /// others. The recipe is the published one, but for the network and the number of epochs.
 #[derive(Parser)]
 #[command(
-    mut_arg("known", |arg| arg.hide(true)),
+    mut_arg("id_data", |arg| arg.hide(true)),
     mut_arg("head", |arg| arg.hide(true)),
     mut_arg("architecture", |arg| arg.help("Network (default: that of the example)")),
     mut_arg("epochs", |arg| arg.help("Passes over the training images (default: 30)"))
@@ -30,21 +30,22 @@ struct Arguments {
 }
 
 /// Trains and evaluates the heads in turn, prints their tables and writes a report.
-pub fn compare(known: KnownSet, defaults: ConfigOptions, heads: &[HeadKind]) -> ExitCode {
+pub fn compare(id_data: IdSet, defaults: ConfigOptions, heads: &[HeadKind]) -> ExitCode {
     let arguments = Arguments::parse();
     // Warnings, as of a damaged checkpoint.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let run = || -> Result<(), Box<dyn Error>> {
-        if arguments.options.known.is_some() || arguments.options.head.is_some() {
+        if arguments.options.id_data.is_some() || arguments.options.head.is_some() {
             return Err("the set and the heads are those of this example".into());
         }
         println!("backend: {}", backend::name());
         let options = arguments.runs.options();
         for &head in heads {
-            let cell = ConfigOptions { known: Some(known), head: Some(head), ..Default::default() };
-            let config = cell.or(arguments.options.clone()).or(defaults.clone()).config()?;
+            let experiment =
+                ConfigOptions { id_data: Some(id_data), head: Some(head), ..Default::default() };
+            let config = experiment.or(arguments.options.clone()).or(defaults.clone()).config()?;
             let data = arguments.data.folder();
-            run_cell::<Training>(&config, &data, &options)?;
+            run_published::<TrainingBackend>(&config, &data, &options)?;
         }
         let tables = report::publish(&options.output)?;
         tables.iter().for_each(|table| println!("{table}"));

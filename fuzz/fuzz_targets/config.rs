@@ -11,8 +11,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     // What it is, the name of the file says.
-    let toml = scratch::write("config/cell.toml", bytes);
-    let json = scratch::write("config/cell.json", bytes);
+    let toml = scratch::write("config/experiment.toml", bytes);
+    let json = scratch::write("config/experiment.json", bytes);
     for path in [&toml, &json] {
         match ConfigOptions::read(path) {
             Ok(options) => use_options(options),
@@ -38,7 +38,7 @@ fn use_options(options: ConfigOptions) {
     let Ok(config) = options.config() else { return };
     config.check().expect("a configuration that was checked");
     config.normalization().expect("that of a published set");
-    assert!(!config.cell_name().is_empty() && config.recipe().fields().count() > 0);
+    assert!(!config.experiment_name().is_empty() && config.recipe().fields().count() > 0);
     comes_back(&config);
     // What is kept of a training is a file of options too.
     let path = scratch::path("config/config.json");

@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use isomax_models::store::pickle::{Node, Pickle, Place};
+use isomax_models::store::pickle::{Node, Pickle, NodeId};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -60,7 +60,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// The places that a value refers to.
-fn inside(node: &Node) -> Vec<Place> {
+fn inside(node: &Node) -> Vec<NodeId> {
     match node {
         Node::Tuple(places) | Node::List(places) => places.clone(),
         Node::Dict(entries) => entries.iter().flat_map(|(key, value)| [*key, *value]).collect(),

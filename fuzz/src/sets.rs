@@ -1,6 +1,6 @@
 //! Sets of images that were read from the official files.
 
-use isomax_bench::data::{DataError, DataFolder, ImageSet, KnownSet, Split};
+use isomax_bench::data::{DataError, DataFolder, ImageSet, IdSet, Split};
 
 use crate::scratch;
 
@@ -14,9 +14,9 @@ pub const BYTES: usize = 3 * SIDE * SIDE;
 /// # Panics
 ///
 /// If the set contradicts itself, is another one the second time, or is said not to be there.
-pub fn read(folder: &str, set: KnownSet, split: Split) -> Option<ImageSet> {
+pub fn read(folder: &str, set: IdSet, split: Split) -> Option<ImageSet> {
     let folder = DataFolder::new(scratch::path(folder)).without_cache();
-    match folder.known(set, split) {
+    match folder.id_set(set, split) {
         Ok(found) => {
             let images = &found.images;
             assert_eq!(images.size, [SIDE; 2]);
@@ -25,7 +25,7 @@ pub fn read(folder: &str, set: KnownSet, split: Split) -> Option<ImageSet> {
             assert_eq!(images.bytes.len(), images.len() * BYTES);
             let is_class = |label: &u16| usize::from(*label) < images.classes.len();
             assert!(images.labels.iter().all(is_class));
-            let again = folder.known(set, split);
+            let again = folder.id_set(set, split);
             assert!(again.is_ok_and(|again| again == found), "the same bytes, another set");
             Some(found)
         }

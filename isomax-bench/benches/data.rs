@@ -19,8 +19,8 @@ use burn::backend::Flex;
 use burn::data::dataloader::DataLoader;
 use clap::Parser;
 use isomax_bench::data::{
-    Augmentation, DataFolder, FolderOptions, ImageBatches, ImageLoader, Images, JpegDecoder,
-    KnownSet, Normalization, OodSource, Split,
+    Augmentation, DataFolder, FolderOptions, IdSet, ImageBatches, ImageLoader, Images, JpegDecoder,
+    Normalization, OodSource, Split,
 };
 use isomax_bench::table::Table;
 use peak_alloc::PeakAlloc;
@@ -78,8 +78,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // The images again, as the official binary files of CIFAR-10 have them.
     if images.size == [32, 32] && images.classes.len() <= 10 {
         write_binary(&scratch.path().join("cifar-10-batches-bin"), &images)?;
-        let known = |split| Ok(data.known(KnownSet::Cifar10, split)?.images);
-        start(&mut table, "binary", || known(Split::Train))?;
+        let cifar10 = |split| Ok(data.id_set(IdSet::Cifar10, split)?.images);
+        start(&mut table, "binary", || cifar10(Split::Train))?;
     }
     println!("{table}");
 

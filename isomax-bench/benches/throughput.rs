@@ -22,7 +22,7 @@ use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Int, Tensor};
 use clap::Parser;
-use isomax_bench::backend::{self, Inference, Training};
+use isomax_bench::backend::{self, InferenceBackend, TrainingBackend};
 use isomax_bench::table::Table;
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_models::{Architecture, Backbone, Model, ModelConfig};
@@ -124,31 +124,32 @@ struct Run {
     mode: Mode,
     batch: usize,
     device: backend::Device,
-    model: Option<Model<Training>>,
-    fixed: Model<Inference>,
+    model: Option<Model<TrainingBackend>>,
+    fixed: Model<InferenceBackend>,
 }
 
 impl Run {
     fn new(network: Architecture, mode: Mode, batch: usize) -> Self {
         let device = backend::device();
         let config = ModelConfig::new(network, 10).with_head(HeadKind::IsoMaxPlus);
-        let model = config.init::<Training>(&device);
+        let model = config.init::<TrainingBackend>(&device);
         Self { mode, batch, fixed: model.valid(), device, model: Some(model) }
     }
 
     fn images_per_second(&mut self, seconds: u16) -> f64 {
         let (device, shape) = (&self.device, [self.batch, 3, 32, 32]);
-        let images = Tensor::<Training, 4>::random(shape, Distribution::Normal(0.0, 1.0), device);
+        let images =
+            Tensor::<TrainingBackend, 4>::random(shape, Distribution::Normal(0.0, 1.0), device);
         let labels: Vec<i32> = (0..self.batch as i32).map(|i| i % 10).collect();
-        let targets = Tensor::<Training, 1, Int>::from_ints(labels.as_slice(), device);
+        let targets = Tensor::<TrainingBackend, 1, Int>::from_ints(labels.as_slice(), device);
         let loss = LossConfig::new(HeadKind::IsoMaxPlus).init();
         let momentum =
             MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true);
         let mut optimizer = SgdConfig::new()
             .with_momentum(Some(momentum))
             .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
-            .init::<Training, Model<Training>>();
-        let wait = || Inference::sync(device).expect("the device works");
+            .init::<TrainingBackend, Model<TrainingBackend>>();
+        let wait = || InferenceBackend::sync(device).expect("the device works");
         let mut step = || match self.mode {
             Mode::Train => {
                 // Taken out, so that the optimizer may change it in place.

@@ -15,32 +15,32 @@ compile_error!("choose a backend: --features flex, ndarray, wgpu, vulkan, metal,
 
 /// The selected backend, without gradients.
 #[cfg(feature = "tch")]
-pub type Inference = burn::backend::LibTorch;
+pub type InferenceBackend = burn::backend::LibTorch;
 /// The selected backend, without gradients.
 #[cfg(all(feature = "cuda", not(feature = "tch")))]
-pub type Inference = burn::backend::Cuda;
+pub type InferenceBackend = burn::backend::Cuda;
 /// The selected backend, without gradients.
 #[cfg(all(feature = "wgpu", not(any(feature = "tch", feature = "cuda"))))]
-pub type Inference = burn::backend::Wgpu;
+pub type InferenceBackend = burn::backend::Wgpu;
 /// The selected backend, without gradients.
 #[cfg(all(feature = "ndarray", not(any(feature = "tch", feature = "cuda", feature = "wgpu"))))]
-pub type Inference = burn::backend::NdArray;
+pub type InferenceBackend = burn::backend::NdArray;
 /// The selected backend, without gradients.
 #[cfg(not(any(feature = "tch", feature = "cuda", feature = "wgpu", feature = "ndarray")))]
-pub type Inference = burn::backend::Flex;
+pub type InferenceBackend = burn::backend::Flex;
 
 /// The selected backend, with gradients.
-pub type Training = burn::backend::Autodiff<Inference>;
+pub type TrainingBackend = burn::backend::Autodiff<InferenceBackend>;
 
 /// The device of the selected backend.
-pub type Device = <Inference as burn::tensor::backend::BackendTypes>::Device;
+pub type Device = <InferenceBackend as burn::tensor::backend::BackendTypes>::Device;
 
-/// The default device: the first GPU of a GPU backend, the processor of the others, `tch` too.
+/// The default device: the first GPU of a GPU backend, the CPU of the others, `tch` too.
 pub fn device() -> Device {
     Device::default()
 }
 
 /// The name of the backend and device, for reports.
 pub fn name() -> String {
-    <Inference as burn::tensor::backend::Backend>::name(&device())
+    <InferenceBackend as burn::tensor::backend::Backend>::name(&device())
 }

@@ -1,11 +1,10 @@
 //! From data to evaluation: what `isomax-bench train` and the examples do, for the networks of
 //! isomax-models and for yours.
 //!
-//! A *cell* is one combination of set, network and head, as tables have it. A *run* is one training of
-//! it, with a seed of its own, and the evaluation that follows; items and folders call it an
-//! *execution*.
+//! An *experiment* is one combination of ID data, network and head. A *run* is one training of it, with
+//! a seed of its own, and the evaluation that follows.
 //!
-//! [`run_cell`] has an example with a published network and set, [`run`] one with images of your own.
+//! [`run_published`] has an example with a published network and set, [`run`] one with images of your own.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -17,15 +16,15 @@ use isomax_models::store::StoreError;
 use isomax_models::{Architecture, ImageShapeError, Model, ModelConfig};
 
 use crate::data::{DataError, DataFolder};
-use crate::evaluate::{EvaluateError, Subject, evaluate};
+use crate::evaluate::{EvaluateError, EvaluationInput, evaluate};
 use crate::progress::Progress;
 use crate::results::{self, Evaluation, ResultError, Training};
 use crate::train::{
-    ExecutionFolder, ExperimentData, ImageNetwork, RunOptions, TrainError, TrainableNetwork,
+    ExperimentData, ImageNetwork, RunFolder, RunOptions, TrainError, TrainableNetwork,
     TrainingConfig, train,
 };
 
-/// Why a cell has no result. [`run_cell`] and [`run`] return it.
+/// Why an experiment has no result. [`run_published`] and [`run`] return it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExperimentError {
@@ -78,13 +77,13 @@ pub enum ExperimentError {
     Result(#[from] ResultError),
 }
 
-/// Which runs of a cell to do, and how. See [`run_cell`] for an example.
+/// Which runs of an experiment to do, and how. See [`run_published`] for an example.
 #[derive(Clone)]
-pub struct CellOptions {
-    /// Folder for the results; the cell has its own in it.
+pub struct ExperimentOptions {
+    /// Folder for the results; the experiment has its own in it.
     pub output: PathBuf,
     /// Numbers of the runs. Run 1 has the seed of the configuration, run 2 the next one, and so on.
-    pub executions: RangeInclusive<usize>,
+    pub runs: RangeInclusive<usize>,
     /// Number of background threads that make batches; 0 stands for one.
     pub workers: usize,
     /// Whether to print one line for each epoch even on a terminal, in place of Burn's full-screen view.
@@ -101,18 +100,18 @@ pub struct CellOptions {
 /// names. Gives the number of each run with its evaluation.
 ///
 /// ```no_run
-/// use isomax_bench::backend::{self, Training};
-/// use isomax_bench::data::{DataFolder, KnownSet};
-/// use isomax_bench::experiment::{CellOptions, run_cell};
+/// use isomax_bench::backend::{self, TrainingBackend};
+/// use isomax_bench::data::{DataFolder, IdSet};
+/// use isomax_bench::experiment::{ExperimentOptions, run_published};
 /// use isomax_bench::train::TrainingConfig;
 /// use isomax_bench::{evaluate, progress};
 /// use isomax_burn::HeadKind;
 ///
 /// let config =
-///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
-/// let options = CellOptions {
+///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+/// let options = ExperimentOptions {
 ///     output: "results".into(),
-///     executions: 1..=3,
+///     runs: 1..=3,
 ///     workers: 2,
 ///     plain: true,
 ///     backend: backend::name(),
@@ -120,7 +119,7 @@ pub struct CellOptions {
 ///     progress: progress::silent(),
 /// };
 /// let data = DataFolder::new("data");
-/// for (number, evaluation) in run_cell::<Training>(&config, &data, &options)? {
+/// for (number, evaluation) in run_published::<TrainingBackend>(&config, &data, &options)? {
 ///     println!("run {number}\n{}", evaluate::summary(&evaluation));
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -129,10 +128,10 @@ pub struct CellOptions {
 /// # Errors
 ///
 /// [`ExperimentError`].
-pub fn run_cell<B: AutodiffBackend>(
+pub fn run_published<B: AutodiffBackend>(
     config: &TrainingConfig,
     folder: &DataFolder,
-    options: &CellOptions,
+    options: &ExperimentOptions,
 ) -> Result<Vec<(usize, Evaluation)>, ExperimentError> {
     let network = |num_classes, device: &B::Device| -> Result<Model<B>, UnknownName> {
         published_network(config, num_classes, device)
@@ -146,15 +145,15 @@ pub fn run_cell<B: AutodiffBackend>(
 /// A new network of isomax-models, as a configuration names it.
 ///
 /// ```
-/// use isomax_bench::backend::{Inference, device};
-/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::backend::{InferenceBackend, device};
+/// use isomax_bench::data::IdSet;
 /// use isomax_bench::experiment::published_network;
 /// use isomax_bench::train::TrainingConfig;
 /// use isomax_burn::{HeadKind, OodHead};
 /// use isomax_models::Backbone;
 ///
-/// let config = TrainingConfig::published(KnownSet::Svhn, "resnet-20".parse()?, HeadKind::DisMax);
-/// let network = published_network::<Inference>(&config, 10, &device())?;
+/// let config = TrainingConfig::published(IdSet::Svhn, "resnet-20".parse()?, HeadKind::DisMax);
+/// let network = published_network::<InferenceBackend>(&config, 10, &device())?;
 /// assert_eq!(network.head().num_classes(), 10);
 /// # Ok::<(), isomax_burn::UnknownName>(())
 /// ```
@@ -171,20 +170,20 @@ pub fn published_network<B: Backend>(
     Ok(ModelConfig::new(architecture, num_classes).with_head(config.head).init(device))
 }
 
-/// Trains and evaluates the runs of a cell, and gives the number of each with its evaluation. A run that
+/// Trains and evaluates the runs of an experiment, and gives the number of each with its evaluation. A run that
 /// is finished is read from its files, and one that was interrupted goes on; images are read only if
 /// there is something to do. OOD sets that a finished run has not seen are evaluated and added. A run
 /// whose loss is no longer a number does not stop those after it; its error comes when they are done.
 ///
 /// ```no_run
-/// use isomax_bench::backend::{Device, Training};
+/// use isomax_bench::backend::{Device, TrainingBackend};
 /// # use isomax_bench::data::{Images, Normalization};
 /// use isomax_bench::experiment::{published_network, run};
 /// use isomax_bench::train::{ExperimentData, TrainingConfig};
-/// # use isomax_bench::experiment::CellOptions;
+/// # use isomax_bench::experiment::ExperimentOptions;
 /// # use isomax_burn::HeadKind;
 /// # fn images(split: &str) -> Images { unimplemented!("{split}") }
-/// # fn options() -> CellOptions { unimplemented!() }
+/// # fn options() -> ExperimentOptions { unimplemented!() }
 ///
 /// // Mean and standard deviation of the pixels of the training images, which lie in [0, 1].
 /// let normalization = Normalization { mean: [0.5; 3], std: [0.25; 3] };
@@ -195,9 +194,9 @@ pub fn published_network<B: Backend>(
 /// };
 /// // Or a network of your own.
 /// let network = |num_classes, device: &Device| {
-///     published_network::<Training>(&config, num_classes, device)
+///     published_network::<TrainingBackend>(&config, num_classes, device)
 /// };
-/// for (number, evaluation) in run::<Training, _>(&config, load, network, &options())? {
+/// for (number, evaluation) in run::<TrainingBackend, _>(&config, load, network, &options())? {
 ///     println!("run {number}: accuracy {:.3}", evaluation.classification.accuracy);
 /// }
 /// # Ok::<(), isomax_bench::experiment::ExperimentError>(())
@@ -216,12 +215,12 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
     config: &TrainingConfig,
     load: impl Fn() -> Result<ExperimentData, ExperimentError>,
     network: impl Fn(usize, &B::Device) -> Result<N, UnknownName>,
-    options: &CellOptions,
+    options: &ExperimentOptions,
 ) -> Result<Vec<(usize, Evaluation)>, ExperimentError> {
     let mut data: Option<ExperimentData> = None;
     let (mut evaluations, mut diverged) = (Vec::new(), None);
-    for execution in options.executions.clone() {
-        let own = ExecutionFolder::open(&options.output, config, execution)?;
+    for number in options.runs.clone() {
+        let own = RunFolder::open(&options.output, config, number)?;
         let finished = own.path().join(results::EVALUATION);
         let previous: Option<Evaluation> = match finished.exists() {
             true => Some(results::read(finished)?),
@@ -230,7 +229,7 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
         if let Some(previous) = &previous
             && missing_sets(config, previous, &options.scores).is_empty()
         {
-            evaluations.push((execution, previous.clone()));
+            evaluations.push((number, previous.clone()));
             continue;
         }
         let data = match &mut data {
@@ -240,7 +239,7 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
         let num_classes = data.train.classes.len();
         let run = RunOptions {
             workers: options.workers,
-            label: format!("{} {execution}/{}", config.cell_name(), options.executions.end()),
+            label: format!("{} {number}/{}", config.experiment_name(), options.runs.end()),
             plain: options.plain,
         };
         // What does not fit is told here, so that making one cannot fail below.
@@ -251,8 +250,8 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             Err(error) => unreachable!("{error}, though it was made before"),
         };
         let training =
-            match train::<B, N>(config, execution, data, &own, &init, &run, &options.backend) {
-                // It would do so again: the other executions need not wait for it.
+            match train::<B, N>(config, number, data, &own, &init, &run, &options.backend) {
+                // It would do so again: the other runs need not wait for it.
                 Err(error @ TrainError::Diverged(_)) => {
                     log::error!("{}: {error}", run.label);
                     diverged = Some(error);
@@ -262,11 +261,11 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             };
         own.keep_config(config)?;
         let fresh = init(&device).valid();
-        let places = Places { run: own.path(), output: own.path(), previous: previous.as_ref() };
+        let paths =
+            EvaluationPaths { run: own.path(), output: own.path(), previous: previous.as_ref() };
         let (scores, progress) = (&options.scores, &options.progress);
-        let evaluation =
-            evaluate_execution(config, training, data, fresh, places, scores, progress)?;
-        evaluations.push((execution, evaluation));
+        let evaluation = evaluate_run(config, training, data, fresh, paths, scores, progress)?;
+        evaluations.push((number, evaluation));
     }
     match diverged {
         Some(error) => Err(error.into()),
@@ -301,7 +300,7 @@ fn check<B: AutodiffBackend>(
 /// use isomax_bench::results::{self, Evaluation};
 /// use isomax_bench::train::open_run;
 ///
-/// let run = std::path::Path::new("results/cifar10_resnet-20_isomax+/execution-1");
+/// let run = std::path::Path::new("results/cifar10_resnet-20_isomax+/run-1");
 /// let (config, _) = open_run(run)?;
 /// let evaluation: Evaluation = results::read(run.join(results::EVALUATION))?;
 /// println!("not evaluated yet: {}", missing_sets(&config, &evaluation, &[]).join(", "));
@@ -324,9 +323,9 @@ fn is_seen(evaluation: &Evaluation, set: &str, scores: &[Arc<dyn OodScore>]) -> 
     has(None) && scores.iter().all(|score| has(Some(score.name())))
 }
 
-/// Where an evaluation reads and writes. See [`evaluate_execution`] for an example.
+/// Where an evaluation reads and writes. See [`evaluate_run`] for an example.
 #[derive(Debug, Clone, Copy)]
-pub struct Places<'a> {
+pub struct EvaluationPaths<'a> {
     /// The folder of a run, with its weights.
     pub run: &'a Path,
     /// The folder to write into, the same or another one that is there.
@@ -340,20 +339,20 @@ pub struct Places<'a> {
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::backend::{InferenceBackend, device};
 /// use isomax_bench::data::DataFolder;
-/// use isomax_bench::experiment::{Places, evaluate_execution, published_network};
+/// use isomax_bench::experiment::{EvaluationPaths, evaluate_run, published_network};
 /// use isomax_bench::progress;
 /// use isomax_bench::train::{ExperimentData, open_run};
 ///
-/// let run = Path::new("results/cifar10_resnet-20_isomax+/execution-1");
+/// let run = Path::new("results/cifar10_resnet-20_isomax+/run-1");
 /// let (config, training) = open_run(run)?;
 /// let data = ExperimentData::load(&config, &DataFolder::new("data"))?;
-/// let network = published_network::<Inference>(&config, training.classes.len(), &device())?;
-/// let places = Places { run, output: run, previous: None };
+/// let network = published_network::<InferenceBackend>(&config, training.classes.len(), &device())?;
+/// let paths = EvaluationPaths { run, output: run, previous: None };
 /// let silent = progress::silent();
 /// let evaluation =
-///     evaluate_execution(&config, training, &data, network, places, &[], &silent)?;
+///     evaluate_run(&config, training, &data, network, paths, &[], &silent)?;
 /// println!("accuracy {:.3}", evaluation.classification.accuracy);
 /// # Ok::<(), isomax_bench::experiment::ExperimentError>(())
 /// ```
@@ -366,24 +365,24 @@ pub struct Places<'a> {
 /// # Errors
 ///
 /// [`ExperimentError`].
-pub fn evaluate_execution<B: Backend, N: ImageNetwork<B>>(
+pub fn evaluate_run<B: Backend, N: ImageNetwork<B>>(
     config: &TrainingConfig,
     training: Training,
     data: &ExperimentData,
     mut network: N,
-    places: Places<'_>,
+    paths: EvaluationPaths<'_>,
     scores: &[Arc<dyn OodScore>],
     progress: &Arc<dyn Progress>,
 ) -> Result<Evaluation, ExperimentError> {
-    let folder = places.run;
+    let folder = paths.run;
     if training.digest != data.digest {
         return Err(ExperimentError::OtherData { folder: folder.to_owned() });
     }
     network.load_safetensors(folder.join(results::MODEL))?;
     let calibration = data.calibration_images(config, training.seed)?;
-    let is_new = |set: &str| !places.previous.is_some_and(|old| is_seen(old, set, scores));
-    let subject = Subject {
-        known: config.known.clone(),
+    let is_new = |set: &str| !paths.previous.is_some_and(|old| is_seen(old, set, scores));
+    let input = EvaluationInput {
+        id_data: config.id_data.clone(),
         architecture: config.architecture.clone(),
         data: data.source.clone(),
         normalization: config.normalization().map_err(TrainError::from)?,
@@ -393,8 +392,8 @@ pub fn evaluate_execution<B: Backend, N: ImageNetwork<B>>(
         calibration,
         ood: data.ood.iter().filter(|set| is_new(&set.name)).cloned().collect(),
         scores: scores.to_vec(),
-        previous: places.previous.cloned(),
+        previous: paths.previous.cloned(),
         progress: progress.clone(),
     };
-    Ok(evaluate(&network, &subject, places.output, &B::Device::default())?)
+    Ok(evaluate(&network, &input, paths.output, &B::Device::default())?)
 }

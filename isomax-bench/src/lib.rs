@@ -1,6 +1,6 @@
 //! Training, evaluation and reports of out-of-distribution experiments.
 //!
-//! [`experiment::run_cell`] is the whole way of a cell of a table. Its steps: [`data`] finds and loads
+//! [`experiment::run_published`] is the whole way of an experiment of a table. Its steps: [`data`] finds and loads
 //! sets, [`mod@train`] drives Burn's Learner, [`mod@evaluate`] measures, [`results`] describes the files
 //! that are left, [`analyze`] and [`report`] read them. Backends are cargo features, see [`backend`].
 //! The binary `isomax-bench` gives the same to a shell.

@@ -170,7 +170,7 @@ mod tests {
     use std::ops::Range;
 
     fn panel(scores: &[f32]) -> Panel {
-        Panel { title: "test".into(), sets: vec![("known".into(), scores.to_vec())] }
+        Panel { title: "test".into(), sets: vec![("ID".into(), scores.to_vec())] }
     }
 
     #[test]

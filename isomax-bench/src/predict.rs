@@ -22,14 +22,14 @@ const CHUNK: usize = 256;
 /// A network with its detector, for images of any size.
 ///
 /// ```
-/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::backend::{InferenceBackend, device};
 /// use isomax_bench::data::Normalization;
 /// use isomax_bench::predict::{Predictor, files};
 /// # use burn::tensor::{Distribution, Tensor};
 /// # use isomax_burn::{DetectorConfig, HeadKind};
 /// # use isomax_models::{Backbone, CifarResNetConfig};
 /// # let config = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus);
-/// # let network = config.init::<Inference>(&device());
+/// # let network = config.init::<InferenceBackend>(&device());
 /// # let images = Tensor::random([20, 3, 32, 32], Distribution::Default, &device());
 /// # let detector = DetectorConfig::new().fit(network.head(), network.forward(images))?;
 /// # let folder = tempfile::tempdir()?;
@@ -37,7 +37,7 @@ const CHUNK: usize = 256;
 /// # let photos = folder.path().to_owned();
 ///
 /// let predictor =
-///     Predictor::<Inference, _>::new(network, detector, Normalization::CIFAR10, &device());
+///     Predictor::<InferenceBackend, _>::new(network, detector, Normalization::CIFAR10, &device());
 /// predictor.run(files(vec![photos]), |prediction| {
 ///     match prediction.decision {
 ///         Ok(decision) => println!("class {}, ID: {}", decision.class, decision.in_distribution),

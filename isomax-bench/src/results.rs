@@ -1,14 +1,13 @@
-//! What runs leave behind: the files in their folders, read and written here alone. A run is called
-//! *execution* in the names of folders and items.
+//! What runs leave behind: the files in their folders, read and written here alone.
 //!
 //! ```text
-//! results/cifar10_resnet-20_isomax+/     one folder for each cell of a table
+//! results/cifar10_resnet-20_isomax+/     one folder for each experiment
 //!   config.json, lock                    the TrainingConfig
-//!   execution-1/                         (and a lock)
+//!   run-1/                               (and a lock)
 //!     history.json                       History: every epoch
 //!     training.json                      Training: how it ended, which epoch was chosen
 //!     model.safetensors                  the chosen weights, by PyTorch's names
-//!     detector.json                      fitted on held-out images of known classes
+//!     detector.json                      fitted on held-out images of ID classes
 //!     evaluation.json                    Evaluation: accuracy, calibration, detection
 //!     scores/SET.SCORE.txt and .npy      detection scores, one a line
 //!     worst/SET.png                      the images that are told apart worst
@@ -21,7 +20,7 @@
 //! ```no_run
 //! use isomax_bench::results;
 //!
-//! for run in results::find_executions(&["results".into()])? {
+//! for run in results::find_runs(&["results".into()])? {
 //!     println!("{}: {}", run.folder.display(), run.evaluation.classification.accuracy);
 //! }
 //! # Ok::<(), results::ResultError>(())
@@ -37,17 +36,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Normalization;
 
-mod executions;
 mod recipe;
+mod runs;
 mod stored;
 
-pub use crate::data::KNOWN;
-pub use executions::{Execution, find_executions};
+pub use crate::data::ID;
 pub use recipe::Recipe;
+pub use runs::{Run, find_runs};
 pub(crate) use stored::newer_version;
 pub use stored::{ResultError, Stored, VERSION, read, write, write_bytes, write_json};
 
-/// File with the configuration of a cell.
+/// File with the configuration of an experiment.
 pub const CONFIG: &str = "config.json";
 /// File with a [`History`].
 pub const HISTORY: &str = "history.json";
@@ -214,7 +213,7 @@ pub struct Training {
     /// Digest of the images.
     pub digest: String,
     /// The configuration but for what changes no weight or is each run's own: runs of different
-    /// recipes belong to different cells.
+    /// recipes belong to different experiments.
     pub recipe: Recipe,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,
@@ -244,7 +243,8 @@ pub struct Evaluation {
     /// Whether it was trained with fractional probability regularisation.
     pub fpr: bool,
     /// Name of the in-distribution set, such as `cifar10`.
-    pub known: String,
+    #[serde(alias = "known")]
+    pub id_data: String,
     /// Which kind of copy of it this is, for captions, such as `image folder`.
     pub data: String,
     /// The temperature that the logits were divided by.
@@ -254,11 +254,11 @@ pub struct Evaluation {
     pub normalization: Option<Normalization>,
     /// How it was trained, if that is known.
     pub training: Option<Training>,
-    /// Accuracy, ECE and NLL on the test images of the known classes.
+    /// Accuracy, ECE and NLL on the test images of the ID classes.
     pub classification: CalibrationMetrics,
     /// The same after a temperature was fitted on held-out images, if there were any.
     pub calibrated: Option<Calibrated>,
-    /// Number of test images of the known classes.
+    /// Number of test images of the ID classes.
     pub images: usize,
     /// The held-out images that the detector accepts: its target; and the test images it accepts.
     pub detector: Option<DetectorSummary>,
@@ -287,7 +287,7 @@ pub struct DetectorSummary {
     pub threshold: f64,
     /// Share of held-out images it was fitted to accept.
     pub target_tpr: f64,
-    /// Share of test images of known classes that it accepts.
+    /// Share of test images of ID classes that it accepts.
     pub accepted: f64,
 }
 

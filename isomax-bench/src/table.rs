@@ -1,10 +1,10 @@
-//! Tables of means and standard deviations over executions.
+//! Tables of means and standard deviations over runs.
 
 use std::fmt;
 
 use isomax_burn::Moments;
 
-/// Mean ± sample standard deviation (divisor `n - 1`) of a value over executions.
+/// Mean ± sample standard deviation (divisor `n - 1`) of a value over runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct MeanStd(Moments);
 
@@ -15,7 +15,7 @@ impl FromIterator<f64> for MeanStd {
 }
 
 impl fmt::Display for MeanStd {
-    /// As `97.6 ± 0.4`; a precision may be given, 1 is the default. One execution has no deviation.
+    /// As `97.6 ± 0.4`; a precision may be given, 1 is the default. One run has no deviation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1);
         let text = match (self.0.mean(), self.0.std()) {

@@ -11,7 +11,7 @@ mod support;
 
 use support::{fail, run, succeed, write_cifar10, write_noise};
 
-const TRAIN: &str = "train --known cifar10 --architecture resnet-8 --head isomax --epochs 1 \
+const TRAIN: &str = "train --id-data cifar10 --architecture resnet-8 --head isomax --epochs 1 \
                      --batch-size 16 --validation-images 20 --ood noise";
 
 /// Files at any depth, but for locks.
@@ -37,7 +37,10 @@ fn what_is_absent_or_damaged_is_named() {
     }
     write_cifar10(&here.join("data"), 20);
     let errors = fail(here, TRAIN);
-    assert!(errors.contains("noise is no known data set and not in data"), "{errors}");
+    assert!(
+        errors.contains("noise is not a data set of this program and not a folder in data"),
+        "{errors}"
+    );
     write_noise(&here.join("data/noise"), 4);
 
     // Half of the images of a set may be broken, but not more.
@@ -101,21 +104,22 @@ fn the_splits_have_the_same_classes() {
 fn wrong_flags_and_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    fs::write(here.join("cell.toml"), "known = \"cifar10\"\nhead = \"isomax++\"\n").unwrap();
-    assert!(fail(here, "train --config cell.toml").contains("cell.toml: expected"));
+    fs::write(here.join("experiment.toml"), "id_data = \"cifar10\"\nhead = \"isomax++\"\n")
+        .unwrap();
+    assert!(fail(here, "train --config experiment.toml").contains("experiment.toml: expected"));
     assert!(fail(here, "train --config absent.toml").contains("absent.toml: No such file"));
-    assert!(fail(here, "train --known cifar10").contains("architecture is missing"));
-    assert_eq!(run(here, "train --known mnist").status.code(), Some(2));
-    let network = "--architecture resnet-8 --head isomax --known cifar10";
+    assert!(fail(here, "train --id-data cifar10").contains("architecture is missing"));
+    assert_eq!(run(here, "train --id-data mnist").status.code(), Some(2));
+    let network = "--architecture resnet-8 --head isomax --id-data cifar10";
     write_cifar10(&here.join("data"), 10);
     fs::write(here.join("weights.safetensors"), "no weights").unwrap();
     for file in ["weights.safetensors", "weights.bin", "absent.pth"] {
         let errors = fail(here, &format!("evaluate --weights {file} {network} --ood cifar10"));
         assert!(errors.contains(file), "{errors}");
     }
-    assert!(fail(here, "analyze data").contains("expected evaluated executions"));
-    fs::create_dir_all(here.join("results/execution-1")).unwrap();
-    fs::write(here.join("results/execution-1/evaluation.json"), "{}").unwrap();
+    assert!(fail(here, "analyze data").contains("expected evaluated runs"));
+    fs::create_dir_all(here.join("results/run-1")).unwrap();
+    fs::write(here.join("results/run-1/evaluation.json"), "{}").unwrap();
     let errors = fail(here, "report");
     assert!(errors.contains("evaluation.json: expected an evaluation"), "{errors}");
     assert!(!here.join("results/report.html").exists());
@@ -203,7 +207,7 @@ fn ood_sets_can_be_added_to_a_finished_run() {
     write_noise(&here.join("data/third"), 5);
     succeed(here, TRAIN);
     let folder = here.join("results/cifar10_resnet-8_isomax");
-    let run = folder.join("execution-1");
+    let run = folder.join("run-1");
     let read = |path: &Path| -> serde_json::Value {
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     };
@@ -224,7 +228,7 @@ fn ood_sets_can_be_added_to_a_finished_run() {
     assert_eq!(sets(&read(&run.join("evaluation.json"))), ["noise", "more", "third"]);
     assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), weights);
     assert_eq!(
-        read(&folder.join("config.json"))["ood"],
+        read(&folder.join("config.json"))["ood_data"],
         serde_json::json!(["noise", "more", "third"])
     );
     assert!(run.join("scores/third.ES.npy").is_file());
@@ -232,16 +236,16 @@ fn ood_sets_can_be_added_to_a_finished_run() {
     let errors = fail(here, &TRAIN.replace("noise", "more=data/third"));
     assert!(errors.contains("ood-data: more there, more=data/third here"), "{errors}");
     // An evaluation of another run is not taken for one of this.
-    let second = TRAIN.replace("--epochs 1", "--epochs 1 --execution 2");
+    let second = TRAIN.replace("--epochs 1", "--epochs 1 --only-run 2");
     succeed(here, &second);
     let evaluate = |number: usize| {
-        let run = folder.join(format!("execution-{number}"));
+        let run = folder.join(format!("run-{number}"));
         let text = format!("evaluate --run {} --ood-data noise --output out --json", run.display());
         serde_json::from_str::<serde_json::Value>(&succeed(here, &text)).unwrap()
     };
     assert_eq!(evaluate(1)["training"]["seed"], 42);
     assert_eq!(evaluate(2)["training"]["seed"], 43);
-    // Another recipe is another cell.
+    // Another recipe is another experiment.
     let errors = fail(here, &format!("{TRAIN} --learning-rate 0.3"));
     assert!(errors.contains("learning_rate: 0.1 there, 0.3 here"), "{errors}");
 }
@@ -253,10 +257,10 @@ fn files_of_other_versions_are_read_or_refused() {
     write_cifar10(&here.join("data"), 20);
     write_noise(&here.join("data/noise"), 6);
     succeed(here, TRAIN);
-    let cell = here.join("results/cifar10_resnet-8_isomax");
-    let run = cell.join("execution-1");
+    let experiment = here.join("results/cifar10_resnet-8_isomax");
+    let run = experiment.join("run-1");
     let files = [
-        cell.join("config.json"),
+        experiment.join("config.json"),
         run.join("training.json"),
         run.join("evaluation.json"),
         run.join("history.json"),

@@ -17,37 +17,37 @@ fn json(path: impl AsRef<Path>) -> Value {
 }
 
 #[test]
-fn a_cell_from_training_to_page() {
+fn an_experiment_from_training_to_page() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     write_cifar10(&here.join("data"), 40);
     write_noise(&here.join("data/noise"), 30);
     let train = "train --id-data cifar10 --architecture resnet-8 --head isomax+ --epochs 3 \
-                 --batch-size 16 --validation-images 40 --ood-data noise --executions 2 --plain";
+                 --batch-size 16 --validation-images 40 --ood-data noise --runs 2 --plain";
     let text = succeed(here, train);
-    assert!(text.contains("cifar10_resnet-8_isomax+, execution 2"), "{text}");
+    assert!(text.contains("cifar10_resnet-8_isomax+, run 2"), "{text}");
     assert!(text.contains("| noise   | 30     | MDS (default) |"), "{text}");
 
-    let cell = here.join("results/cifar10_resnet-8_isomax+");
-    let first = cell.join("execution-1");
+    let experiment = here.join("results/cifar10_resnet-8_isomax+");
+    let first = experiment.join("run-1");
     let evaluation = json(first.join("evaluation.json"));
     assert_eq!(evaluation["training"]["epochs"], 3);
     assert_eq!(evaluation["training"]["validation_images"], 40);
     assert_eq!(evaluation["training"]["calibration_images"], 40);
     assert_eq!(evaluation["version"], 1);
-    assert_eq!(json(cell.join("execution-2/training.json"))["seed"], 43);
+    assert_eq!(json(experiment.join("run-2/training.json"))["seed"], 43);
     // Brightness and stripes tell the generated classes apart.
     let accuracy = evaluation["classification"]["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.5, "accuracy {accuracy}");
     let history = json(first.join("history.json"));
     assert_eq!(history["epochs"].as_array().unwrap().len(), 3);
     assert!(history["epochs"][2]["valid"]["noise AUROC"].is_number());
-    let scores = fs::read_to_string(first.join("scores/known.MDS.txt")).unwrap();
+    let scores = fs::read_to_string(first.join("scores/id.MDS.txt")).unwrap();
     assert_eq!(scores.lines().count(), 40);
 
     // The scores that were written give the metrics that were reported.
     let metrics = format!(
-        "metrics --id {0}/scores/known.MDS.txt --ood {0}/scores/noise.MDS.npy --json",
+        "metrics --id {0}/scores/id.MDS.txt --ood {0}/scores/noise.MDS.npy --json",
         first.display()
     );
     let metrics: Value = serde_json::from_str(&succeed(here, &metrics)).unwrap();
@@ -63,7 +63,7 @@ fn a_cell_from_training_to_page() {
     assert!(page.contains("<svg") && page.contains("data:image/png;base64,"));
 
     // Another evaluation of the same weights, from each kind of file.
-    let network = "--architecture resnet-8 --head isomax+ --known cifar10 --ood noise";
+    let network = "--architecture resnet-8 --head isomax+ --id-data cifar10 --ood noise";
     let chosen = evaluation["training"]["chosen_epoch"].as_u64().unwrap();
     fs::create_dir_all(here.join("again/scores")).unwrap();
     fs::write(here.join("again/scores/mine.txt"), "keep me").unwrap();
@@ -85,7 +85,7 @@ fn a_cell_from_training_to_page() {
     for (part, value) in anew.as_object().unwrap() {
         assert_eq!(*value, evaluation[part], "{part}");
     }
-    // The same network is no third execution.
+    // The same network is no third run.
     let both = run(here, "analyze anew results --json");
     let warned = String::from_utf8_lossy(&both.stderr).into_owned();
     assert!(warned.contains("anew: left out, for it evaluates the same network as "), "{warned}");
@@ -135,7 +135,7 @@ fn every_head_and_way_to_choose_trains() {
     ] {
         let output = format!("{default}{}", options.len());
         let train = format!(
-            "train --known cifar10 --architecture resnet-8 --epochs {epochs} --batch-size 16 \
+            "train --id-data cifar10 --architecture resnet-8 --epochs {epochs} --batch-size 16 \
              --ood noise --ood-every 2 --json --output {output} {options}"
         );
         let evaluations: Value = serde_json::from_str(&succeed(here, &train)).unwrap();
@@ -155,8 +155,8 @@ fn every_head_and_way_to_choose_trains() {
 
         let head = options.split(' ').nth(1).unwrap();
         let fpr = if options.contains("--fpr --") { "_fpr" } else { "" };
-        let cell = here.join(output).join(format!("cifar10_resnet-8_{head}{fpr}"));
-        let history = json(cell.join("execution-1/history.json"));
+        let experiment = here.join(output).join(format!("cifar10_resnet-8_{head}{fpr}"));
+        let history = json(experiment.join("run-1/history.json"));
         let trained = history["epochs"].as_array().unwrap();
         let stopped = options.contains("--early-stopping");
         assert_eq!(trained.len() < epochs, stopped, "{options}");
@@ -190,19 +190,19 @@ fn a_loss_that_is_no_number_stops_the_training() {
     let here = folder.path();
     write_cifar10(&here.join("data"), 20);
     write_noise(&here.join("data/noise"), 10);
-    let train = "train --known cifar10 --architecture resnet-8 --head softmax --epochs 3 \
+    let train = "train --id-data cifar10 --architecture resnet-8 --head softmax --epochs 3 \
                  --batch-size 16 --validation-images 20 --ood-every 0 --ood noise \
-                 --learning-rate 1e30 --executions 2";
+                 --learning-rate 1e30 --runs 2";
     let errors = fail(here, train);
     assert!(errors.contains("the loss is not finite in epoch 1, step "), "{errors}");
-    // The second execution had its chance.
+    // The second run had its chance.
     for number in [1, 2] {
         assert!(
             errors.contains(&format!("softmax {number}/2: the loss is not finite")),
             "{errors}"
         );
-        let execution = here.join(format!("results/cifar10_resnet-8_softmax/execution-{number}"));
-        assert!(!execution.join("model.safetensors").exists());
+        let run = here.join(format!("results/cifar10_resnet-8_softmax/run-{number}"));
+        assert!(!run.join("model.safetensors").exists());
     }
     let too_many = train.replace("1e30", "0.1 --gradient-accumulation 99 --output accumulated");
     let errors = fail(here, &too_many);
@@ -210,5 +210,5 @@ fn a_loss_that_is_no_number_stops_the_training() {
     // That left nothing which would be in the way of a better one.
     let fewer =
         too_many.replace("accumulation 99", "accumulation 3").replace("--epochs 3", "--epochs 1");
-    succeed(here, &fewer.replace("--executions 2", ""));
+    succeed(here, &fewer.replace("--runs 2", ""));
 }

@@ -35,7 +35,7 @@ fn one_epoch_of_resnet_20_and_its_evaluation() {
     }
     let ood = if is_real { "svhn" } else { "noise" };
     let train = format!(
-        "train --known cifar10 --architecture resnet-20 --head isomax+ --epochs 1 \
+        "train --id-data cifar10 --architecture resnet-20 --head isomax+ --epochs 1 \
          --train-images 2400 --validation-images 200 --ood {ood} --json"
     );
     let evaluations: Value = serde_json::from_str(&succeed(here, &train)).unwrap();

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use isomax_bench::backend::{Inference, device};
+use isomax_bench::backend::{InferenceBackend, device};
 use isomax_bench::data::{FolderOptions, Images, JpegDecoder, Normalization};
 use isomax_bench::evaluate::{accuracy, logits};
 use isomax_burn::metrics::OodMetrics;
@@ -63,7 +63,7 @@ fn networks_of_pytorch_do_as_in_pytorch() {
     // Other decoders give other last bits, which moves accuracies by some 0.05 points.
     let options = FolderOptions { jpeg: JpegDecoder::Libjpeg, ..Default::default() };
     let read = |name| Images::from_folder_with(folder.path().join(name), &options).unwrap();
-    let (known, unknown) = (read("test"), read("svhn"));
+    let (id, ood) = (read("test"), read("svhn"));
     for kind in [HeadKind::SoftMax, HeadKind::IsoMax, HeadKind::IsoMaxPlus] {
         let name = kind.name().replace('+', "plus");
         let text =
@@ -71,22 +71,21 @@ fn networks_of_pytorch_do_as_in_pytorch() {
         let reference: Reference = serde_json::from_str(&text).unwrap();
         let architecture = Architecture::CifarResNet { depth: 20 };
         let mut model =
-            ModelConfig::new(architecture, 10).with_head(kind).init::<Inference>(&device());
+            ModelConfig::new(architecture, 10).with_head(kind).init::<InferenceBackend>(&device());
         model.load_pytorch(shared.join(format!("reference/resnet20_{name}.pth"))).unwrap();
 
         let logits = |images| logits(&model, images, &Normalization::CIFAR10, 100, &device());
-        let (of_known, of_unknown) = (logits(&known), logits(&unknown));
-        let accuracy = accuracy(of_known.clone(), &known.labels);
+        let (of_id, of_ood) = (logits(&id), logits(&ood));
+        let accuracy = accuracy(of_id.clone(), &id.labels);
         assert!((accuracy - reference.acc).abs() <= TOLERANCE, "{kind}: accuracy {accuracy}");
 
         let svhn = &reference.ood["svhn"];
-        assert_eq!(unknown.len(), svhn.n);
+        assert_eq!(ood.len(), svhn.n);
         for (score, expected) in &svhn.scores {
-            let values = |logits: &Tensor<Inference, 2>| -> Vec<f32> {
+            let values = |logits: &Tensor<InferenceBackend, 2>| -> Vec<f32> {
                 score.compute(logits.clone()).into_data().iter().collect()
             };
-            let metrics =
-                OodMetrics::from_scores(&values(&of_known), &values(&of_unknown)).unwrap();
+            let metrics = OodMetrics::from_scores(&values(&of_id), &values(&of_ood)).unwrap();
             let (auroc, tnr) = (100.0 * metrics.auroc, 100.0 * metrics.tnr_at_95_tpr);
             assert!((auroc - expected.auroc).abs() <= TOLERANCE, "{kind} {score}: AUROC {auroc}");
             // One image of 1,040 may lie on the other side of the cut.

@@ -17,7 +17,7 @@ mod support;
 use support::{fail, isomax_bench, succeed, write_cifar10, write_noise};
 
 const EPOCHS: usize = 6;
-const TRAIN: &str = "train --known cifar10 --architecture resnet-8 --head isomax+ --epochs 6 \
+const TRAIN: &str = "train --id-data cifar10 --architecture resnet-8 --head isomax+ --epochs 6 \
                      --batch-size 16 --validation-images 24 --ood noise --ood-every 2 --workers 2";
 
 /// Kills at a random moment, and kills at a moment after a file of a checkpoint has begun to be
@@ -32,8 +32,8 @@ fn data() -> tempfile::TempDir {
     folder
 }
 
-fn execution(output: &Path) -> PathBuf {
-    output.join("cifar10_resnet-8_isomax+/execution-1")
+fn run_folder(output: &Path) -> PathBuf {
+    output.join("cifar10_resnet-8_isomax+/run-1")
 }
 
 fn start(folder: &Path, output: &Path) -> Child {
@@ -51,7 +51,7 @@ const RESULTS: [&str; 4] =
     ["history.json", "model.safetensors", "training.json", "evaluation.json"];
 
 fn results(output: &Path) -> Vec<Vec<u8>> {
-    RESULTS.iter().map(|file| fs::read(execution(output).join(file)).unwrap()).collect()
+    RESULTS.iter().map(|file| fs::read(run_folder(output).join(file)).unwrap()).collect()
 }
 
 /// Fails with the name of the file that differs, and the first line that does.
@@ -73,7 +73,7 @@ fn assert_same(found: &[Vec<u8>], expected: &[Vec<u8>], when: &str) {
 
 /// Names and times of the files of checkpoints, temporary ones included.
 fn checkpoint_files(output: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(execution(output).join("checkpoint")).into_iter().flatten();
+    let entries = fs::read_dir(run_folder(output).join("checkpoint")).into_iter().flatten();
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
@@ -117,7 +117,7 @@ fn killed_trainings_end_as_if_they_had_not_been() {
             child.wait().unwrap();
             kills += 1;
         }
-        if execution(&killed).join("evaluation.json").exists() {
+        if run_folder(&killed).join("evaluation.json").exists() {
             assert!(start(folder.path(), &killed).wait().unwrap().success());
             assert_same(&results(&killed), &expected, &format!("after {kills} kills"));
             assert!(checkpoint_files(&killed).iter().all(|file| !is_temporary(file)));
@@ -137,7 +137,7 @@ fn a_damaged_checkpoint_is_warned_of_and_passed_over() {
     succeed(folder.path(), &format!("{TRAIN} --output whole"));
     let mut child = start(folder.path(), &output);
     // The parts are saved side by side.
-    let is_there = |part| execution(&output).join(format!("checkpoint/{part}-3.mpk")).exists();
+    let is_there = |part| run_folder(&output).join(format!("checkpoint/{part}-3.mpk")).exists();
     while !["model", "optim", "scheduler"].into_iter().all(is_there) {
         assert!(child.try_wait().unwrap().is_none(), "too fast to be interrupted");
         sleep(Duration::from_millis(1));
@@ -153,7 +153,7 @@ fn a_damaged_checkpoint_is_warned_of_and_passed_over() {
     }
     // Whole, but of something else, as of another version of the program.
     let [newest, scheduler] = ["model", "scheduler"]
-        .map(|part| execution(&output).join(format!("checkpoint/{part}-3.mpk")));
+        .map(|part| run_folder(&output).join(format!("checkpoint/{part}-3.mpk")));
     let own = fs::read(&scheduler).unwrap();
     fs::copy(&newest, &scheduler).unwrap();
     let arguments = format!("{TRAIN} --output {}", output.display());
@@ -179,12 +179,12 @@ fn a_folder_belongs_to_one_process_and_one_configuration() {
     let folder = data();
     let output = folder.path().join("results");
     let mut child = start(folder.path(), &output);
-    while !execution(&output).join("checkpoint").exists() {
+    while !run_folder(&output).join("checkpoint").exists() {
         assert!(child.try_wait().unwrap().is_none());
         sleep(Duration::from_millis(1));
     }
     let errors = fail(folder.path(), &format!("{TRAIN} --output results"));
-    assert!(errors.contains("execution-1: another process is training here"), "{errors}");
+    assert!(errors.contains("run-1: another process is training here"), "{errors}");
     child.kill().unwrap();
     child.wait().unwrap();
     let errors = fail(folder.path(), &format!("{TRAIN} --output results --learning-rate 0.2"));

@@ -1,10 +1,10 @@
 """Trains a network in PyTorch by the published recipe and detects OOD sets with it.
 
-    python isomax-models/pytorch/train.py resnet-20 isomax+ --known data/cifar10 --ood data/svhn \\
+    python isomax-models/pytorch/train.py resnet-20 isomax+ --id-data data/cifar10 --ood-data data/svhn \\
         --epochs 8 --milestones 4 5 7 --seed 43
 
-The twin of `isomax-bench train --validation-images 0 --selection last` on folders of images: `--known` has
-`train` and `test` with a folder for each class of CIFAR-10, `--ood` are folders of images of the same size,
+The twin of `isomax-bench train --validation-images 0 --selection last` on folders of images: `--id-data` has
+`train` and `test` with a folder for each class of CIFAR-10, `--ood-data` are folders of images of the same size,
 at any depth. After every epoch a line of JSON says the loss, the test accuracy and, for each OOD set and
 score, the AUROC and the TNR at 95 % TPR in the field's convention, in percent. Needs NumPy and Pillow.
 """
@@ -77,8 +77,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("network", help="such as resnet-20, resnet-110 or densenet-bc-100")
     parser.add_argument("head", choices=["softmax", "isomax", "isomax+"])
-    parser.add_argument("--known", required=True, help="folder with train and test")
-    parser.add_argument("--ood", nargs="*", default=[], help="folders of images")
+    parser.add_argument("--id-data", required=True, help="folder with train and test")
+    parser.add_argument("--ood-data", nargs="*", default=[], help="folders of images")
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--milestones", type=int, nargs="*", default=[150, 200, 250])
     parser.add_argument("--batch", type=int, default=64)
@@ -87,8 +87,8 @@ def main():
 
     torch.manual_seed(arguments.seed)
     random = np.random.RandomState(arguments.seed)
-    known = pathlib.Path(arguments.known)
-    (images, labels), (test, test_labels) = read(known / "train"), read(known / "test")
+    id_data = pathlib.Path(arguments.id_data)
+    (images, labels), (test, test_labels) = read(id_data / "train"), read(id_data / "test")
     sets = {pathlib.Path(folder).name: read(folder)[0] for folder in arguments.ood}
 
     network = networks.build(arguments.network, arguments.head, labels.max() + 1)

@@ -152,7 +152,7 @@ impl From<Architecture> for String {
 pub struct ModelConfig {
     /// Which network.
     pub architecture: Architecture,
-    /// Number of known classes.
+    /// Number of ID classes.
     pub num_classes: usize,
     /// Number of channels of the images.
     #[config(default = 3)]

@@ -16,7 +16,7 @@ const CHANNELS: [usize; 3] = [16, 32, 64];
 pub struct CifarResNetConfig {
     /// Number of layers: `6 n + 2`, such as 20, 32, 44, 56 or 110.
     pub depth: usize,
-    /// Number of known classes.
+    /// Number of ID classes.
     pub num_classes: usize,
     /// Number of channels of the images.
     #[config(default = 3)]

@@ -20,7 +20,7 @@ const BOTTLENECK: usize = 4;
 pub struct DenseNetBcConfig {
     /// Number of layers: `6 n + 4`, such as 40, 100 or 190.
     pub depth: usize,
-    /// Number of known classes.
+    /// Number of ID classes.
     pub num_classes: usize,
     /// Channels that each layer adds.
     #[config(default = 12)]

@@ -14,7 +14,7 @@
 //!
 //! - [`Architecture`], [`ModelConfig`], [`Model`]: networks by name, such as `densenet-bc-100`
 //! - [`Backbone`]: what training and evaluation code asks of a network, one of these or one of yours
-//! - [`layers`]: layers with PyTorch's semantics that are fast on Burn's processor backends
+//! - [`layers`]: layers with PyTorch's semantics that are fast on Burn's CPU backends
 //! - `store` (feature `store`): weights of PyTorch, safetensors files, records of Burn
 //!
 //! The features `flex` and `tch` give these backends faster gradients of convolutions.

@@ -33,7 +33,7 @@ pub enum Stem {
 pub struct ResNetConfig {
     /// Blocks in each of the four stages.
     pub blocks: [usize; 4],
-    /// Number of known classes.
+    /// Number of ID classes.
     pub num_classes: usize,
     /// How images come in.
     #[config(default = "Stem::Cifar")]

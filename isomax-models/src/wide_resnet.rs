@@ -22,7 +22,7 @@ pub struct WideResNetConfig {
     pub depth: usize,
     /// How often wider than the ResNets for CIFAR the stages are.
     pub widen_factor: usize,
-    /// Number of known classes.
+    /// Number of ID classes.
     pub num_classes: usize,
     /// Probability of dropping a value between the convolutions of a block, in [0, 1).
     #[config(default = 0.0)]

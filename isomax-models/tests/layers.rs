@@ -128,8 +128,8 @@ fn layers_are_those_of_burn<B: AutodiffBackend>() {
     }
 }
 
-/// The convolutions of the networks, which are Burn's own on most backends, against the processor.
-fn convolutions_have_the_gradients_of_the_processor<B: AutodiffBackend>() {
+/// The convolutions of the networks, which are Burn's own on most backends, against the CPU.
+fn convolutions_have_the_gradients_of_the_cpu<B: AutodiffBackend>() {
     type Reference = burn::backend::Autodiff<burn::backend::NdArray>;
     fn run<B: AutodiffBackend>(
         weight: TensorData,
@@ -200,7 +200,7 @@ macro_rules! on_every_backend {
 on_every_backend!(
     batch_norm_is_that_of_burn,
     layers_are_those_of_burn,
-    convolutions_have_the_gradients_of_the_processor,
+    convolutions_have_the_gradients_of_the_cpu,
     every_network_and_head_trains,
 );
 

@@ -93,7 +93,7 @@ fn follows_pytorch(name: &str, architecture: Architecture, head: HeadKind) {
             // well: 3e-4 (ResNet-110) and 1.3e-3 (DenseNet-BC-100) between two of its versions and
             // numbers of threads, 1.9e-3 and 1.1e-3 between its 32-bit and its 64-bit numbers.
             // The numbers of ResNet-20 with SoftMax are themselves 1.2e-4 off: that is how far PyTorch's
-            // 64-bit run lies from them, and on processors without AVX-512 ours and PyTorch's 32-bit
+            // 64-bit run lies from them, and on CPUs without AVX-512 ours and PyTorch's 32-bit
             // runs lie where that one does.
             let is_deep = num_trainable_params(&model) > 500_000;
             let tolerance = if is_deep { 5e-3 } else { 3e-4 };

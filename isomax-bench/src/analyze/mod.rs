@@ -1,4 +1,4 @@
-//! From executions to tables: means and standard deviations over the executions of each cell.
+//! From runs to tables: means and standard deviations over the runs of each experiment.
 
 pub mod csv_files;
 pub mod published;
@@ -14,50 +14,50 @@ use crate::measures::{
     ACCURACY, CALIBRATION, CALIBRATION_OTHERS, ClassificationMeasure, FIELD, FIELD_OTHERS, Measure,
     PAPERS, PAPERS_AUROC, PAPERS_TNR,
 };
-use crate::results::{Detection, Evaluation, Execution, Recipe, Selection, Training};
+use crate::results::{Detection, Evaluation, Recipe, Run, Selection, Training};
 use crate::table::{MeanStd, Table};
 
-/// Executions that differ in their seeds alone: the same network, head and add-on, the same data, and
+/// Runs that differ in their seeds alone: the same network, head and add-on, the same data, and
 /// the same recipe.
 #[derive(Debug, Clone)]
-pub struct Cell<'a> {
+pub struct Experiment<'a> {
     label: String,
     /// At least one.
-    executions: Vec<&'a Execution>,
+    runs: Vec<&'a Run>,
 }
 
-/// Groups executions into cells: sorted by known set, network, head and then by what else tells
-/// them apart, whatever the order of the executions is.
-pub fn cells(executions: &[Execution]) -> Vec<Cell<'_>> {
-    let mut groups = BTreeMap::<_, Vec<&Execution>>::new();
-    for execution in executions {
-        groups.entry(key(execution)).or_default().push(execution);
+/// Groups runs into experiments: sorted by ID set, network, head and then by what else tells
+/// them apart, whatever the order of the runs is.
+pub fn experiments(runs: &[Run]) -> Vec<Experiment<'_>> {
+    let mut groups = BTreeMap::<_, Vec<&Run>>::new();
+    for run in runs {
+        groups.entry(key(run)).or_default().push(run);
     }
-    let mut cells = Vec::new();
-    for mut executions in groups.into_values() {
-        executions.sort_by(|a, b| (a.number, &a.folder).cmp(&(b.number, &b.folder)));
-        cells.push(Cell { label: String::new(), executions });
+    let mut experiments = Vec::new();
+    for mut runs in groups.into_values() {
+        runs.sort_by(|a, b| (a.number, &a.folder).cmp(&(b.number, &b.folder)));
+        experiments.push(Experiment { label: String::new(), runs });
     }
-    let names: Vec<Name> = cells.iter().map(Cell::name).collect();
-    for (cell, name) in cells.iter_mut().zip(&names) {
-        cell.label = name.label(&names);
-        if cell.selection() == Some(Selection::Test) {
-            cell.label.push_str(" (selected on test)");
+    let names: Vec<Name> = experiments.iter().map(Experiment::name).collect();
+    for (experiment, name) in experiments.iter_mut().zip(&names) {
+        experiment.label = name.label(&names);
+        if experiment.selection() == Some(Selection::Test) {
+            experiment.label.push_str(" (selected on test)");
         }
     }
-    cells
+    experiments
 }
 
-/// What tells a cell from others.
+/// What tells an experiment from others.
 struct Name {
     title: String,
-    /// What of the title's cells is told apart by, in words.
+    /// What of the title's experiments is told apart by, in words.
     facts: [String; 4],
     recipe: Recipe,
 }
 
 impl Name {
-    /// A short label: only what differs among the cells of one title is said, and the fields of the
+    /// A short label: only what differs among the experiments of one title is said, and the fields of the
     /// recipe only where nothing else differs.
     fn label(&self, all: &[Self]) -> String {
         let others = || all.iter().filter(|other| other.title == self.title);
@@ -82,37 +82,37 @@ impl Name {
     }
 }
 
-/// What executions of one cell have in common.
-fn key(execution: &Execution) -> impl Ord {
-    let evaluation = &execution.evaluation;
-    let Evaluation { architecture, head, fpr, known, data, training, .. } = evaluation;
+/// What runs of one experiment have in common.
+fn key(run: &Run) -> impl Ord {
+    let evaluation = &run.evaluation;
+    let Evaluation { architecture, head, fpr, id_data, data, training, .. } = evaluation;
     let training = training.as_ref().map(|t| {
         let images = (t.train_images, t.validation_images);
         (t.planned_epochs, t.selection, images, t.recipe.to_string())
     });
     // Published networks before those of users, smaller ones before larger ones.
     let published = architecture.parse::<Architecture>().ok();
-    (known, (published.is_none(), published, architecture), *head, *fpr, data, training)
+    (id_data, (published.is_none(), published, architecture), *head, *fpr, data, training)
 }
 
-/// The numbers of the executions that have a value, and the values.
+/// The numbers of the runs that have a value, and the values.
 type Values = (Vec<usize>, Vec<f64>);
 
-impl<'a> Cell<'a> {
-    /// Known set, network and head, then what tells the cell from others of this name, and a mark
+impl<'a> Experiment<'a> {
+    /// ID set, network and head, then what tells the experiment from others of this name, and a mark
     /// if the weights were selected on the test split.
     pub fn label(&self) -> &str {
         &self.label
     }
 
     /// At least one, in the order of their numbers.
-    pub fn executions(&self) -> &[&'a Execution] {
-        &self.executions
+    pub fn runs(&self) -> &[&'a Run] {
+        &self.runs
     }
 
-    /// Of the first execution: for what all have in common.
+    /// Of the first run: for what all have in common.
     pub fn evaluation(&self) -> &'a Evaluation {
-        &self.executions[0].evaluation
+        &self.runs[0].evaluation
     }
 
     fn training(&self) -> Option<&'a Training> {
@@ -124,7 +124,7 @@ impl<'a> Cell<'a> {
     }
 
     fn name(&self) -> Name {
-        let Evaluation { architecture, head, fpr, known, data, .. } = self.evaluation();
+        let Evaluation { architecture, head, fpr, id_data, data, .. } = self.evaluation();
         let fpr = if *fpr { " with FPR" } else { "" };
         let say = |text: fn(&Training) -> String| {
             self.training().map_or_else(|| "unknown training".to_owned(), text)
@@ -136,12 +136,12 @@ impl<'a> Cell<'a> {
             say(|t| format!("{} + {} images", t.train_images, t.validation_images)),
         ];
         let recipe = self.training().map(|training| training.recipe.clone()).unwrap_or_default();
-        Name { title: format!("{known} {architecture} {head}{fpr}"), facts, recipe }
+        Name { title: format!("{id_data} {architecture} {head}{fpr}"), facts, recipe }
     }
 
     /// Epochs that were trained, as `300`, or as `30 of 300 epochs` if they are not `whole`.
     fn epochs_of(&self, whole: usize) -> String {
-        let trainings = self.executions.iter().filter_map(|e| e.evaluation.training.as_ref());
+        let trainings = self.runs.iter().filter_map(|e| e.evaluation.training.as_ref());
         let epochs: Vec<usize> = trainings.map(|training| training.epochs).collect();
         match (epochs.iter().min(), epochs.iter().max()) {
             (Some(&least), Some(&most)) if least == most && most == whole => whole.to_string(),
@@ -163,15 +163,15 @@ impl<'a> Cell<'a> {
         }
     }
 
-    fn values(&self, value: impl Fn(&Execution) -> Option<f64>) -> Values {
-        let values = self.executions.iter();
-        values.filter_map(|&execution| Some((execution.number, value(execution)?))).unzip()
+    fn values(&self, value: impl Fn(&Run) -> Option<f64>) -> Values {
+        let values = self.runs.iter();
+        values.filter_map(|&run| Some((run.number, value(run)?))).unzip()
     }
 
-    /// Sets and scores that any execution has, in their order.
+    /// Sets and scores that any run has, in their order.
     fn pairs(&self, keep: impl Fn(&Detection) -> bool) -> Vec<Pair<'a>> {
         let mut pairs = Vec::new();
-        for detection in self.executions.iter().copied().flat_map(|e| &e.evaluation.detection) {
+        for detection in self.runs.iter().copied().flat_map(|e| &e.evaluation.detection) {
             let pair = Pair::of(detection);
             if keep(detection) && !pairs.contains(&pair) {
                 pairs.push(pair);
@@ -180,7 +180,7 @@ impl<'a> Cell<'a> {
         pairs
     }
 
-    /// The name of a set, and which copy of it, if executions have different ones.
+    /// The name of a set, and which copy of it, if runs have different ones.
     fn set_label(&self, pair: Pair<'a>) -> String {
         let copies =
             self.pairs(|detection| detection.set == pair.set && detection.score == pair.score);
@@ -194,9 +194,9 @@ impl<'a> Cell<'a> {
         &self,
         (set, score): (String, &str),
         measures: &[Measure],
-        value: impl Fn(&Execution, &Measure) -> Option<f64>,
+        value: impl Fn(&Run, &Measure) -> Option<f64>,
     ) -> Vec<String> {
-        let column = |measure| self.values(|execution| value(execution, measure)).1;
+        let column = |measure| self.values(|run| value(run, measure)).1;
         let columns: Vec<Vec<f64>> = measures.iter().map(column).collect();
         let n = columns.first().map_or(0, Vec::len);
         let mut row = vec![self.label.clone(), set, score.to_string(), n.to_string()];
@@ -204,16 +204,16 @@ impl<'a> Cell<'a> {
         row
     }
 
-    /// The mean over sets is formed for each execution first, so it must be over the same sets.
+    /// The mean over sets is formed for each run first, so it must be over the same sets.
     fn average_row(&self, pairs: &[Pair<'a>], measures: &[Measure]) -> Vec<String> {
-        let everywhere = |pair: Pair| self.executions.iter().all(|e| find(e, pair).is_some());
+        let everywhere = |pair: Pair| self.runs.iter().all(|e| find(e, pair).is_some());
         let shared: Vec<_> = pairs.iter().copied().filter(|&pair| everywhere(pair)).collect();
         let set = match shared.len() == pairs.len() {
             true => "average".to_owned(),
             false => format!("average of {} of {} sets", shared.len(), pairs.len()),
         };
-        self.detection_row((set, pairs[0].score), measures, |execution, measure| {
-            let found = shared.iter().filter_map(|&pair| find(execution, pair));
+        self.detection_row((set, pairs[0].score), measures, |run, measure| {
+            let found = shared.iter().filter_map(|&pair| find(run, pair));
             found.map(measure.of).collect::<Moments>().mean()
         })
     }
@@ -222,16 +222,16 @@ impl<'a> Cell<'a> {
         &self,
         metric: &str,
         of: Option<(Pair, Convention)>,
-        (executions, values): Values,
+        (runs, values): Values,
     ) -> Option<SummaryRow> {
         let (evaluation, training) = (self.evaluation(), self.training());
         let moments: Moments = values.iter().copied().collect();
         Some(SummaryRow {
-            cell: self.label.clone(),
+            experiment: self.label.clone(),
             architecture: evaluation.architecture.clone(),
             head: evaluation.head,
             fpr: evaluation.fpr,
-            known: evaluation.known.clone(),
+            id_data: evaluation.id_data.clone(),
             data: evaluation.data.clone(),
             planned_epochs: training.map(|t| t.planned_epochs),
             selection: self.selection(),
@@ -246,7 +246,7 @@ impl<'a> Cell<'a> {
             n: values.len(),
             mean: moments.mean()?,
             std: moments.std(),
-            executions,
+            runs,
             values,
         })
     }
@@ -268,8 +268,8 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn find<'a>(execution: &'a Execution, pair: Pair) -> Option<&'a Detection> {
-    execution.evaluation.detection.iter().find(|detection| Pair::of(detection) == pair)
+fn find<'a>(run: &'a Run, pair: Pair) -> Option<&'a Detection> {
+    run.evaluation.detection.iter().find(|detection| Pair::of(detection) == pair)
 }
 
 /// Whose conventions a detection metric follows.
@@ -283,20 +283,20 @@ pub enum Convention {
     Papers,
 }
 
-/// All metrics of all cells, tidy: one row for each.
+/// All metrics of all experiments, tidy: one row for each.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Cell after cell, in the order of [`cells`].
+    /// Experiment after experiment, in the order of [`experiments`].
     pub rows: Vec<SummaryRow>,
 }
 
-/// One metric of one cell. Shares lie in `[0, 1]`, as in the evaluations.
+/// One metric of one experiment. Shares lie in `[0, 1]`, as in the evaluations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SummaryRow {
-    /// The label of the cell, as in the tables.
-    pub cell: String,
+    /// The label of the experiment, as in the tables.
+    pub experiment: String,
     /// The network.
     pub architecture: String,
     /// Its last layer.
@@ -304,7 +304,7 @@ pub struct SummaryRow {
     /// Whether it was trained with fractional probability regularisation.
     pub fpr: bool,
     /// The in-distribution set.
-    pub known: String,
+    pub id_data: String,
     /// Which copy of it.
     pub data: String,
     /// Epochs that were planned, if that is known.
@@ -327,34 +327,34 @@ pub struct SummaryRow {
     pub score: Option<String>,
     /// The convention of a detection metric.
     pub convention: Option<Convention>,
-    /// Number of executions that have the metric, at least 1.
+    /// Number of runs that have the metric, at least 1.
     pub n: usize,
     /// Mean over them.
     pub mean: f64,
-    /// Sample standard deviation (divisor `n - 1`); none for one execution.
+    /// Sample standard deviation (divisor `n - 1`); none for one run.
     pub std: Option<f64>,
     /// Their numbers.
-    pub executions: Vec<usize>,
+    pub runs: Vec<usize>,
     /// Their values, in the same order.
     pub values: Vec<f64>,
 }
 
-/// Computes all metrics of all cells.
-pub fn summary(executions: &[Execution]) -> Summary {
+/// Computes all metrics of all experiments.
+pub fn summary(runs: &[Run]) -> Summary {
     let mut rows = Vec::new();
-    for cell in cells(executions) {
+    for experiment in experiments(runs) {
         let classification = [ACCURACY].into_iter().chain(CALIBRATION).chain(CALIBRATION_OTHERS);
         for ClassificationMeasure { name, of } in classification {
-            let values = cell.values(|execution| of(&execution.evaluation));
-            rows.extend(cell.summary_row(name, None, values));
+            let values = experiment.values(|run| of(&run.evaluation));
+            rows.extend(experiment.summary_row(name, None, values));
         }
         let papers = PAPERS.map(|measure| (Convention::Papers, measure)).into_iter();
         let field = FIELD.into_iter().chain(FIELD_OTHERS);
         let measures = papers.chain(field.map(|measure| (Convention::Field, measure)));
-        for pair in cell.pairs(|_| true) {
+        for pair in experiment.pairs(|_| true) {
             for (convention, Measure { name, of }) in measures.clone() {
-                let values = cell.values(|e| find(e, pair).map(of));
-                rows.extend(cell.summary_row(name, Some((pair, convention)), values));
+                let values = experiment.values(|e| find(e, pair).map(of));
+                rows.extend(experiment.summary_row(name, Some((pair, convention)), values));
             }
         }
     }
@@ -385,41 +385,44 @@ impl fmt::Display for NamedTable {
 
 /// Makes all tables that have a row: classification, detection with the default scores in both
 /// conventions, detection with all scores, and what the papers print beside it.
-pub fn tables(executions: &[Execution]) -> Vec<NamedTable> {
-    let cells = cells(executions);
+pub fn tables(runs: &[Run]) -> Vec<NamedTable> {
+    let experiments = experiments(runs);
     let averages = "In percent, with the score that the papers use with the head. An average is \
-                    formed for each execution first, over the sets that all executions of the \
-                    cell have.";
+                    formed for each run first, over the sets that all runs of the \
+                    experiment have.";
     let tables = [
-        classification(&cells),
-        detection(&cells, "Detection, papers' convention", averages, &PAPERS, true),
-        detection(&cells, "Detection, field's convention", averages, &FIELD, true),
+        classification(&experiments),
+        detection(&experiments, "Detection, papers' convention", averages, &PAPERS, true),
+        detection(&experiments, "Detection, field's convention", averages, &FIELD, true),
         detection(
-            &cells,
+            &experiments,
             "Detection with all scores, papers' convention",
             "In percent.",
             &[PAPERS_TNR, PAPERS_AUROC],
             false,
         ),
-        published::beside(&cells),
+        published::comparison(&experiments),
     ];
     tables.into_iter().flatten().collect()
 }
 
-fn classification(cells: &[Cell<'_>]) -> Option<NamedTable> {
-    let row = |cell: &Cell<'_>| {
-        let n = cell.executions.len();
+fn classification(experiments: &[Experiment<'_>]) -> Option<NamedTable> {
+    let row = |experiment: &Experiment<'_>| {
+        let n = experiment.runs.len();
         let values =
-            |measure: ClassificationMeasure| cell.values(|e| (measure.of)(&e.evaluation)).1;
-        let mut row = vec![cell.label.clone(), n.to_string(), percent(&values(ACCURACY))];
+            |measure: ClassificationMeasure| experiment.values(|e| (measure.of)(&e.evaluation)).1;
+        let mut row = vec![experiment.label.clone(), n.to_string(), percent(&values(ACCURACY))];
         row.extend(CALIBRATION.map(|measure| number(&values(measure), n)));
-        row.push(cell.epochs_of(cell.training().map_or(0, |training| training.planned_epochs)));
-        row.push(cell.selection().map_or("unknown", Selection::description).to_owned());
-        row.push(cell.data());
+        row.push(
+            experiment
+                .epochs_of(experiment.training().map_or(0, |training| training.planned_epochs)),
+        );
+        row.push(experiment.selection().map_or("unknown", Selection::description).to_owned());
+        row.push(experiment.data());
         row
     };
     let columns = [
-        "cell",
+        "experiment",
         "n",
         "accuracy %",
         "ECE",
@@ -429,33 +432,33 @@ fn classification(cells: &[Cell<'_>]) -> Option<NamedTable> {
         "weights chosen by",
         "data",
     ];
-    let note = "On test images of known classes: mean ± sample standard deviation over n \
-                executions. The temperature of the calibrated ECE was fitted on held-out images.";
-    named("Classification", note, columns, cells.iter().map(row).collect())
+    let note = "On test images of ID classes: mean ± sample standard deviation over n \
+                runs. The temperature of the calibrated ECE was fitted on held-out images.";
+    named("Classification", note, columns, experiments.iter().map(row).collect())
 }
 
 fn detection(
-    cells: &[Cell<'_>],
+    experiments: &[Experiment<'_>],
     title: &str,
     note: &str,
     measures: &[Measure],
     default_only: bool,
 ) -> Option<NamedTable> {
     let mut rows = Vec::new();
-    for cell in cells {
-        let pairs = cell.pairs(|detection| detection.is_default || !default_only);
+    for experiment in experiments {
+        let pairs = experiment.pairs(|detection| detection.is_default || !default_only);
         for &pair in &pairs {
-            rows.push(cell.detection_row(
-                (cell.set_label(pair), pair.score),
+            rows.push(experiment.detection_row(
+                (experiment.set_label(pair), pair.score),
                 measures,
                 |e, measure| find(e, pair).map(measure.of),
             ));
         }
         if default_only && pairs.len() > 1 {
-            rows.push(cell.average_row(&pairs, measures));
+            rows.push(experiment.average_row(&pairs, measures));
         }
     }
-    let columns = ["cell", "set", "score", "n"].into_iter();
+    let columns = ["experiment", "set", "score", "n"].into_iter();
     named(title, note, columns.chain(measures.iter().map(|measure| measure.name)), rows)
 }
 
@@ -478,7 +481,7 @@ fn percent(shares: &[f64]) -> String {
     shares.iter().map(|share| 100.0 * share).collect::<MeanStd>().to_string()
 }
 
-/// Says how many of the `n` executions have a value, if some do not.
+/// Says how many of the `n` runs have a value, if some do not.
 fn number(values: &[f64], n: usize) -> String {
     let text = format!("{:.4}", values.iter().copied().collect::<MeanStd>());
     match values.len() {

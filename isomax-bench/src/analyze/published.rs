@@ -4,7 +4,7 @@ use std::fmt;
 
 use isomax_burn::{HeadKind, Moments, Score};
 
-use super::{Cell, NamedTable, Pair, find, named};
+use super::{Experiment, NamedTable, Pair, find, named};
 use crate::measures::{ACCURACY, CALIBRATED_ECE, ClassificationMeasure, PAPERS_AUROC, PAPERS_TNR};
 use crate::results::Evaluation;
 use crate::table::MeanStd;
@@ -16,7 +16,7 @@ pub const DISMAX_PAPER: &str = "arXiv:2205.05874";
 /// Epochs of the published trainings.
 pub const EPOCHS: usize = 300;
 
-/// A published mean over five executions.
+/// A published mean over five runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PublishedValue {
     /// The mean.
@@ -62,7 +62,7 @@ const SVHN: &str = "svhn";
 const TINY: &str = "tiny-imagenet-resize";
 const LSUN: &str = "lsun-resize";
 
-/// Network, known set and OOD set; then TNR@TPR95 and AUROC, each as mean and standard deviation of
+/// Network, ID set and OOD set; then TNR@TPR95 and AUROC, each as mean and standard deviation of
 /// SoftMax with ES, IsoMax with ES and IsoMax+ with MDS.
 type Row = (&'static str, &'static str, &'static str, [f64; 6], [f64; 6]);
 
@@ -88,7 +88,7 @@ const TABLE: &[Row] = &[
     (RESNET, SVHN, LSUN, [81.4, 2.3, 84.7, 2.1, 90.2, 2.2], [96.1, 0.3, 95.8, 0.4, 97.8, 0.3]),
 ];
 
-/// From [`DISMAX_PAPER`]: network, known set and whether with FPR; accuracy, ECE after calibration,
+/// From [`DISMAX_PAPER`]: network, ID set and whether with FPR; accuracy, ECE after calibration,
 /// and AUROC of TinyImageNet and of LSUN.
 const DISMAX: &[(&str, &str, bool, [f64; 4])] = &[
     (DENSE, C10, false, [95.1, 0.0045, 98.0, 98.4]),
@@ -99,17 +99,17 @@ const DISMAX: &[(&str, &str, bool, [f64; 4])] = &[
     ("wrn-28-10", C100, true, [83.0, 0.0143, 99.4, 99.6]),
 ];
 
-/// Published detection, if the papers have such a cell.
+/// Published detection, if the papers have such an experiment.
 ///
 /// # Arguments
 ///
-/// - `known`: the in-distribution set: `cifar10`, `cifar100` or `svhn`
+/// - `id_data`: the in-distribution set: `cifar10`, `cifar100` or `svhn`
 /// - `set`: the OOD set: `svhn`, `cifar10`, `tiny-imagenet-resize` or `lsun-resize`
 /// - `score`: only the default score of each head was printed
 /// - `fpr`: whether with fractional probability regularisation
 pub fn published(
     architecture: &str,
-    known: &str,
+    id_data: &str,
     set: &str,
     head: HeadKind,
     score: &str,
@@ -123,7 +123,7 @@ pub fn published(
         HeadKind::IsoMax => 2,
         HeadKind::IsoMaxPlus => 4,
         HeadKind::DisMax => {
-            let [_, _, tiny, lsun] = dismax(architecture, known, fpr)?;
+            let [_, _, tiny, lsun] = dismax(architecture, id_data, fpr)?;
             let auroc = match set {
                 TINY => mean_only(tiny),
                 LSUN => mean_only(lsun),
@@ -133,8 +133,8 @@ pub fn published(
         }
         _ => return None,
     };
-    let cell = (architecture, known, set);
-    let row = TABLE.iter().find(|row| !fpr && (row.0, row.1, row.2) == cell)?;
+    let wanted = (architecture, id_data, set);
+    let row = TABLE.iter().find(|row| !fpr && (row.0, row.1, row.2) == wanted)?;
     let value = |numbers: &[f64; 6]| PublishedValue {
         mean: numbers[column],
         std: Some(numbers[column + 1]),
@@ -142,24 +142,24 @@ pub fn published(
     Some(Published { tnr: Some(value(&row.3)), auroc: value(&row.4), source: ISOMAX_PLUS_PAPER })
 }
 
-/// Published accuracy and calibration, if the papers have such a cell: of DisMax alone.
+/// Published accuracy and calibration, if the papers have such an experiment: of DisMax alone.
 pub fn published_classification(
     architecture: &str,
-    known: &str,
+    id_data: &str,
     head: HeadKind,
     fpr: bool,
 ) -> Option<PublishedClassification> {
     if head != HeadKind::DisMax {
         return None;
     }
-    let [accuracy, ece, _, _] = dismax(architecture, known, fpr)?;
+    let [accuracy, ece, _, _] = dismax(architecture, id_data, fpr)?;
     let (accuracy, ece) = (mean_only(accuracy), mean_only(ece));
     Some(PublishedClassification { accuracy, ece })
 }
 
-fn dismax(architecture: &str, known: &str, fpr: bool) -> Option<[f64; 4]> {
-    let cell = (architecture, known, fpr);
-    DISMAX.iter().find(|row| (row.0, row.1, row.2) == cell).map(|row| row.3)
+fn dismax(architecture: &str, id_data: &str, fpr: bool) -> Option<[f64; 4]> {
+    let wanted = (architecture, id_data, fpr);
+    DISMAX.iter().find(|row| (row.0, row.1, row.2) == wanted).map(|row| row.3)
 }
 
 fn mean_only(mean: f64) -> PublishedValue {
@@ -167,9 +167,9 @@ fn mean_only(mean: f64) -> PublishedValue {
 }
 
 /// Ours beside the published numbers, where there are such.
-pub(super) fn beside(cells: &[Cell<'_>]) -> Option<NamedTable> {
+pub(super) fn comparison(experiments: &[Experiment<'_>]) -> Option<NamedTable> {
     let columns = [
-        "cell",
+        "experiment",
         "set",
         "score",
         "metric",
@@ -182,48 +182,52 @@ pub(super) fn beside(cells: &[Cell<'_>]) -> Option<NamedTable> {
     ];
     let note = format!(
         "In percent, but for the ECE; papers' convention. Published: {ISOMAX_PLUS_PAPER} and, for \
-         DisMax, {DISMAX_PAPER}, means of 5 executions of {EPOCHS} epochs on the whole training \
+         DisMax, {DISMAX_PAPER}, means of 5 runs of {EPOCHS} epochs on the whole training \
          split, the best epoch selected on the test split. A shorter training, or one on other \
          data, is no reproduction."
     );
-    named("Beside the published numbers", &note, columns, cells.iter().flat_map(rows).collect())
+    named(
+        "Beside the published numbers",
+        &note,
+        columns,
+        experiments.iter().flat_map(rows).collect(),
+    )
 }
 
-fn rows(cell: &Cell<'_>) -> Vec<Vec<String>> {
-    let &Evaluation { ref architecture, head, fpr, ref known, .. } = cell.evaluation();
+fn rows(experiment: &Experiment<'_>) -> Vec<Vec<String>> {
+    let &Evaluation { ref architecture, head, fpr, ref id_data, .. } = experiment.evaluation();
     let mut rows = Vec::new();
-    for pair in cell.pairs(|_| true) {
+    for pair in experiment.pairs(|_| true) {
         let Pair { set, score, images, .. } = pair;
-        let Some(published) = published(architecture, known, set, head, score, fpr) else {
+        let Some(published) = published(architecture, id_data, set, head, score, fpr) else {
             continue;
         };
-        let set_label = cell.set_label(pair);
-        let data = format!("{}; {images} {set} images", cell.data());
+        let set_label = experiment.set_label(pair);
+        let data = format!("{}; {images} {set} images", experiment.data());
         let values = [(PAPERS_TNR, published.tnr), (PAPERS_AUROC, Some(published.auroc))];
         for (measure, value) in values {
-            let (_, ours) = cell.values(|execution| {
-                find(execution, pair).map(|detection| 100.0 * (measure.of)(detection))
-            });
+            let (_, ours) = experiment
+                .values(|run| find(run, pair).map(|detection| 100.0 * (measure.of)(detection)));
             let what = [set_label.as_str(), score, measure.name];
-            rows.extend(value.and_then(|value| row(cell, what, &ours, value, 1, &data)));
+            rows.extend(value.and_then(|value| row(experiment, what, &ours, value, 1, &data)));
         }
     }
-    if let Some(published) = published_classification(architecture, known, head, fpr) {
+    if let Some(published) = published_classification(architecture, id_data, head, fpr) {
         let ours = |measure: ClassificationMeasure, unit: f64| {
-            cell.values(|e| Some(unit * (measure.of)(&e.evaluation)?)).1
+            experiment.values(|e| Some(unit * (measure.of)(&e.evaluation)?)).1
         };
         let what = |measure: ClassificationMeasure| ["–", "–", measure.name];
         let (accuracy, ece) = (ours(ACCURACY, 100.0), ours(CALIBRATED_ECE, 1.0));
-        let data = &cell.data();
-        rows.extend(row(cell, what(ACCURACY), &accuracy, published.accuracy, 1, data));
-        rows.extend(row(cell, what(CALIBRATED_ECE), &ece, published.ece, 4, data));
+        let data = &experiment.data();
+        rows.extend(row(experiment, what(ACCURACY), &accuracy, published.accuracy, 1, data));
+        rows.extend(row(experiment, what(CALIBRATED_ECE), &ece, published.ece, 4, data));
     }
     rows
 }
 
 /// None if we have no value.
 fn row(
-    cell: &Cell<'_>,
+    experiment: &Experiment<'_>,
     what: [&str; 3],
     ours: &[f64],
     published: PublishedValue,
@@ -232,14 +236,14 @@ fn row(
 ) -> Option<Vec<String>> {
     let difference = ours.iter().copied().collect::<Moments>().mean()? - published.mean;
     let mean_std: MeanStd = ours.iter().copied().collect();
-    let mut row = vec![cell.label().to_owned()];
+    let mut row = vec![experiment.label().to_owned()];
     row.extend(what.map(str::to_owned));
     row.extend([
         ours.len().to_string(),
         format!("{mean_std:.digits$}"),
         format!("{published:.digits$}"),
         format!("{difference:+.digits$}"),
-        cell.epochs_of(EPOCHS),
+        experiment.epochs_of(EPOCHS),
         data.to_owned(),
     ]);
     Some(row)
@@ -250,29 +254,29 @@ mod tests {
     use std::error::Error;
 
     use super::super::tables;
-    use super::super::tests::{execution, rows, training};
+    use super::super::tests::{rows, run, training};
     use super::*;
-    use crate::results::Execution;
+    use crate::results::Run;
 
     #[test]
-    fn every_cell_of_the_tables_is_found() -> Result<(), Box<dyn Error>> {
+    fn every_experiment_of_the_tables_is_found() -> Result<(), Box<dyn Error>> {
         let heads = [HeadKind::SoftMax, HeadKind::IsoMax, HeadKind::IsoMaxPlus];
         let mut count = 0;
         for architecture in [DENSE, RESNET] {
-            for known in [C10, C100, SVHN] {
-                for set in [if known == SVHN { C10 } else { SVHN }, TINY, LSUN] {
+            for id_data in [C10, C100, SVHN] {
+                for set in [if id_data == SVHN { C10 } else { SVHN }, TINY, LSUN] {
                     for head in heads {
                         let score = Score::default_for(head).name();
-                        let found = published(architecture, known, set, head, score, false)
-                            .ok_or_else(|| format!("{architecture} {known} {set} {head}"))?;
+                        let found = published(architecture, id_data, set, head, score, false)
+                            .ok_or_else(|| format!("{architecture} {id_data} {set} {head}"))?;
                         let tnr = found.tnr.ok_or("no TNR")?;
                         assert!((10.0..found.auroc.mean).contains(&tnr.mean));
                         assert!((70.0..100.0).contains(&found.auroc.mean));
                         assert!(tnr.std.zip(found.auroc.std).is_some());
                         count += 1;
-                        assert!(published(architecture, known, set, head, score, true).is_none());
+                        assert!(published(architecture, id_data, set, head, score, true).is_none());
                         assert!(
-                            published(architecture, known, set, head, Score::MPS.name(), false)
+                            published(architecture, id_data, set, head, Score::MPS.name(), false)
                                 .is_none()
                         );
                     }
@@ -281,22 +285,23 @@ mod tests {
         }
         assert_eq!((count, TABLE.len(), DISMAX.len()), (18 * 3, 18, 6));
         let head = HeadKind::DisMax;
-        for &(architecture, known, fpr, _) in DISMAX {
+        for &(architecture, id_data, fpr, _) in DISMAX {
             for set in [TINY, LSUN] {
                 assert!(
-                    published(architecture, known, set, head, Score::MMLES.name(), fpr).is_some()
+                    published(architecture, id_data, set, head, Score::MMLES.name(), fpr).is_some()
                 );
                 assert!(
-                    published(architecture, known, set, head, Score::MMLES.name(), !fpr).is_none()
+                    published(architecture, id_data, set, head, Score::MMLES.name(), !fpr)
+                        .is_none()
                 );
             }
-            assert!(published_classification(architecture, known, head, fpr).is_some());
+            assert!(published_classification(architecture, id_data, head, fpr).is_some());
         }
         Ok(())
     }
 
     #[test]
-    fn cells_are_as_printed() -> Result<(), Box<dyn Error>> {
+    fn experiments_are_as_printed() -> Result<(), Box<dyn Error>> {
         let printed = [
             (DENSE, C10, SVHN, HeadKind::SoftMax, "40.4 ± 5.3", "89.1 ± 2.2"),
             (DENSE, C10, SVHN, HeadKind::IsoMax, "78.6 ± 9.0", "96.2 ± 1.0"),
@@ -307,33 +312,31 @@ mod tests {
             (RESNET, C100, SVHN, HeadKind::SoftMax, "16.6 ± 1.5", "73.6 ± 3.7"),
             (RESNET, SVHN, LSUN, HeadKind::IsoMaxPlus, "90.2 ± 2.2", "97.8 ± 0.3"),
         ];
-        for (architecture, known, set, head, tnr, auroc) in printed {
+        for (architecture, id_data, set, head, tnr, auroc) in printed {
             let score = Score::default_for(head).name();
-            let found = published(architecture, known, set, head, score, false);
-            let found = found.ok_or("no such cell")?;
+            let found = published(architecture, id_data, set, head, score, false);
+            let found = found.ok_or("no such experiment")?;
             assert_eq!(found.tnr.ok_or("no TNR")?.to_string(), tnr);
             assert_eq!(found.auroc.to_string(), auroc);
             assert_eq!(found.source, "arXiv:2105.14399");
         }
         let (wide, head) = ("wrn-28-10", HeadKind::DisMax);
-        let found = published(wide, C100, LSUN, head, "MMLES", true).ok_or("no such cell")?;
+        let found = published(wide, C100, LSUN, head, "MMLES", true).ok_or("no such experiment")?;
         assert_eq!((found.tnr, found.auroc), (None, mean_only(99.6)));
-        let found = published_classification(wide, C100, head, true).ok_or("no such cell")?;
+        let found = published_classification(wide, C100, head, true).ok_or("no such experiment")?;
         assert_eq!((found.accuracy, found.ece), (mean_only(83.0), mean_only(0.0143)));
         Ok(())
     }
 
-    fn beside(executions: &[Execution]) -> Option<NamedTable> {
-        tables(executions).into_iter().find(|table| table.title.starts_with("Beside"))
+    fn comparison(runs: &[Run]) -> Option<NamedTable> {
+        tables(runs).into_iter().find(|table| table.title.starts_with("Beside"))
     }
 
     #[test]
     fn ours_stand_beside_the_published_numbers() -> Result<(), Box<dyn Error>> {
         let sets = |wrong| [(SVHN, wrong), ("noise", 1)];
-        let mut executions = [
-            execution(HeadKind::IsoMaxPlus, 1, &sets(0)),
-            execution(HeadKind::IsoMaxPlus, 2, &sets(1)),
-        ];
+        let mut runs =
+            [run(HeadKind::IsoMaxPlus, 1, &sets(0)), run(HeadKind::IsoMaxPlus, 2, &sets(1))];
         let label = "cifar10 densenet-bc-100 isomax+";
         let data = "image folder; 45000 training, 4 test images; 4 svhn images";
         let expected = [
@@ -341,27 +344,27 @@ mod tests {
             ["AUROC", "2", "87.5 ± 17.7", "99.4 ± 0.1", "-11.9"],
         ];
         for epochs in ["2 of 300 epochs", "300"] {
-            let found = rows(&beside(&executions).ok_or("no table")?);
+            let found = rows(&comparison(&runs).ok_or("no table")?);
             assert_eq!(found.len(), 2, "only the default score of a published set");
             for (row, expected) in found.iter().zip(expected) {
                 assert_eq!(row[..3], [label, SVHN, "MDS"]);
                 assert_eq!(row[3..8], expected);
                 assert_eq!(row[8..], [epochs, data]);
             }
-            executions.iter_mut().for_each(|e| training(e).epochs = 300);
+            runs.iter_mut().for_each(|e| training(e).epochs = 300);
         }
-        training(&mut executions[1]).epochs = 30;
-        let found = rows(&beside(&executions).ok_or("no table")?);
+        training(&mut runs[1]).epochs = 30;
+        let found = rows(&comparison(&runs).ok_or("no table")?);
         assert_eq!(found[0][8], "30–300 of 300 epochs");
 
-        assert!(beside(&[execution(HeadKind::IsoMaxPlus, 1, &[("noise", 1)])]).is_none());
+        assert!(comparison(&[run(HeadKind::IsoMaxPlus, 1, &[("noise", 1)])]).is_none());
         Ok(())
     }
 
     #[test]
     fn dismax_has_accuracy_and_calibration_beside_it() -> Result<(), Box<dyn Error>> {
-        let executions = [1, 2].map(|number| execution(HeadKind::DisMax, number, &[(TINY, 1)]));
-        let rows = rows(&beside(&executions).ok_or("no table")?);
+        let runs = [1, 2].map(|number| run(HeadKind::DisMax, number, &[(TINY, 1)]));
+        let rows = rows(&comparison(&runs).ok_or("no table")?);
         assert_eq!(rows[0][1..8], [TINY, "MMLES", "AUROC", "2", "75.0 ± 0.0", "98.0", "-23.0"]);
         assert_eq!(rows[1][1..8], ["–", "–", "accuracy", "2", "87.5 ± 17.7", "95.1", "-7.6"]);
         assert_eq!(rows[2][3..6], ["ECE calibrated", "2", "0.1250 ± 0.0082"]);

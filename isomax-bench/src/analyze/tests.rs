@@ -8,10 +8,10 @@ use super::*;
 use crate::results::{Calibrated, Epoch, History};
 
 /// Of two epochs, with two scores that are alike. Of each set so many of four samples are taken
-/// for known ones: `TNR = AUROC = 1 - wrong / 4`. Execution 1 has 3 of 4 classes right, any
+/// for ID ones: `TNR = AUROC = 1 - wrong / 4`. Run 1 has 3 of 4 classes right, any
 /// other has all; the ECE is `p - 3/4` and `1 - p`.
-pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Execution {
-    let known: Vec<f32> = (0..20_u8).map(|i| 100.0 + f32::from(i)).collect();
+pub(super) fn run(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Run {
+    let id: Vec<f32> = (0..20_u8).map(|i| 100.0 + f32::from(i)).collect();
     let mut detection = Vec::new();
     for &(set, wrong) in sets {
         let out = [0, 1, 2, 3].map(|i| if i < wrong { 1000.0 } else { i as f32 });
@@ -22,8 +22,8 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
                 images: out.len(),
                 score: score.to_string(),
                 is_default: score == Score::default_for(head),
-                field: OodMetrics::from_scores(&known, &out).expect("no score is NaN"),
-                paper: PaperMetrics::from_scores(&known, &out).expect("no score is NaN"),
+                field: OodMetrics::from_scores(&id, &out).expect("no score is NaN"),
+                paper: PaperMetrics::from_scores(&id, &out).expect("no score is NaN"),
                 rejected: None,
             });
         }
@@ -40,14 +40,14 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
         let valid = train.iter().map(|(key, value)| (key.clone(), -value)).collect();
         Epoch { epoch, learning_rate: 0.1, train, valid }
     };
-    Execution {
-        folder: format!("results/{head}/execution-{number}").into(),
+    Run {
+        folder: format!("results/{head}/run-{number}").into(),
         number,
         evaluation: Evaluation {
             architecture: "densenet-bc-100".to_owned(),
             head,
             fpr: false,
-            known: "cifar10".to_owned(),
+            id_data: "cifar10".to_owned(),
             data: "image folder".to_owned(),
             temperature: 1.0,
             normalization: None,
@@ -76,8 +76,8 @@ pub(super) fn execution(head: HeadKind, number: usize, sets: &[(&str, usize)]) -
     }
 }
 
-pub(super) fn training(execution: &mut Execution) -> &mut Training {
-    execution.evaluation.training.as_mut().expect("the builder gives one")
+pub(super) fn training(run: &mut Run) -> &mut Training {
+    run.evaluation.training.as_mut().expect("the builder gives one")
 }
 
 /// The cells of the rows below the column names.
@@ -88,22 +88,22 @@ pub(super) fn rows(table: &NamedTable) -> Vec<Vec<String>> {
     text.lines().skip(2).map(cells).collect()
 }
 
-fn two() -> Vec<Execution> {
+fn two() -> Vec<Run> {
     vec![
-        execution(HeadKind::IsoMaxPlus, 2, &[("svhn", 1), ("lsun-resize", 1)]),
-        execution(HeadKind::IsoMaxPlus, 1, &[("svhn", 0), ("lsun-resize", 2)]),
+        run(HeadKind::IsoMaxPlus, 2, &[("svhn", 1), ("lsun-resize", 1)]),
+        run(HeadKind::IsoMaxPlus, 1, &[("svhn", 0), ("lsun-resize", 2)]),
     ]
 }
 
 #[test]
-fn cells_are_sorted_and_named_apart() {
-    let mut executions = two();
-    let mut longer = execution(HeadKind::IsoMaxPlus, 1, &[]);
+fn experiments_are_sorted_and_named_apart() {
+    let mut runs = two();
+    let mut longer = run(HeadKind::IsoMaxPlus, 1, &[]);
     training(&mut longer).planned_epochs = 3;
-    let mut untold = execution(HeadKind::DisMax, 1, &[]);
+    let mut untold = run(HeadKind::DisMax, 1, &[]);
     untold.evaluation.training = None;
-    let told = execution(HeadKind::DisMax, 1, &[]);
-    executions.extend([untold, told, longer, execution(HeadKind::SoftMax, 1, &[])]);
+    let told = run(HeadKind::DisMax, 1, &[]);
+    runs.extend([untold, told, longer, run(HeadKind::SoftMax, 1, &[])]);
     let expected = [
         "cifar10 densenet-bc-100 softmax",
         "cifar10 densenet-bc-100 isomax+ [2 epochs]",
@@ -113,12 +113,12 @@ fn cells_are_sorted_and_named_apart() {
          45000 + 5000 images]",
     ];
     for _ in 0..2 {
-        let cells = cells(&executions);
-        let labels: Vec<&str> = cells.iter().map(Cell::label).collect();
+        let experiments = experiments(&runs);
+        let labels: Vec<&str> = experiments.iter().map(Experiment::label).collect();
         assert_eq!(labels, expected);
-        let numbers: Vec<usize> = cells[1].executions().iter().map(|e| e.number).collect();
+        let numbers: Vec<usize> = experiments[1].runs().iter().map(|e| e.number).collect();
         assert_eq!(numbers, [1, 2]);
-        executions.reverse();
+        runs.reverse();
     }
     assert!(tables(&[]).is_empty());
 }
@@ -126,13 +126,13 @@ fn cells_are_sorted_and_named_apart() {
 #[test]
 fn recipes_are_told_apart() {
     let with_rate = |number, rate: f64| {
-        let mut execution = execution(HeadKind::IsoMaxPlus, number, &[]);
+        let mut run = run(HeadKind::IsoMaxPlus, number, &[]);
         let recipe = serde_json::json!({ "learning_rate": rate, "batch_size": 64 });
-        training(&mut execution).recipe = Recipe::of(&recipe, &[]);
-        execution
+        training(&mut run).recipe = Recipe::of(&recipe, &[]);
+        run
     };
-    let labels = |executions: &[Execution]| -> Vec<String> {
-        cells(executions).iter().map(|cell| cell.label().to_owned()).collect()
+    let labels = |runs: &[Run]| -> Vec<String> {
+        experiments(runs).iter().map(|experiment| experiment.label().to_owned()).collect()
     };
     let name = "cifar10 densenet-bc-100 isomax+";
     assert_eq!(labels(&[with_rate(1, 0.1), with_rate(2, 0.1)]), [name]);
@@ -147,9 +147,9 @@ fn recipes_are_told_apart() {
 
 #[test]
 fn summaries_hold_every_value() -> Result<(), Box<dyn Error>> {
-    let mut executions = two();
-    executions[0].evaluation.calibrated = None;
-    let summary = summary(&executions);
+    let mut runs = two();
+    runs[0].evaluation.calibrated = None;
+    let summary = summary(&runs);
     // Two sets, two scores, and the metrics of both conventions.
     assert_eq!(summary.rows.len(), 6 + 2 * 2 * (5 + 8));
     let row = |metric: &str, convention: Option<Convention>| {
@@ -162,7 +162,7 @@ fn summaries_hold_every_value() -> Result<(), Box<dyn Error>> {
     for convention in [Convention::Papers, Convention::Field] {
         let auroc = row("AUROC", Some(convention))?;
         assert_eq!(auroc.score, Some("MDS".to_owned()));
-        assert_eq!((auroc.n, auroc.executions.as_slice()), (2, &[1, 2][..]));
+        assert_eq!((auroc.n, auroc.runs.as_slice()), (2, &[1, 2][..]));
         assert!((auroc.values[0] - 1.0).abs() < 1e-12);
         assert!((auroc.values[1] - 0.75).abs() < 1e-12);
         assert!((auroc.mean - 0.875).abs() < 1e-12);
@@ -180,7 +180,7 @@ fn summaries_hold_every_value() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn averages_over_sets_come_before_those_over_executions() {
+fn averages_over_sets_come_before_those_over_runs() {
     let tables = tables(&two());
     let label = "cifar10 densenet-bc-100 isomax+";
     let first = rows(&tables[0]);
@@ -214,30 +214,30 @@ fn averages_over_sets_come_before_those_over_executions() {
     assert_eq!(all.len(), 4);
     assert_eq!(all[1], [label, "svhn", "MPS", "2", "87.5 ± 17.7", "87.5 ± 17.7"]);
     let text = tables[3].to_string();
-    let start = "## Detection with all scores, papers' convention\n\nIn percent.\n\n| cell ";
+    let start = "## Detection with all scores, papers' convention\n\nIn percent.\n\n| experiment ";
     assert!(text.starts_with(start), "{text}");
 }
 
 #[test]
 fn averages_say_which_sets_are_missing() {
-    let executions = [
-        execution(HeadKind::IsoMaxPlus, 1, &[("svhn", 0), ("noise", 2)]),
-        execution(HeadKind::IsoMaxPlus, 2, &[("svhn", 1)]),
+    let runs = [
+        run(HeadKind::IsoMaxPlus, 1, &[("svhn", 0), ("noise", 2)]),
+        run(HeadKind::IsoMaxPlus, 2, &[("svhn", 1)]),
     ];
-    let rows = rows(&tables(&executions)[1]);
+    let rows = rows(&tables(&runs)[1]);
     assert_eq!(rows[1][1..5], ["noise", "MDS", "1", "50.0"]);
     assert_eq!(rows[2][1..5], ["average of 1 of 2 sets", "MDS", "2", "87.5 ± 17.7"]);
 }
 
 #[test]
 fn another_copy_of_a_set_is_another_set() {
-    let mut executions = two();
-    for detection in &mut executions[0].evaluation.detection {
+    let mut runs = two();
+    for detection in &mut runs[0].evaluation.detection {
         if detection.set == "svhn" {
             detection.source = "official .mat".to_owned();
         }
     }
-    let rows = rows(&tables(&executions)[1]);
+    let rows = rows(&tables(&runs)[1]);
     let sets: Vec<[&str; 2]> = rows.iter().map(|row| [row[1].as_str(), row[3].as_str()]).collect();
     let expected = [
         ["svhn (, 4 images)", "1"],
@@ -250,9 +250,9 @@ fn another_copy_of_a_set_is_another_set() {
 
 #[test]
 fn selection_on_test_is_marked_in_every_table() {
-    let mut executions = two();
-    executions.iter_mut().for_each(|e| training(e).selection = Selection::Test);
-    let tables = tables(&executions);
+    let mut runs = two();
+    runs.iter_mut().for_each(|e| training(e).selection = Selection::Test);
+    let tables = tables(&runs);
     assert_eq!(tables.len(), 5);
     for row in tables.iter().flat_map(rows) {
         assert_eq!(row[0], "cifar10 densenet-bc-100 isomax+ (selected on test)");

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::backend;
 use crate::data::DataFolder;
-use crate::experiment::CellOptions;
+use crate::experiment::ExperimentOptions;
 
 mod bar;
 mod options;
@@ -40,11 +40,11 @@ pub struct RunArgs {
     /// Number of runs. Each has a seed of its own.
     #[arg(long = "runs", alias = "executions", value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u16).range(1..))]
-    pub executions: u16,
+    pub runs: u16,
     /// Do only the run of this number, for example to spread runs over several machines.
-    #[arg(long, value_name = "N", conflicts_with = "executions",
+    #[arg(long, alias = "execution", value_name = "N", conflicts_with = "runs",
         value_parser = clap::value_parser!(u16).range(1..))]
-    pub execution: Option<u16>,
+    pub only_run: Option<u16>,
     /// Folder for the results. Each combination of set, network and head has its own folder in it.
     /// The same command, started again, goes on from the last epoch.
     #[arg(long, default_value = "results")]
@@ -58,13 +58,13 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The executions of a cell on the chosen backend, with progress shown.
-    pub fn options(&self) -> CellOptions {
-        CellOptions {
+    /// The runs of an experiment on the chosen backend, with progress shown.
+    pub fn options(&self) -> ExperimentOptions {
+        ExperimentOptions {
             output: self.output.clone(),
-            executions: match self.execution {
-                Some(execution) => execution.into()..=execution.into(),
-                None => 1..=self.executions.into(),
+            runs: match self.only_run {
+                Some(number) => number.into()..=number.into(),
+                None => 1..=self.runs.into(),
             },
             workers: self.workers,
             plain: self.plain,

@@ -7,7 +7,7 @@ use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 use serde::Deserialize;
 
-use crate::data::{Augmentation, JpegDecoder, KnownSet, Normalization, OodSource};
+use crate::data::{Augmentation, IdSet, JpegDecoder, Normalization, OodSource};
 use crate::results::{self, Selection};
 use crate::train::{ConfigError, TrainingConfig, published_milestones};
 
@@ -21,8 +21,8 @@ pub struct ConfigOptions {
     pub version: Option<u32>,
     /// In-distribution set, whose classes are learned: cifar10, cifar100 or svhn.
     #[arg(long = "id-data", alias = "known", value_name = "NAME")]
-    #[serde(alias = "id_data")]
-    pub known: Option<KnownSet>,
+    #[serde(alias = "known")]
+    pub id_data: Option<IdSet>,
     /// Network, for example densenet-bc-100, resnet-110, resnet-34 or wrn-28-10.
     #[arg(long)]
     pub architecture: Option<Architecture>,
@@ -124,7 +124,7 @@ pub struct ConfigOptions {
     /// OOD sets, separated by commas, each NAME or NAME=FOLDER (default: as published). A finished
     /// run is evaluated on new sets without training again.
     #[arg(long = "ood-data", alias = "ood", value_name = "SETS", value_delimiter = ',')]
-    #[serde(alias = "ood_data")]
+    #[serde(rename = "ood_data", alias = "ood")]
     pub ood: Option<Vec<OodSource>>,
     /// Measure detection during training once in this many epochs; 0 for never (default: 1).
     #[arg(long)]
@@ -166,7 +166,7 @@ impl ConfigOptions {
             };
         }
         first!(
-            known,
+            id_data,
             architecture,
             head,
             fpr,
@@ -206,10 +206,10 @@ impl ConfigOptions {
     ///
     /// [`ConfigError::Missing`] without set, network or head, [`ConfigError::OutOfRange`].
     pub fn config(self) -> Result<TrainingConfig, ConfigError> {
-        let known = self.known.ok_or(ConfigError::Missing("id-data"))?;
+        let id_data = self.id_data.ok_or(ConfigError::Missing("id-data"))?;
         let architecture = self.architecture.ok_or(ConfigError::Missing("architecture"))?;
         let head = self.head.ok_or(ConfigError::Missing("head"))?;
-        let published = TrainingConfig::published(known, architecture, head);
+        let published = TrainingConfig::published(id_data, architecture, head);
         let epochs = self.epochs.unwrap_or(published.epochs);
         let selection = match self.select_on_test {
             true => Selection::Test,
@@ -231,7 +231,7 @@ impl ConfigOptions {
         macro_rules! depart {
             ($($field:ident),* $(,)?) => {
                 TrainingConfig {
-                    known: known.to_string(),
+                    id_data: id_data.to_string(),
                     architecture: architecture.to_string(),
                     head,
                     epochs,
@@ -295,29 +295,29 @@ mod tests {
         Flags::parse_from(std::iter::once("train").chain(flags.split_whitespace())).options
     }
 
-    const CELL: &str = "--known cifar10 --architecture resnet-20 --head isomax+";
+    const EXPERIMENT: &str = "--id-data cifar10 --architecture resnet-20 --head isomax+";
 
     #[test]
     fn the_published_recipe_is_the_default() -> Result<(), Box<dyn Error>> {
-        let config = parse(CELL).config()?;
+        let config = parse(EXPERIMENT).config()?;
         let expected = TrainingConfig::published(
-            KnownSet::Cifar10,
+            IdSet::Cifar10,
             Architecture::CifarResNet { depth: 20 },
             HeadKind::IsoMaxPlus,
         );
         assert_eq!(config, expected);
         assert_eq!(config.milestones, [150, 200, 250]);
-        assert_eq!(config.cell_name(), "cifar10_resnet-20_isomax+");
+        assert_eq!(config.experiment_name(), "cifar10_resnet-20_isomax+");
         assert!(!config.warm_up);
-        let warm = parse("--known cifar100 --architecture resnet-110 --head softmax").config()?;
+        let warm = parse("--id-data cifar100 --architecture resnet-110 --head softmax").config()?;
         assert!(warm.warm_up);
         Ok(())
     }
 
     #[test]
     fn milestones_follow_the_epochs() -> Result<(), Box<dyn Error>> {
-        assert_eq!(parse(&format!("{CELL} --epochs 8")).config()?.milestones, [4, 5, 7]);
-        let given = parse(&format!("{CELL} --epochs 8 --milestones 2,3")).config()?;
+        assert_eq!(parse(&format!("{EXPERIMENT} --epochs 8")).config()?.milestones, [4, 5, 7]);
+        let given = parse(&format!("{EXPERIMENT} --epochs 8 --milestones 2,3")).config()?;
         assert_eq!(given.milestones, [2, 3]);
         assert_eq!(published_milestones(1), [1]);
         Ok(())
@@ -327,11 +327,11 @@ mod tests {
     fn flags_stand_before_the_file_and_saved_configurations_are_files() -> Result<(), Box<dyn Error>>
     {
         let folder = tempfile::tempdir()?;
-        let toml = folder.path().join("cell.toml");
+        let toml = folder.path().join("experiment.toml");
         fs::write(
             &toml,
-            "known = \"svhn\"\narchitecture = \"resnet-110\"\nhead = \"dismax\"\nfpr = true\n\
-             epochs = 30\nood = [\"cifar10\", \"mine=/data/mine\"]\n\
+            "id_data = \"svhn\"\narchitecture = \"resnet-110\"\nhead = \"dismax\"\nfpr = true\n\
+             epochs = 30\nood_data = [\"cifar10\", \"mine=/data/mine\"]\n\
              augmentation = { padding = 2, flip = false }\n",
         )?;
         let config =
@@ -349,7 +349,8 @@ mod tests {
     fn saved_configurations_mean_what_they_meant() -> Result<(), Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("config.json");
-        let shared = parse(&format!("{CELL} --share-held-out --jpeg-decoder libjpeg")).config()?;
+        let shared =
+            parse(&format!("{EXPERIMENT} --share-held-out --jpeg-decoder libjpeg")).config()?;
         assert_eq!((shared.share_held_out, shared.calibration_images), (true, 0));
         crate::results::write(&path, &shared)?;
         assert_eq!(ConfigOptions::read(&path)?.config()?, shared);
@@ -373,26 +374,26 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named() -> Result<(), Box<dyn Error>> {
         for (flags, complaint) in [
-            ("--known cifar10 --head isomax", "architecture is missing"),
-            ("--known cifar10 --architecture resnet-20 --head isomax --fpr", "fpr must be off"),
+            ("--id-data cifar10 --head isomax", "architecture is missing"),
+            ("--id-data cifar10 --architecture resnet-20 --head isomax --fpr", "fpr must be off"),
             (
-                "--known cifar10 --architecture resnet-20 --head isomax --epochs 0",
+                "--id-data cifar10 --architecture resnet-20 --head isomax --epochs 0",
                 "at least 1, got 0",
             ),
             (
-                "--known cifar10 --architecture resnet-20 --head isomax --validation-images 0",
+                "--id-data cifar10 --architecture resnet-20 --head isomax --validation-images 0",
                 "validation-images must be at least 1 unless",
             ),
             (
-                "--known cifar10 --architecture resnet-20 --head isomax --ood svhn,CIFAR10",
+                "--id-data cifar10 --architecture resnet-20 --head isomax --ood-data svhn,CIFAR10",
                 "ood-data must be other sets than the ID set",
             ),
             (
-                "--known cifar10 --architecture resnet-20 --head isomax --epochs 8 --milestones 4,9",
+                "--id-data cifar10 --architecture resnet-20 --head isomax --epochs 8 --milestones 4,9",
                 "milestones must be within the epochs",
             ),
             (
-                "--known cifar10 --architecture resnet-20 --head isomax --learning-rate nan",
+                "--id-data cifar10 --architecture resnet-20 --head isomax --learning-rate nan",
                 "learning-rate must be a positive number, got NaN",
             ),
         ] {
@@ -400,10 +401,10 @@ mod tests {
             assert!(error.contains(complaint), "{error}");
         }
         let folder = tempfile::tempdir()?;
-        let path = folder.path().join("cell.toml");
-        fs::write(&path, "known = \"cifar10\"\nepoch = 3\n")?;
+        let path = folder.path().join("experiment.toml");
+        fs::write(&path, "id_data = \"cifar10\"\nepoch = 3\n")?;
         let error = ConfigOptions::read(&path).err().ok_or("read")?.to_string();
-        assert!(error.contains("cell.toml: expected") && error.contains("epoch"), "{error}");
+        assert!(error.contains("experiment.toml: expected") && error.contains("epoch"), "{error}");
         Ok(())
     }
 }

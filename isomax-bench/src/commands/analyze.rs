@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use isomax_bench::analyze::{csv_files, summary, tables};
-use isomax_bench::results::{Execution, find_executions};
+use isomax_bench::results::{Run, find_runs};
 
 use super::{CommandResult, print};
 
@@ -24,13 +24,13 @@ pub struct AnalyzeArgs {
 
 impl AnalyzeArgs {
     pub fn run(&self) -> CommandResult {
-        let executions = executions(&self.results)?;
+        let runs = runs(&self.results)?;
         let output = self.output.as_ref().unwrap_or(&self.results[0]);
-        let files = csv_files::write(output, &executions)?;
+        let files = csv_files::write(output, &runs)?;
         if self.json {
-            return Ok(print(serde_json::to_string_pretty(&summary(&executions))?)?);
+            return Ok(print(serde_json::to_string_pretty(&summary(&runs))?)?);
         }
-        for table in tables(&executions) {
+        for table in tables(&runs) {
             print(table)?;
         }
         files.iter().for_each(|file| eprintln!("wrote {}", file.display()));
@@ -38,13 +38,13 @@ impl AnalyzeArgs {
     }
 }
 
-/// All executions in folders of results, at least one.
-pub fn executions(folders: &[PathBuf]) -> Result<Vec<Execution>, Box<dyn std::error::Error>> {
-    let executions = find_executions(folders)?;
-    if executions.is_empty() {
+/// All runs in folders of results, at least one.
+pub fn runs(folders: &[PathBuf]) -> Result<Vec<Run>, Box<dyn std::error::Error>> {
+    let runs = find_runs(folders)?;
+    if runs.is_empty() {
         let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let folders = folders.join(", ");
-        return Err(format!("{folders}: expected evaluated executions, but found none").into());
+        return Err(format!("{folders}: expected evaluated runs, but found none").into());
     }
-    Ok(executions)
+    Ok(runs)
 }

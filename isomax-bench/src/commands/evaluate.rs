@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use isomax_bench::backend::{self, Inference};
+use isomax_bench::backend::{self, InferenceBackend};
 use isomax_bench::cli::{DataArgs, bar};
 use isomax_bench::data::{DataFolder, HeldOut, OodSource, Split};
-use isomax_bench::evaluate::{Subject, evaluate, summary};
-use isomax_bench::experiment::{Places, evaluate_execution, missing_sets, published_network};
+use isomax_bench::evaluate::{EvaluationInput, evaluate, summary};
+use isomax_bench::experiment::{EvaluationPaths, evaluate_run, missing_sets, published_network};
 use isomax_bench::results::{self, Evaluation};
-use isomax_bench::train::{ExecutionFolder, ExperimentData, open_run};
+use isomax_bench::train::{ExperimentData, RunFolder, open_run};
 use isomax_burn::HeadKind;
 
 use super::network::{NetworkArgs, Weights};
@@ -72,7 +72,7 @@ impl EvaluateArgs {
         let own = match self.output {
             Some(_) => None,
             None => {
-                let folder = ExecutionFolder::reopen(run)?;
+                let folder = RunFolder::reopen(run)?;
                 folder.check_config(&config)?;
                 Some(folder)
             }
@@ -91,11 +91,14 @@ impl EvaluateArgs {
         }
         let data = ExperimentData::load(&config, &self.data.folder())?;
         fs::create_dir_all(&output)?;
-        let network =
-            published_network::<Inference>(&config, training.classes.len(), &backend::device())?;
-        let places = Places { run, output: &output, previous: previous.as_ref() };
+        let network = published_network::<InferenceBackend>(
+            &config,
+            training.classes.len(),
+            &backend::device(),
+        )?;
+        let paths = EvaluationPaths { run, output: &output, previous: previous.as_ref() };
         let bar = bar("images");
-        let evaluation = evaluate_execution(&config, training, &data, network, places, &[], &bar)?;
+        let evaluation = evaluate_run(&config, training, &data, network, paths, &[], &bar)?;
         if let Some(folder) = own {
             folder.keep_config(&config)?;
         }
@@ -106,27 +109,27 @@ impl EvaluateArgs {
         &self,
         weights: &Weights,
     ) -> Result<Evaluation, Box<dyn std::error::Error>> {
-        let (known, config) = (weights.known, &weights.config);
+        let (id_data, config) = (weights.id_data, &weights.config);
         if self.fpr && config.head != HeadKind::DisMax {
             return Err(format!("--fpr goes with the head dismax, not with {}", config.head).into());
         }
         let device = backend::device();
         let network = weights.load(&device)?;
         let folder: DataFolder = self.data.folder().with_jpeg_decoder(config.jpeg_decoder);
-        let test = folder.known(known, Split::Test)?;
+        let test = folder.id_set(id_data, Split::Test)?;
         let calibration = match self.held_out {
             0 => None,
             count => {
-                let train = folder.known(known, Split::Train)?.images;
+                let train = folder.id_set(id_data, Split::Train)?.images;
                 // As `train` does it: as many images choose the epoch, and are not to fit on.
                 let parts = HeldOut::stratified(&train.labels, count, count, self.seed)
                     .ok_or("--held-out takes half of the images of the training split, or more")?;
                 Some(train.select(&parts.calibration))
             }
         };
-        let sources = self.ood.clone().unwrap_or_else(|| known.published_ood());
-        let subject = Subject {
-            known: config.known.clone(),
+        let sources = self.ood.clone().unwrap_or_else(|| id_data.published_ood());
+        let input = EvaluationInput {
+            id_data: config.id_data.clone(),
             architecture: config.architecture.clone(),
             normalization: config.normalization()?,
             data: test.source.to_owned(),
@@ -141,6 +144,6 @@ impl EvaluateArgs {
         };
         let output = self.output.clone().unwrap_or_else(|| PathBuf::from("evaluation"));
         fs::create_dir_all(&output)?;
-        Ok(evaluate(&network, &subject, &output, &device)?)
+        Ok(evaluate(&network, &input, &output, &device)?)
     }
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use isomax_bench::backend::{Device, Inference};
-use isomax_bench::data::{JpegDecoder, KnownSet, Normalization};
+use isomax_bench::backend::{Device, InferenceBackend};
+use isomax_bench::data::{IdSet, JpegDecoder, Normalization};
 use isomax_bench::experiment::published_network;
 use isomax_bench::results;
 use isomax_bench::train::{Classifier, TrainingConfig};
@@ -12,15 +12,15 @@ use isomax_burn::HeadKind;
 use isomax_models::store::WeightFormat;
 use isomax_models::{Architecture, Backbone as _, Model, store};
 
-/// A network: the folder of an execution, or weights with what a file of weights does not say.
+/// A network: the folder of a run, or weights with what a file of weights does not say.
 #[derive(Debug, Args)]
 pub struct NetworkArgs {
     /// Folder of a run that `train` has finished.
-    #[arg(long, conflicts_with_all = ["weights", "architecture", "head", "known", "mean", "std"])]
+    #[arg(long, conflicts_with_all = ["weights", "architecture", "head", "id_data", "mean", "std"])]
     pub run: Option<PathBuf>,
     /// File of weights: safetensors, a state dict of PyTorch, or a checkpoint of `train`. Its
     /// content tells the format, not its name.
-    #[arg(long, requires_all = ["architecture", "head", "known"])]
+    #[arg(long, requires_all = ["architecture", "head", "id_data"])]
     weights: Option<PathBuf>,
     /// Network of the weights, for example resnet-20 or densenet-bc-100.
     #[arg(long, requires = "weights")]
@@ -30,7 +30,7 @@ pub struct NetworkArgs {
     head: Option<HeadKind>,
     /// Set that the network was trained on: cifar10, cifar100 or svhn.
     #[arg(long = "id-data", alias = "known", value_name = "NAME", requires = "weights")]
-    known: Option<KnownSet>,
+    id_data: Option<IdSet>,
     /// Mean of each channel that the network was trained with, for pixels in [0, 1] (default: as
     /// published for the set).
     #[arg(long, value_name = "R,G,B", requires = "std", value_parser = Normalization::parse_channels)]
@@ -48,17 +48,17 @@ pub struct NetworkArgs {
 impl NetworkArgs {
     /// The weights, if they are given by themselves.
     pub fn weights(&self) -> Option<Weights> {
-        let (architecture, head, known) = (self.architecture?, self.head?, self.known?);
+        let (architecture, head, id_data) = (self.architecture?, self.head?, self.id_data?);
         let channels = self.mean.zip(self.std).map(|(mean, std)| Normalization { mean, std });
         let config = TrainingConfig {
             normalization: channels,
             jpeg_decoder: self.jpeg_decoder.unwrap_or_default(),
-            ..TrainingConfig::published(known, architecture, head)
+            ..TrainingConfig::published(id_data, architecture, head)
         };
-        Some(Weights { path: self.weights.clone()?, known, config })
+        Some(Weights { path: self.weights.clone()?, id_data, config })
     }
 
-    /// The folder of an execution, where there are no weights by themselves.
+    /// The folder of a run, where there are no weights by themselves.
     pub fn run(&self) -> Result<&Path, &'static str> {
         let missing = "give --run, or --weights, --architecture, --head and --id-data";
         self.run.as_deref().ok_or(missing)
@@ -68,19 +68,25 @@ impl NetworkArgs {
 /// A file of weights and what they belong to.
 pub struct Weights {
     path: PathBuf,
-    pub known: KnownSet,
+    pub id_data: IdSet,
     /// What a training of this network, head and set would be.
     pub config: TrainingConfig,
 }
 
 impl Weights {
     /// Loads a file of any of the formats, whatever its name.
-    pub fn load(&self, device: &Device) -> Result<Model<Inference>, Box<dyn std::error::Error>> {
-        let mut network =
-            published_network::<Inference>(&self.config, self.known.num_classes(), device)?;
+    pub fn load(
+        &self,
+        device: &Device,
+    ) -> Result<Model<InferenceBackend>, Box<dyn std::error::Error>> {
+        let mut network = published_network::<InferenceBackend>(
+            &self.config,
+            self.id_data.num_classes(),
+            device,
+        )?;
         match WeightFormat::detect(&self.path)? {
             WeightFormat::Record => {
-                let mut classifier = Classifier::<Inference, _>::new(&self.config, network);
+                let mut classifier = Classifier::<InferenceBackend, _>::new(&self.config, network);
                 store::load_record(&mut classifier, &self.path)?;
                 network = classifier.network;
             }
@@ -90,14 +96,14 @@ impl Weights {
     }
 }
 
-/// The network of an execution, with the weights that were kept.
+/// The network of a run, with the weights that were kept.
 pub fn load_run(
     run: &Path,
     config: &TrainingConfig,
     num_classes: usize,
     device: &Device,
-) -> Result<Model<Inference>, Box<dyn std::error::Error>> {
-    let mut network = published_network::<Inference>(config, num_classes, device)?;
+) -> Result<Model<InferenceBackend>, Box<dyn std::error::Error>> {
+    let mut network = published_network::<InferenceBackend>(config, num_classes, device)?;
     network.load_safetensors(run.join(results::MODEL))?;
     Ok(network)
 }

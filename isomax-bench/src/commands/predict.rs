@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use isomax_bench::backend::{self, Inference};
+use isomax_bench::backend::{self, InferenceBackend};
 use isomax_bench::predict::{Prediction, Predictor, files};
 use isomax_bench::results;
 use isomax_bench::train::open_run;
@@ -147,7 +147,7 @@ impl PredictArgs {
     }
 }
 
-type Found = Predictor<Inference, Model<Inference>>;
+type Found = Predictor<InferenceBackend, Model<InferenceBackend>>;
 
 /// The bytes of a name that is no text.
 #[cfg(unix)]

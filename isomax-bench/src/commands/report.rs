@@ -6,7 +6,7 @@ use clap::Args;
 use isomax_bench::{analyze, report};
 
 use super::CommandResult;
-use super::analyze::executions;
+use super::analyze::runs;
 
 #[derive(Args)]
 pub struct ReportArgs {
@@ -20,9 +20,9 @@ pub struct ReportArgs {
 
 impl ReportArgs {
     pub fn run(&self) -> CommandResult {
-        let executions = executions(&self.results)?;
+        let runs = runs(&self.results)?;
         let output = self.output.clone().unwrap_or_else(|| self.results[0].join(report::PAGE));
-        report::write(&output, &executions, &analyze::tables(&executions))?;
+        report::write(&output, &runs, &analyze::tables(&runs))?;
         eprintln!("wrote {}", output.display());
         Ok(())
     }

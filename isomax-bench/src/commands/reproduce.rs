@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use clap::Args;
-use isomax_bench::backend::Training;
+use isomax_bench::backend::TrainingBackend;
 use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
-use isomax_bench::data::KnownSet;
-use isomax_bench::experiment::run_cell;
+use isomax_bench::data::IdSet;
+use isomax_bench::experiment::run_published;
 use isomax_bench::report;
 use isomax_bench::train::TrainingConfig;
 use isomax_burn::HeadKind;
@@ -16,21 +16,21 @@ use super::{CommandResult, print};
 
 #[derive(Args)]
 #[command(
-    mut_arg("known", |arg| arg.hide(true)),
+    mut_arg("id_data", |arg| arg.hide(true)),
     mut_arg("architecture", |arg| arg.hide(true)),
     mut_arg("head", |arg| arg.hide(true))
 )]
 pub struct ReproduceArgs {
     /// In-distribution sets to train on, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "cifar10,cifar100,svhn")]
-    sets: Vec<KnownSet>,
+    sets: Vec<IdSet>,
     /// Networks to train, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "densenet-bc-100,resnet-110")]
     networks: Vec<Architecture>,
     /// Heads to train them with, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "softmax,isomax,isomax+")]
     heads: Vec<HeadKind>,
-    // Departures from the published recipe, for all cells.
+    // Departures from the published recipe, for all experiments.
     #[command(flatten)]
     options: ConfigOptions,
     #[command(flatten)]
@@ -44,11 +44,11 @@ impl ReproduceArgs {
         let options = self.runs.options();
         let mut failed = Vec::new();
         for config in self.configs()? {
-            // One cell that fails is no reason to lose a night of the others.
+            // One experiment that fails is no reason to lose a night of the others.
             let folder = self.data.folder();
-            if let Err(error) = run_cell::<Training>(&config, &folder, &options) {
-                eprintln!("{}: {error}", config.cell_name());
-                failed.push(config.cell_name());
+            if let Err(error) = run_published::<TrainingBackend>(&config, &folder, &options) {
+                eprintln!("{}: {error}", config.experiment_name());
+                failed.push(config.experiment_name());
             }
         }
         report::publish(&options.output)?.iter().try_for_each(print)?;
@@ -58,25 +58,25 @@ impl ReproduceArgs {
         }
     }
 
-    /// All cells, checked before the first begins.
+    /// All experiments, checked before the first begins.
     fn configs(&self) -> Result<Vec<TrainingConfig>, Box<dyn Error>> {
         let mut configs = Vec::new();
-        let ConfigOptions { known, architecture, head, .. } = &self.options;
-        if known.is_some() || architecture.is_some() || head.is_some() {
+        let ConfigOptions { id_data, architecture, head, .. } = &self.options;
+        if id_data.is_some() || architecture.is_some() || head.is_some() {
             // The lists would silently stand before them.
             let instead = "--sets, --networks and --heads";
             return Err(format!("use {instead} for --id-data, --architecture and --head").into());
         }
-        for &known in &self.sets {
+        for &id_data in &self.sets {
             for &architecture in &self.networks {
                 for &head in &self.heads {
-                    let cell = ConfigOptions {
-                        known: Some(known),
+                    let experiment = ConfigOptions {
+                        id_data: Some(id_data),
                         architecture: Some(architecture),
                         head: Some(head),
                         ..self.options.clone()
                     };
-                    configs.push(cell.config()?);
+                    configs.push(experiment.config()?);
                 }
             }
         }

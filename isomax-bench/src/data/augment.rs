@@ -22,14 +22,14 @@ impl Augmentation {
 
 /// How one image is changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct ShiftAndFlip {
     /// How far down and right the part lies that is cut out, from the image itself.
     pub shift: [isize; 2],
     /// Whether it is mirrored.
     pub flipped: bool,
 }
 
-impl Change {
+impl ShiftAndFlip {
     pub(super) fn draw(augmentation: Augmentation, rng: &mut ChaCha8Rng) -> Self {
         let padding = isize::from(augmentation.padding);
         let mut shift = || {
@@ -44,11 +44,11 @@ impl Change {
 pub(super) fn write_image(
     image: &[u8],
     [height, width]: [usize; 2],
-    change: Change,
+    shift_and_flip: ShiftAndFlip,
     table: &NormalizationTable,
     out: &mut [f32],
 ) {
-    let [down, right] = change.shift;
+    let [down, right] = shift_and_flip.shift;
     // The columns of the image that the part shows, and where they begin in it.
     let first = right.clamp(0, width as isize) as usize;
     let last = (width as isize + right).clamp(0, width as isize) as usize;
@@ -70,7 +70,7 @@ pub(super) fn write_image(
             row[..begin].fill(black);
             row[end..].fill(black);
             row[begin..end].iter_mut().zip(values).for_each(|(out, value)| *out = value);
-            if change.flipped {
+            if shift_and_flip.flipped {
                 row.reverse();
             }
         }
@@ -91,7 +91,7 @@ mod tests {
         // Reds 1 to 6 in two rows of three; green and blue follow from them.
         let image: Vec<u8> = (1..=6).flat_map(|r| [r, r + 10, r + 20]).collect();
         let mut out = vec![0.0; 18];
-        write_image(&image, [2, 3], Change { shift, flipped }, &table(), &mut out);
+        write_image(&image, [2, 3], ShiftAndFlip { shift, flipped }, &table(), &mut out);
         let shown = |value: f32, more: f32| if value < 0.0 { -1.0 } else { value + more };
         for (i, value) in out[..6].iter().enumerate() {
             assert_eq!(out[6 + i], shown(*value, 10.0));
@@ -118,10 +118,10 @@ mod tests {
         let mut counts = [0_usize; 9];
         let mut flips = 0;
         for _ in 0..9000 {
-            let change = Change::draw(Augmentation::PUBLISHED, &mut rng);
-            counts[(change.shift[0] + 4) as usize] += 1;
-            assert!((-4..=4).contains(&change.shift[1]));
-            flips += usize::from(change.flipped);
+            let shift_and_flip = ShiftAndFlip::draw(Augmentation::PUBLISHED, &mut rng);
+            counts[(shift_and_flip.shift[0] + 4) as usize] += 1;
+            assert!((-4..=4).contains(&shift_and_flip.shift[1]));
+            flips += usize::from(shift_and_flip.flipped);
         }
         assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
         assert!((4200..4800).contains(&flips), "{flips}");

@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::{Images, Split};
 
-mod fault;
+mod format_error;
 mod numpy;
 mod pickled;
 

@@ -41,7 +41,7 @@ pub fn load() -> Vec<Digit> {
 
 /// A training, a validation and a test part.
 #[derive(Debug, Clone)]
-pub struct Split {
+pub struct DigitSplits {
     /// 60 % of the images.
     pub train: Vec<Digit>,
     /// 15 %.
@@ -50,7 +50,7 @@ pub struct Split {
     pub test: Vec<Digit>,
 }
 
-impl Split {
+impl DigitSplits {
     /// Splits at random; the same seed gives the same parts.
     pub fn new(mut digits: Vec<Digit>, seed: u64) -> Self {
         digits.shuffle(&mut StdRng::seed_from_u64(seed));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn splits_are_whole_and_follow_their_seed() {
-        let split = |seed| Split::new(load(), seed);
+        let split = |seed| DigitSplits::new(load(), seed);
         let parts = split(1);
         assert_eq!((parts.train.len(), parts.valid.len(), parts.test.len()), (1077, 270, 450));
         assert_eq!(parts.test, split(1).test);

@@ -160,7 +160,7 @@ fn fetch_within(
     let found = match check(archive, data_dir, false, progress)? {
         Verified::Unpacked { .. } => {
             // Of a process that was killed after it had put all into place.
-            let _ = remove_folder(&beside(&path, "unpacking"));
+            let _ = remove_folder(&sibling(&path, "unpacking"));
             return Ok(Fetched { path, already_there: true });
         }
         Verified::Matches { .. } if plain => return Ok(Fetched { path, already_there: true }),
@@ -231,7 +231,7 @@ struct Lock {
 
 impl Lock {
     fn take(file: &Path) -> Result<Self, FetchError> {
-        let path = beside(file, "lock");
+        let path = sibling(file, "lock");
         plain_or_absent(&path)?;
         let lock = File::options().write(true).create(true).truncate(false).open(&path);
         let lock = lock.map_err(failed(&path))?;
@@ -290,7 +290,7 @@ fn exists(path: &Path) -> Result<bool, FetchError> {
 }
 
 /// A hidden name in the same folder.
-fn beside(path: &Path, what: &str) -> PathBuf {
+fn sibling(path: &Path, what: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{what}"))
 }

@@ -37,7 +37,7 @@ pub enum DataError {
     },
     /// There is no set of this name.
     #[error(
-        "{name} is no known data set and not in {}: give NAME=FOLDER for a folder of images, or one \
+        "{name} is not a data set of this program and not a folder in {}: give NAME=FOLDER for a folder of images, or one \
          of {}",
         folder.display(),
         OodSource::NAMES.join(", ")
@@ -100,7 +100,7 @@ const SIDE: u32 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
-pub enum KnownSet {
+pub enum IdSet {
     /// CIFAR-10: ten classes of animals and vehicles.
     Cifar10,
     /// CIFAR-100: a hundred classes.
@@ -109,7 +109,7 @@ pub enum KnownSet {
     Svhn,
 }
 
-impl KnownSet {
+impl IdSet {
     /// All sets.
     pub const ALL: [Self; 3] = [Self::Cifar10, Self::Cifar100, Self::Svhn];
 
@@ -146,13 +146,13 @@ impl KnownSet {
     }
 }
 
-impl fmt::Display for KnownSet {
+impl fmt::Display for IdSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for KnownSet {
+impl FromStr for IdSet {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
@@ -170,11 +170,11 @@ impl FromStr for Normalization {
 
     /// The normalisation of a published training set.
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        name.parse::<KnownSet>().map(KnownSet::normalization)
+        name.parse::<IdSet>().map(IdSet::normalization)
     }
 }
 
-impl TryFrom<String> for KnownSet {
+impl TryFrom<String> for IdSet {
     type Error = UnknownName;
 
     fn try_from(name: String) -> Result<Self, UnknownName> {
@@ -182,13 +182,13 @@ impl TryFrom<String> for KnownSet {
     }
 }
 
-impl From<KnownSet> for String {
-    fn from(set: KnownSet) -> Self {
+impl From<IdSet> for String {
+    fn from(set: IdSet) -> Self {
         set.name().to_owned()
     }
 }
 
-/// A set that shows nothing known: a name, or a name with a folder, written `NAME=FOLDER`.
+/// An OOD set: a name, or a name with a folder, written `NAME=FOLDER`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OodSource {
@@ -210,7 +210,7 @@ impl OodSource {
 }
 
 /// Name of the ID set among score files and pictures, which no OOD set can have.
-pub const KNOWN: &str = "known";
+pub const ID: &str = "id";
 
 /// Whether a name can be part of the names of files: letters, digits, `-`, `_`, `+` and `.`, beginning
 /// with a letter or digit.
@@ -219,11 +219,11 @@ pub fn is_set_name(name: &str) -> bool {
     name.starts_with(char::is_alphanumeric) && name.chars().all(is_allowed)
 }
 
-/// A name that cannot be that of a set of unknown images.
+/// A name that cannot be that of an OOD set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' cannot name an OOD set, for which there will be files of that name: expected letters, \
-     digits, '-', '_', '+' or '.', beginning with a letter or digit, and not 'known'"
+     digits, '-', '_', '+' or '.', beginning with a letter or digit, and not 'id'"
 )]
 pub struct InvalidSetName(pub String);
 
@@ -234,12 +234,12 @@ impl TryFrom<String> for OodSource {
         let (name, folder) = match text.split_once('=') {
             Some((name, folder)) => (name.to_owned(), Some(folder.into())),
             // One spelling, as results and tables are found by it.
-            None => match text.parse::<KnownSet>() {
+            None => match text.parse::<IdSet>() {
                 Ok(set) => (set.name().to_owned(), None),
                 Err(_) => (text, None),
             },
         };
-        match is_set_name(&name) && name != KNOWN {
+        match is_set_name(&name) && name != ID {
             true => Ok(Self { name, folder }),
             false => Err(InvalidSetName(name)),
         }
@@ -279,7 +279,7 @@ pub struct ImageSet {
     pub source: &'static str,
 }
 
-/// A set of unknown images.
+/// An OOD set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedImages {
     /// Its name in tables and files.
@@ -360,15 +360,15 @@ impl DataFolder {
     /// # Errors
     ///
     /// [`DataError`] if it is not there, damaged, or of other classes.
-    pub fn known(&self, set: KnownSet, split: Split) -> Result<ImageSet, DataError> {
+    pub fn id_set(&self, set: IdSet, split: Split) -> Result<ImageSet, DataError> {
         match set {
-            KnownSet::Cifar10 => self.cifar(Cifar::Ten, set, split),
-            KnownSet::Cifar100 => self.cifar(Cifar::Hundred, set, split),
-            KnownSet::Svhn => self.svhn(split),
+            IdSet::Cifar10 => self.cifar(Cifar::Ten, set, split),
+            IdSet::Cifar100 => self.cifar(Cifar::Hundred, set, split),
+            IdSet::Svhn => self.svhn(split),
         }
     }
 
-    /// Reads a set of unknown images; of labelled sets this is the test split.
+    /// Reads an OOD set; of labelled sets this is the test split.
     ///
     /// # Errors
     ///
@@ -377,8 +377,8 @@ impl DataFolder {
         if let Some(folder) = &source.folder {
             return self.image_folder(folder);
         }
-        if let Ok(set) = source.name.parse::<KnownSet>() {
-            return self.known(set, Split::Test);
+        if let Ok(set) = source.name.parse::<IdSet>() {
+            return self.id_set(set, Split::Test);
         }
         if source.name == "tiny-imagenet" {
             let folder = self.folder.join("tiny-imagenet-200/test");
@@ -400,7 +400,7 @@ impl DataFolder {
         }
     }
 
-    /// Reads several sets of unknown images, each with its name.
+    /// Reads several OOD sets, each with its name.
     ///
     /// # Errors
     ///
@@ -414,7 +414,7 @@ impl DataFolder {
         sources.iter().map(read).collect()
     }
 
-    fn cifar(&self, kind: Cifar, set: KnownSet, split: Split) -> Result<ImageSet, DataError> {
+    fn cifar(&self, kind: Cifar, set: IdSet, split: Split) -> Result<ImageSet, DataError> {
         let mut places = Vec::new();
         for version in Version::ALL {
             let (folder, archive) = (kind.folder(version), kind.archive(version));
@@ -446,12 +446,12 @@ impl DataFolder {
                 return Ok(ImageSet { images: svhn::read(&path)?, source: "official .mat" });
             }
         }
-        self.class_folders(KnownSet::Svhn, split, &[&nested, &file])
+        self.class_folders(IdSet::Svhn, split, &[&nested, &file])
     }
 
     fn class_folders(
         &self,
-        set: KnownSet,
+        set: IdSet,
         split: Split,
         before: &[&str],
     ) -> Result<ImageSet, DataError> {

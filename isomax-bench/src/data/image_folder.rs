@@ -156,7 +156,7 @@ pub(super) struct Listing {
     /// Files that are no images.
     others: Tally,
     /// Images beside the folders of the classes.
-    beside: Tally,
+    outside: Tally,
     /// Folders without images.
     empty: Tally,
 }
@@ -213,7 +213,7 @@ impl Listing {
                 },
             }
         }
-        let (mut beside, mut empty) = (Tally::default(), Tally::default());
+        let (mut outside, mut empty) = (Tally::default(), Tally::default());
         folders.retain(|(name, inside)| {
             if inside.is_empty() {
                 empty.add(name);
@@ -232,7 +232,7 @@ impl Listing {
             images.extend(folders.into_iter().flat_map(|(_, inside)| inside));
             folders = vec![(name(path), images)];
         } else {
-            images.iter().for_each(|image| beside.add(&name(image)));
+            images.iter().for_each(|image| outside.add(&name(image)));
         }
         let (path, others) = (path.to_owned(), walk.passed_over().clone());
         if folders.is_empty() {
@@ -244,7 +244,7 @@ impl Listing {
         let (classes, files): (Vec<_>, Vec<_>) = folders.into_iter().unzip();
         let labelled = files.into_iter().enumerate();
         let files = labelled.flat_map(|(i, files)| files.into_iter().map(move |f| (f, i as u16)));
-        Ok(Self { path, classes, files: files.collect(), others, beside, empty })
+        Ok(Self { path, classes, files: files.collect(), others, outside, empty })
     }
 
     /// Decodes every image straight into its place, so that the set is in memory once. Images that
@@ -263,7 +263,7 @@ impl Listing {
     fn decode_all(&self, options: &FolderOptions) -> Result<(Images, Tally), ImageFolderError> {
         let (first, expected) = self.first_size(options)?;
         let length = expected[0] * expected[1] * CHANNELS;
-        let mut bytes = self.room(expected)?;
+        let mut bytes = self.buffer(expected)?;
         let places = bytes.par_chunks_exact_mut(length).zip(&self.files);
         let failures = places.map(|(place, (path, _))| {
             let read = options.read(path);
@@ -357,7 +357,7 @@ impl Listing {
     fn warning(&self, broken: &Tally) -> Option<String> {
         let parts: Vec<String> = [
             self.others.told("file", "passed over"),
-            self.beside.told("image", "beside the folders of classes passed over"),
+            self.outside.told("image", "beside the folders of classes passed over"),
             self.empty.told("folder", "without images passed over"),
             broken.told("image", "broken and left out"),
         ]
@@ -373,7 +373,7 @@ impl Listing {
     }
 
     /// Memory for all images, where there is as much.
-    fn room(&self, size: [usize; 2]) -> Result<Vec<u8>, ImageFolderError> {
+    fn buffer(&self, size: [usize; 2]) -> Result<Vec<u8>, ImageFolderError> {
         let images = self.files.len();
         let too_large = || ImageFolderError::TooLarge { path: self.path.clone(), images, size };
         let pixels = size[0].checked_mul(size[1]).and_then(|n| n.checked_mul(CHANNELS));

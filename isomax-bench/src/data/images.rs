@@ -4,7 +4,7 @@ use burn::data::dataset::Dataset;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use sha2::{Digest, Sha256};
 
-use super::augment::{Change, write_image};
+use super::augment::{ShiftAndFlip, write_image};
 use super::normalization::{CHANNELS, Normalization};
 
 /// Images of one size, with the labels of their classes if they have any.
@@ -96,7 +96,7 @@ impl Images {
         let (count, table) = (indices.len(), normalization.table());
         let mut values = vec![0.0; count * self.image_len()];
         for (index, out) in indices.zip(values.chunks_exact_mut(self.image_len())) {
-            write_image(self.image(index), self.size, Change::default(), &table, out);
+            write_image(self.image(index), self.size, ShiftAndFlip::default(), &table, out);
         }
         Tensor::from_data(TensorData::new(values, [count, CHANNELS, height, width]), device)
     }

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use super::augment::{Augmentation, Change, write_image};
+use super::augment::{Augmentation, ShiftAndFlip, write_image};
 use super::images::Images;
 use super::normalization::{CHANNELS, Normalization, NormalizationTable};
 
@@ -163,10 +163,11 @@ impl ImageBatches {
         let mut rng = self.rng(epoch, Some(batch));
         let mut pixels = vec![0.0; members.len() * image_len];
         for (&index, out) in members.iter().zip(pixels.chunks_exact_mut(image_len)) {
-            let change =
-                self.augmentation.map_or_else(Change::default, |a| Change::draw(a, &mut rng));
+            let shift_and_flip = self
+                .augmentation
+                .map_or_else(ShiftAndFlip::default, |a| ShiftAndFlip::draw(a, &mut rng));
             let image = self.images.image(index as usize);
-            write_image(image, self.images.size, change, &self.table, out);
+            write_image(image, self.images.size, shift_and_flip, &self.table, out);
         }
         let label = |&index: &u32| i32::from(self.images.labels[index as usize]);
         HostBatch { pixels, labels: members.iter().map(label).collect() }

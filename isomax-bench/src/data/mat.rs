@@ -58,13 +58,13 @@ const CONVERSION: &str = "import h5py, scipy.io; f = h5py.File('IN.mat'); \
                           scipy.io.savemat('OUT.mat', {k: f[k][()].T for k in 'Xy'})";
 
 /// An error without the name of the file.
-enum Fault {
+enum FormatError {
     Io(io::Error),
     Hdf5,
     Format { expected: String, found: String },
 }
 
-impl Fault {
+impl FormatError {
     fn at(self, path: &Path) -> MatError {
         let path = path.to_owned();
         match self {
@@ -75,14 +75,14 @@ impl Fault {
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for FormatError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-fn unexpected<T>(expected: impl Into<String>, found: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault::Format { expected: expected.into(), found: found.into() })
+fn unexpected<T>(expected: impl Into<String>, found: impl Into<String>) -> Result<T, FormatError> {
+    Err(FormatError::Format { expected: expected.into(), found: found.into() })
 }
 
 /// An array of real numbers.
@@ -130,7 +130,7 @@ impl Budget {
     }
 }
 
-fn spend(left: &mut u64, size: u64, what: &str) -> Result<(), Fault> {
+fn spend(left: &mut u64, size: u64, what: &str) -> Result<(), FormatError> {
     match left.checked_sub(size) {
         Some(rest) => {
             *left = rest;
@@ -152,11 +152,11 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<MatArray>, MatError> {
         let file = File::open(path)?;
         Ok((file.metadata()?.len(), file))
     };
-    let (length, file) = open().map_err(|source| Fault::Io(source).at(path))?;
+    let (length, file) = open().map_err(|source| FormatError::Io(source).at(path))?;
     arrays(BufReader::new(file), length, limit).map_err(|fault| fault.at(path))
 }
 
-fn arrays(file: impl BufRead, length: u64, limit: u64) -> Result<Vec<MatArray>, Fault> {
+fn arrays(file: impl BufRead, length: u64, limit: u64) -> Result<Vec<MatArray>, FormatError> {
     let mut file = file.take(length);
     let order = header(&mut file)?;
     let mut budget = Budget::new(limit);
@@ -196,7 +196,7 @@ fn arrays(file: impl BufRead, length: u64, limit: u64) -> Result<Vec<MatArray>, 
     }
 }
 
-fn header(file: &mut impl Read) -> Result<Order, Fault> {
+fn header(file: &mut impl Read) -> Result<Order, FormatError> {
     let mut start = Vec::new();
     file.by_ref().take(HEADER).read_to_end(&mut start)?;
     let order = match start.get(126..) {
@@ -211,7 +211,7 @@ fn header(file: &mut impl Read) -> Result<Order, Fault> {
     // What a file of another format is, may be told by what comes later.
     file.by_ref().take(contents::START as u64).read_to_end(&mut start)?;
     match (Contents::of(&start), version) {
-        (Some(Contents::Hdf5), _) | (_, Some(0x0200)) => Err(Fault::Hdf5),
+        (Some(Contents::Hdf5), _) | (_, Some(0x0200)) => Err(FormatError::Hdf5),
         (Some(contents), _) if contents != Contents::Level5Mat => {
             unexpected("a level-5 MAT file", contents.to_string())
         }
@@ -223,7 +223,7 @@ fn header(file: &mut impl Read) -> Result<Order, Fault> {
 }
 
 /// Type and size of an element.
-fn tag(reader: &mut impl Read, order: Order) -> Result<(u64, u64), Fault> {
+fn tag(reader: &mut impl Read, order: Order) -> Result<(u64, u64), FormatError> {
     let mut tag = [0; 8];
     fill(reader, &mut tag)?;
     Ok((order.number(&tag[..4]), order.number(&tag[4..])))
@@ -234,8 +234,8 @@ fn matrix(
     body: &mut Take<impl Read>,
     order: Order,
     most_values: &mut u64,
-) -> Result<Option<MatArray>, Fault> {
-    let flags = part(body, order, "array flags", 8)?;
+) -> Result<Option<MatArray>, FormatError> {
+    let flags = element(body, order, "array flags", 8)?;
     if flags.len() != 8 {
         return unexpected("8 bytes of array flags", flags.len().to_string());
     }
@@ -244,7 +244,7 @@ fn matrix(
         skip(body)?;
         return Ok(None);
     }
-    let dims = part(body, order, "dimensions", 4 * MOST_DIMS)?;
+    let dims = element(body, order, "dimensions", 4 * MOST_DIMS)?;
     if dims.is_empty() || !dims.len().is_multiple_of(4) {
         return unexpected("dimensions of 4 bytes each", format!("{} bytes", dims.len()));
     }
@@ -253,7 +253,7 @@ fn matrix(
         usize::try_from(size).or_else(|_| unexpected("no negative dimension", size.to_string()))
     });
     let dims: Vec<usize> = dims.collect::<Result<_, _>>()?;
-    let name = part(body, order, "a name", LONGEST_NAME)?;
+    let name = element(body, order, "a name", LONGEST_NAME)?;
     let name = String::from_utf8_lossy(&name).into_owned();
     let values = values(body, order, &dims, most_values)?;
     skip(body)?;
@@ -265,7 +265,7 @@ fn values(
     order: Order,
     dims: &[usize],
     most: &mut u64,
-) -> Result<Values, Fault> {
+) -> Result<Values, FormatError> {
     let head = Head::read(body, order, "values", u64::MAX)?;
     let Some(storage) = Storage::of_type(head.kind) else {
         return unexpected("numbers", format!("values of type {}", head.kind));
@@ -283,7 +283,12 @@ fn values(
 }
 
 /// The data of an element of an array, of at most `most` bytes.
-fn part(body: &mut Take<impl Read>, order: Order, what: &str, most: u64) -> Result<Vec<u8>, Fault> {
+fn element(
+    body: &mut Take<impl Read>,
+    order: Order,
+    what: &str,
+    most: u64,
+) -> Result<Vec<u8>, FormatError> {
     let mut data = Vec::new();
     let head = Head::read(body, order, what, most)?;
     head.data(body, |piece| data.extend_from_slice(piece))?;
@@ -306,7 +311,7 @@ impl Head {
         order: Order,
         what: &str,
         most: u64,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, FormatError> {
         let (mut kind, mut rest) = ([0; 4], [0; 4]);
         fill(body, &mut kind)?;
         fill(body, &mut rest)?;
@@ -326,7 +331,11 @@ impl Head {
     }
 
     /// Hands over the data, which come next, piece by piece, each of whole values.
-    fn data(&self, body: &mut Take<impl Read>, mut take: impl FnMut(&[u8])) -> Result<(), Fault> {
+    fn data(
+        &self,
+        body: &mut Take<impl Read>,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), FormatError> {
         if let Some(data) = &self.small {
             take(&data[..self.size as usize]);
             return Ok(());
@@ -344,7 +353,7 @@ impl Head {
     }
 }
 
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), Fault> {
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), FormatError> {
     reader.read_exact(buffer).or_else(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             unexpected(format!("{} more bytes", buffer.len()), "the end of the data")
@@ -354,7 +363,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), Fault> {
 }
 
 /// Reads all that is left.
-fn skip(reader: &mut Take<impl Read>) -> Result<(), Fault> {
+fn skip(reader: &mut Take<impl Read>) -> Result<(), FormatError> {
     io::copy(reader, &mut io::sink())?;
     match reader.limit() {
         0 => Ok(()),

@@ -30,7 +30,7 @@ pub use decode::{
     read_picture,
 };
 pub use folder::{
-    DataError, DataFolder, IMAGE_FOLDER, ImageSet, InvalidSetName, KNOWN, KnownSet, NamedImages,
+    DataError, DataFolder, ID, IMAGE_FOLDER, IdSet, ImageSet, InvalidSetName, NamedImages,
     OodSource, is_set_name,
 };
 pub use held_out::HeldOut;

@@ -20,7 +20,7 @@ use crate::data::{Images, NamedImages, Normalization, is_set_name};
 use crate::measures::{FIELD_FPR95, PAPERS};
 use crate::progress::Progress;
 use crate::results::{
-    self, Calibrated, Detection, DetectorSummary, Evaluation, KNOWN, ResultError, Training,
+    self, Calibrated, Detection, DetectorSummary, Evaluation, ID, ResultError, Training,
 };
 use crate::scores::npy;
 use crate::table::Table;
@@ -70,9 +70,9 @@ pub enum EvaluateError {
 
 /// What to evaluate a network on, and what is known of it. See [`evaluate()`] for an example.
 #[derive(Clone)]
-pub struct Subject {
+pub struct EvaluationInput {
     /// Name of the set it was trained on.
-    pub known: String,
+    pub id_data: String,
     /// Name of the network.
     pub architecture: String,
     /// Which copy of the set, for captions.
@@ -83,9 +83,9 @@ pub struct Subject {
     pub training: Option<Training>,
     /// Whether it was trained with fractional probability regularisation.
     pub fpr: bool,
-    /// The test images of the known classes.
+    /// The test images of the ID classes.
     pub test: Arc<Images>,
-    /// Images of the known classes that it was not trained on and is not tested on, nor its epoch
+    /// Images of the ID classes that it was not trained on and is not tested on, nor its epoch
     /// chosen with: for thresholds and temperatures.
     pub calibration: Option<Images>,
     /// The sets to detect.
@@ -112,7 +112,7 @@ fn scores_for(kind: HeadKind, own: &[Arc<dyn OodScore>]) -> Vec<Arc<dyn OodScore
 
 /// Images that are computed at once.
 const BATCH: usize = 200;
-/// Share of known images that a detector is fitted to accept.
+/// Share of ID images that a detector is fitted to accept.
 const TARGET_TPR: f64 = 0.95;
 /// Where [`scores_for`] has the score of the papers, which is that of the detector.
 const DEFAULT: usize = 0;
@@ -121,9 +121,9 @@ const DEFAULT: usize = 0;
 /// scores, a detector, pictures, and last the evaluation itself. The folder must be there.
 ///
 /// ```
-/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::backend::{InferenceBackend, device};
 /// use isomax_bench::data::{Images, NamedImages, Normalization};
-/// use isomax_bench::evaluate::{Subject, evaluate, summary};
+/// use isomax_bench::evaluate::{EvaluationInput, evaluate, summary};
 /// use isomax_bench::progress;
 /// use isomax_burn::HeadKind;
 /// use isomax_models::CifarResNetConfig;
@@ -137,8 +137,8 @@ const DEFAULT: usize = 0;
 /// # });
 /// # let (pets, flowers, source) = (images(60), images(200), "my photos".to_owned());
 /// let flowers = NamedImages { name: "flowers".to_owned(), source, images: flowers };
-/// let subject = Subject {
-///     known: "pets".to_owned(),
+/// let input = EvaluationInput {
+///     id_data: "pets".to_owned(),
 ///     architecture: "resnet-8".to_owned(),
 ///     data: "my photos".to_owned(),
 ///     normalization: Normalization::CIFAR10,
@@ -152,8 +152,8 @@ const DEFAULT: usize = 0;
 ///     progress: progress::silent(),
 /// };
 /// let config = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
-/// let network = config.init::<Inference>(&device());
-/// let evaluation = evaluate(&network, &subject, folder.path(), &device())?;
+/// let network = config.init::<InferenceBackend>(&device());
+/// let evaluation = evaluate(&network, &input, folder.path(), &device())?;
 /// assert_eq!(evaluation.detection[0].set, "flowers");
 /// println!("{}", summary(&evaluation));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -164,12 +164,12 @@ const DEFAULT: usize = 0;
 /// [`EvaluateError`].
 pub fn evaluate<B: Backend>(
     network: &impl ImageNetwork<B>,
-    subject: &Subject,
+    input: &EvaluationInput,
     folder: &Path,
     device: &B::Device,
 ) -> Result<Evaluation, EvaluateError> {
     let head = network.head();
-    let scores = &scores_for(head.kind(), &subject.scores);
+    let scores = &scores_for(head.kind(), &input.scores);
     if let Some(score) = scores.iter().find(|score| !is_set_name(score.name())) {
         return Err(EvaluateError::ScoreName(score.name().to_owned()));
     }
@@ -177,26 +177,26 @@ pub fn evaluate<B: Backend>(
         let [height, width] = images.size;
         let source = network.check_images([images.len(), 3, height, width]);
         source.map_err(|source| EvaluateError::Images { set: set.to_owned(), source })?;
-        subject.progress.start(images.len() as u64, &format!("evaluating {set}"));
-        let count = |done: usize| subject.progress.advance(done as u64);
-        let logits = logits_with(network, images, &subject.normalization, BATCH, device, count);
-        subject.progress.finish();
+        input.progress.start(images.len() as u64, &format!("evaluating {set}"));
+        let count = |done: usize| input.progress.advance(done as u64);
+        let logits = logits_with(network, images, &input.normalization, BATCH, device, count);
+        input.progress.finish();
         HostLogits::read(logits)
             .map_err(|source| EvaluateError::Metric { set: set.to_owned(), source })
     };
 
-    let known = outputs(KNOWN, &subject.test)?;
-    let of_known = |source| EvaluateError::Metric { set: KNOWN.to_owned(), source };
-    let test_labels = labels(&subject.test);
-    let classification = known.calibration(&test_labels, 1.0).map_err(of_known)?;
+    let id = outputs(ID, &input.test)?;
+    let of_id = |source| EvaluateError::Metric { set: ID.to_owned(), source };
+    let test_labels = labels(&input.test);
+    let classification = id.calibration(&test_labels, 1.0).map_err(of_id)?;
     let held_out =
-        subject.calibration.as_ref().map(|images| outputs(HELD_OUT, images)).transpose()?;
+        input.calibration.as_ref().map(|images| outputs(HELD_OUT, images)).transpose()?;
     // From here on there is something to put in the place of what is removed.
-    if subject.previous.is_none() {
+    if input.previous.is_none() {
         remove_old(folder)?;
     }
     let (mut detector, mut calibrated) = (None, None);
-    if let Some((logits, images)) = held_out.zip(subject.calibration.as_ref()) {
+    if let Some((logits, images)) = held_out.zip(input.calibration.as_ref()) {
         let current = head.temperature();
         let fit = logits
             .fit_temperature(&labels(images), current, TemperatureObjective::Ece)
@@ -207,7 +207,7 @@ pub fn evaluate<B: Backend>(
             .with_confidence_temperature(fit.temperature)?;
         fitted.save(folder.join(results::DETECTOR))?;
         let factor = f64::from(fit.temperature) / f64::from(current);
-        let classification = known.calibration(&test_labels, factor).map_err(of_known)?;
+        let classification = id.calibration(&test_labels, factor).map_err(of_id)?;
         calibrated = Some(Calibrated { temperature: fit.temperature, classification });
         detector = Some(fitted);
     }
@@ -215,7 +215,7 @@ pub fn evaluate<B: Backend>(
         detector.as_ref().map(|detector| share_accepted(detector, logits)).transpose()
     };
     let detector_summary =
-        accepted(&known)?.zip(detector.as_ref()).map(|(accepted, detector)| DetectorSummary {
+        accepted(&id)?.zip(detector.as_ref()).map(|(accepted, detector)| DetectorSummary {
             score: detector.score_name().unwrap_or_default().to_owned(),
             threshold: detector.threshold(),
             target_tpr: detector.target_tpr(),
@@ -223,17 +223,17 @@ pub fn evaluate<B: Backend>(
         });
 
     let pictures = folder.join(results::WORST);
-    let known_scores = write_scores(folder, KNOWN, scores, &known)?;
-    worst::write(&pictures, KNOWN, &subject.test, &known_scores[DEFAULT], worst::Worst::Lowest)?;
+    let id_scores = write_scores(folder, ID, scores, &id)?;
+    worst::write(&pictures, ID, &input.test, &id_scores[DEFAULT], worst::Worst::Lowest)?;
     let mut detection = Vec::new();
-    for NamedImages { name, source, images } in &subject.ood {
+    for NamedImages { name, source, images } in &input.ood {
         let logits = outputs(name, images)?;
         let rejected = accepted(&logits)?.map(|accepted| 1.0 - accepted);
         let set_scores = write_scores(folder, name, scores, &logits)?;
         worst::write(&pictures, name, images, &set_scores[DEFAULT], worst::Worst::Highest)?;
         for (index, score) in scores.iter().enumerate() {
             let metric = |source| EvaluateError::Metric { set: name.clone(), source };
-            let (id, ood) = (&known_scores[index], &set_scores[index]);
+            let (id, ood) = (&id_scores[index], &set_scores[index]);
             detection.push(Detection {
                 set: name.clone(),
                 source: source.clone(),
@@ -246,25 +246,25 @@ pub fn evaluate<B: Backend>(
             });
         }
     }
-    if let Some(previous) = &subject.previous {
-        let is_new = |old: &&Detection| subject.ood.iter().all(|set| set.name != old.set);
+    if let Some(previous) = &input.previous {
+        let is_new = |old: &&Detection| input.ood.iter().all(|set| set.name != old.set);
         let kept: Vec<_> = previous.detection.iter().filter(is_new).cloned().collect();
         detection.splice(0..0, kept);
     }
     // The default score first, as tables show it.
     detection.sort_by_key(|detection| !detection.is_default);
     let evaluation = Evaluation {
-        architecture: subject.architecture.clone(),
+        architecture: input.architecture.clone(),
         head: head.kind(),
-        fpr: subject.fpr,
-        known: subject.known.clone(),
-        data: subject.data.clone(),
+        fpr: input.fpr,
+        id_data: input.id_data.clone(),
+        data: input.data.clone(),
         temperature: head.temperature(),
-        normalization: Some(subject.normalization),
-        training: subject.training.clone(),
+        normalization: Some(input.normalization),
+        training: input.training.clone(),
         classification,
         calibrated,
-        images: subject.test.len(),
+        images: input.test.len(),
         detector: detector_summary,
         detection,
     };
@@ -295,7 +295,7 @@ fn remove_old(folder: &Path) -> Result<(), ResultError> {
 ///
 /// ```no_run
 /// # use isomax_bench::{evaluate::summary, results};
-/// let file = "results/cifar10_resnet-20_isomax+/execution-1/evaluation.json";
+/// let file = "results/cifar10_resnet-20_isomax+/run-1/evaluation.json";
 /// println!("{}", summary(&results::read(file)?));
 /// # Ok::<(), results::ResultError>(())
 /// ```
@@ -306,7 +306,7 @@ pub fn summary(evaluation: &Evaluation) -> String {
         "{} with {} on {} ({}): accuracy {} %, ECE {:.4}, NLL {:.4}\n",
         evaluation.architecture,
         evaluation.head.title(),
-        evaluation.known,
+        evaluation.id_data,
         evaluation.data,
         percent(classes.accuracy),
         classes.ece,
@@ -383,7 +383,7 @@ fn write_scores(
 /// the device.
 ///
 /// ```
-/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::backend::{InferenceBackend, device};
 /// use isomax_bench::data::{Images, Normalization};
 /// use isomax_bench::evaluate;
 /// use isomax_models::CifarResNetConfig;
@@ -394,7 +394,7 @@ fn write_scores(
 ///     labels: vec![0; 5],
 ///     classes: vec!["black".to_owned()],
 /// };
-/// let network = CifarResNetConfig::new(8, 10).init::<Inference>(&device());
+/// let network = CifarResNetConfig::new(8, 10).init::<InferenceBackend>(&device());
 /// let logits = evaluate::logits(&network, &images, &Normalization::CIFAR10, 2, &device());
 /// assert_eq!(logits.dims(), [5, 10]);
 /// ```
@@ -437,10 +437,10 @@ fn logits_with<B: Backend>(
 ///
 /// ```
 /// use burn::tensor::Tensor;
-/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::backend::{InferenceBackend, device};
 /// use isomax_bench::evaluate::accuracy;
 ///
-/// let logits = Tensor::<Inference, 2>::from_floats([[0.9, 0.1], [0.8, 0.2]], &device());
+/// let logits = Tensor::<InferenceBackend, 2>::from_floats([[0.9, 0.1], [0.8, 0.2]], &device());
 /// assert_eq!(accuracy(logits, &[0, 1]), 50.0);
 /// ```
 ///

@@ -14,9 +14,9 @@ use crate::results::{self, ResultError};
 /// Which end of the scores is the wrong one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Worst {
-    /// Known images that look unknown.
+    /// ID images that look OOD.
     Lowest,
-    /// Unknown images that look known.
+    /// OOD images that look ID.
     Highest,
 }
 

@@ -1,4 +1,4 @@
-//! The figures of one cell: training curves, scores, ROC curves, calibration and pictures.
+//! The figures of one experiment: training curves, scores, ROC curves, calibration and pictures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -10,10 +10,10 @@ use isomax_burn::metrics::{CalibrationMetrics, Positive, ReliabilityBin, RocCurv
 
 use super::html;
 use super::svg::{Axis, Chart, Style};
-use super::{Cell, ReportError};
+use super::{Experiment, ReportError};
 use crate::histogram::{finite_range, shares};
 use crate::measures::{PAPERS_AUROC, PAPERS_TNR};
-use crate::results::{Epoch, Evaluation, Execution, HISTORY, History, KNOWN, SCORES, WORST};
+use crate::results::{Epoch, Evaluation, HISTORY, History, ID, Run, SCORES, WORST};
 use crate::scores;
 
 /// More points of a curve than this are not seen.
@@ -21,18 +21,17 @@ const MOST_POINTS: usize = 400;
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The measures of every epoch.
-pub(super) fn training(cell: &Cell<'_>) -> String {
-    let recorded = |execution: &&&Execution| {
-        execution.history.as_ref().is_some_and(|history| !history.epochs.is_empty())
-    };
-    let executions: Vec<&Execution> = cell.executions().iter().filter(recorded).copied().collect();
-    let histories: Vec<&History> = executions.iter().filter_map(|e| e.history.as_ref()).collect();
-    let (Some(first), Some(history)) = (executions.first(), histories.first()) else {
+pub(super) fn training(experiment: &Experiment<'_>) -> String {
+    let recorded =
+        |run: &&&Run| run.history.as_ref().is_some_and(|history| !history.epochs.is_empty());
+    let runs: Vec<&Run> = experiment.runs().iter().filter(recorded).copied().collect();
+    let histories: Vec<&History> = runs.iter().filter_map(|e| e.history.as_ref()).collect();
+    let (Some(first), Some(history)) = (runs.first(), histories.first()) else {
         return html::note(&format!("There is no {HISTORY}, hence no training curves."));
     };
     let lines = match histories.len() {
-        1 => format!("execution {}", first.number),
-        count => format!("{count} executions, one line each"),
+        1 => format!("run {}", first.number),
+        count => format!("{count} runs, one line each"),
     };
     let valid = valid_images(&first.evaluation);
     let mut content = both_splits(&histories, "loss", "Loss", valid, &lines);
@@ -96,7 +95,7 @@ fn watched(histories: &[&History], evaluation: &Evaluation, lines: &str) -> Stri
 }
 
 /// How far the logits of the own class stand from the others.
-fn logits(execution: &Execution, history: &History) -> String {
+fn logits(run: &Run, history: &History) -> String {
     fn values(epoch: &Epoch, valid: bool) -> &BTreeMap<String, f64> {
         if valid { &epoch.valid } else { &epoch.train }
     }
@@ -114,15 +113,15 @@ fn logits(execution: &Execution, history: &History) -> String {
         chart.line(style, curve(history, |epoch| value(epoch, &mean)));
         chart.key(label, style);
     }
-    if let Some(training) = &execution.evaluation.training {
+    if let Some(training) = &run.evaluation.training {
         chart.upright(Style::guide(), training.chosen_epoch as f64);
         chart.key("epoch whose weights were kept", Style::guide());
     }
-    let images = if valid { valid_images(&execution.evaluation) } else { "training images" };
+    let images = if valid { valid_images(&run.evaluation) } else { "training images" };
     let caption = format!(
         "Logits of the own class and of the others, mean ± standard deviation over the {images}; \
-         execution {}.",
-        execution.number
+         run {}.",
+        run.number
     );
     figure_unless_empty(&chart, &caption, "No epoch has statistics of logits.")
 }
@@ -153,32 +152,32 @@ fn thin<T: Copy>(points: Vec<T>) -> Vec<T> {
 }
 
 /// Histograms of the score that the papers use with the head, and the ROC curves of all sets.
-pub(super) fn detection(execution: &Execution) -> Result<String, ReportError> {
-    let evaluation = &execution.evaluation;
+pub(super) fn detection(run: &Run) -> Result<String, ReportError> {
+    let evaluation = &run.evaluation;
     let score = shown_score(evaluation);
     let sets = set_names(evaluation);
     if sets.is_empty() {
         return Ok(html::note("No OOD set was evaluated, hence no scores and ROC curves."));
     }
-    let Some((_, known)) = read_scores(execution, KNOWN, score)? else {
-        let file = format!("{SCORES}/{KNOWN}.{}.txt", score);
+    let Some((_, id)) = read_scores(run, ID, score)? else {
+        let file = format!("{SCORES}/{ID}.{}.txt", score);
         return Ok(html::note(&format!("There is no {file}, hence no scores and ROC curves.")));
     };
     let mut roc = Chart::new(
-        format!("ROC curves of {} by {}", evaluation.known, score),
+        format!("ROC curves of {} by {}", evaluation.id_data, score),
         Axis::new("share of OOD images accepted (FPR)").shares(),
-        Axis::new("share of known images accepted (TPR)").shares(),
+        Axis::new("share of ID images accepted (TPR)").shares(),
     )
     .tall();
     let (mut content, mut missing) = (String::new(), Vec::new());
     for name in &sets {
-        let Some((path, unknown)) = read_scores(execution, name, score)? else {
+        let Some((path, ood)) = read_scores(run, name, score)? else {
             missing.push(*name);
             continue;
         };
         let style = style_of(&sets, name);
-        content.push_str(&histogram(evaluation, score, name, (&known, &unknown), style));
-        let curve = RocCurve::from_scores(&known, &unknown, Positive::InDistribution)
+        content.push_str(&histogram(evaluation, score, name, (&id, &ood), style));
+        let curve = RocCurve::from_scores(&id, &ood, Positive::InDistribution)
             .map_err(|source| ReportError::Metric { path, source })?;
         roc.line(style, roc_points(&curve));
         roc.key(format!("{name}: {:.2} %", 100.0 * curve.auc()), style);
@@ -188,8 +187,8 @@ pub(super) fn detection(execution: &Execution) -> Result<String, ReportError> {
         roc.line(Style::guide(), vec![[0.0, 0.95], [1.0, 0.95]]);
         roc.key("guessing, and 95 % TPR", Style::guide());
         let caption = format!(
-            "ROC curves by {} with {} as positive, and the area below each; execution {}.",
-            score, evaluation.known, execution.number
+            "ROC curves by {} with {} as positive, and the area below each; run {}.",
+            score, evaluation.id_data, run.number
         );
         content.push_str(&html::figure(&roc.render(), &caption));
     }
@@ -205,24 +204,24 @@ fn histogram(
     evaluation: &Evaluation,
     score: &str,
     set: &str,
-    (known, unknown): (&[f64], &[f64]),
+    (id, ood): (&[f64], &[f64]),
     style: Style,
 ) -> String {
-    let of_known = Style::series(0);
+    let of_id = Style::series(0);
     let mut chart = Chart::new(
-        format!("{} of {} and of {set}", score, evaluation.known),
+        format!("{} of {} and of {set}", score, evaluation.id_data),
         Axis::new(format!("{} (high = in-distribution)", score)),
         Axis::new("share of images"),
     );
-    if let Some(range) = finite_range(known.iter().chain(unknown)) {
-        chart.bars(of_known, shares(known, range));
-        chart.bars(style, shares(unknown, range));
+    if let Some(range) = finite_range(id.iter().chain(ood)) {
+        chart.bars(of_id, shares(id, range));
+        chart.bars(style, shares(ood, range));
     }
-    chart.area_key(format!("{} (known)", evaluation.known), of_known);
+    chart.area_key(format!("{} (ID)", evaluation.id_data), of_id);
     chart.area_key(format!("{set} (OOD)"), style);
 
     let detection = evaluation.detection.iter().find(|d| d.set == set && d.score == score);
-    let mut caption = format!("{} of {} and of {set}.", score, evaluation.known);
+    let mut caption = format!("{} of {} and of {set}.", score, evaluation.id_data);
     if let Some(detection) = detection {
         let shown = [PAPERS_AUROC, PAPERS_TNR]
             .map(|measure| format!("{} {:.2} %", measure.name, 100.0 * (measure.of)(detection)));
@@ -234,7 +233,7 @@ fn histogram(
         let (target, accepted) = (100.0 * detector.target_tpr, 100.0 * detector.accepted);
         caption.push_str(&format!(
             " The threshold was fitted to accept {target:.1} % of held-out images; it accepts \
-             {accepted:.1} % of the known test images"
+             {accepted:.1} % of the ID test images"
         ));
         match detection.and_then(|d| d.rejected) {
             Some(rejected) => {
@@ -243,7 +242,7 @@ fn histogram(
             None => caption.push('.'),
         }
     }
-    let infinite = known.iter().chain(unknown).filter(|score| !score.is_finite()).count();
+    let infinite = id.iter().chain(ood).filter(|score| !score.is_finite()).count();
     if infinite > 0 {
         caption.push_str(&format!(" Infinite scores, not drawn: {infinite}."));
     }
@@ -266,13 +265,13 @@ fn roc_points(curve: &RocCurve) -> Vec<[f64; 2]> {
 }
 
 /// Accuracy over confidence, before and after a temperature was fitted.
-pub(super) fn reliability(execution: &Execution) -> String {
-    let Evaluation { classification, calibrated, known, .. } = &execution.evaluation;
+pub(super) fn reliability(run: &Run) -> String {
+    let Evaluation { classification, calibrated, id_data, .. } = &run.evaluation;
     let filled = |metrics: &CalibrationMetrics| -> Vec<ReliabilityBin> {
         metrics.bins.iter().copied().filter(|bin| bin.count > 0).collect()
     };
     let mut chart = Chart::new(
-        format!("Accuracy over confidence on {known}"),
+        format!("Accuracy over confidence on {id_data}"),
         Axis::new("confidence (largest probability)").shares(),
         Axis::new("accuracy").shares(),
     )
@@ -288,9 +287,9 @@ pub(super) fn reliability(execution: &Execution) -> String {
     let errors = |metrics: &CalibrationMetrics| {
         format!("ECE {:.2} %, MCE {:.2} %", 100.0 * metrics.ece, 100.0 * metrics.mce)
     };
-    let number = execution.number;
+    let number = run.number;
     let mut caption = format!(
-        "Accuracy of the images in each bin of confidence; execution {number}. As trained: {}.",
+        "Accuracy of the images in each bin of confidence; run {number}. As trained: {}.",
         errors(classification)
     );
     if let Some(calibrated) = calibrated {
@@ -309,29 +308,29 @@ pub(super) fn reliability(execution: &Execution) -> String {
     html::figures(&html::figure(&chart.render(), &caption))
 }
 
-/// Pictures of the images that are told apart worst, as many as there is `room` for, in bytes.
-pub(super) fn worst(execution: &Execution, room: &mut u64) -> Result<String, ReportError> {
-    let evaluation = &execution.evaluation;
+/// Pictures of the images that are told apart worst, as many as there is `bytes_left` for, in bytes.
+pub(super) fn worst(run: &Run, bytes_left: &mut u64) -> Result<String, ReportError> {
+    let evaluation = &run.evaluation;
     let score = shown_score(evaluation);
     let mut pictures = vec![(
-        KNOWN,
-        format!("Images of {} (known) with the lowest {score}: taken for OOD.", evaluation.known),
+        ID,
+        format!("Images of {} (ID) with the lowest {score}: taken for OOD.", evaluation.id_data),
     )];
     pictures.extend(set_names(evaluation).into_iter().map(|set| {
-        (set, format!("Images of {set} (OOD) with the highest {score}: taken for known."))
+        (set, format!("Images of {set} (OOD) with the highest {score}: taken for ID."))
     }));
     let (mut content, mut left_out) = (String::new(), Vec::new());
     for (name, caption) in pictures {
-        let Some(path) = file_of(execution, WORST, &format!("{name}.png")) else {
+        let Some(path) = file_of(run, WORST, &format!("{name}.png")) else {
             continue;
         };
         let unreadable = |source| ReportError::Picture { path: path.clone(), source };
         let size = fs::metadata(&path).map_err(unreadable)?.len();
-        if size > *room {
+        if size > *bytes_left {
             left_out.push(format!("{WORST}/{name}.png"));
             continue;
         }
-        *room -= size;
+        *bytes_left -= size;
         let png = fs::read(&path).map_err(unreadable)?;
         let Some(pixels) = png_size(&png) else {
             return Err(ReportError::NotAPicture { path });
@@ -374,27 +373,27 @@ fn push_new<'a>(names: &mut Vec<&'a str>, name: &'a str) {
     }
 }
 
-/// A set has the same colour in all charts of a cell; the first belongs to the known one.
+/// A set has the same colour in all charts of an experiment; the first belongs to the ID data.
 fn style_of(sets: &[&str], name: &str) -> Style {
     Style::series(1 + sets.iter().position(|set| *set == name).unwrap_or(sets.len()))
 }
 
 /// The scores of a set, if they were kept.
 fn read_scores(
-    execution: &Execution,
+    run: &Run,
     set: &str,
     score: &str,
 ) -> Result<Option<(PathBuf, Vec<f64>)>, ReportError> {
-    match file_of(execution, SCORES, &format!("{set}.{}.txt", score)) {
+    match file_of(run, SCORES, &format!("{set}.{}.txt", score)) {
         Some(path) => Ok(Some((path.clone(), scores::read(path)?))),
         None => Ok(None),
     }
 }
 
-/// A file in a folder of an execution. Names come from files, so none may lead elsewhere.
-fn file_of(execution: &Execution, folder: &str, name: &str) -> Option<PathBuf> {
+/// A file in a folder of a run. Names come from files, so none may lead elsewhere.
+fn file_of(run: &Run, folder: &str, name: &str) -> Option<PathBuf> {
     let plain = Path::new(name).file_name() == Some(OsStr::new(name));
-    let path = execution.folder.join(folder).join(name);
+    let path = run.folder.join(folder).join(name);
     (plain && path.is_file()).then_some(path)
 }
 
@@ -410,9 +409,9 @@ mod tests {
         assert!(thin(Vec::<u8>::new()).is_empty());
 
         // A curve that turns at every score.
-        let unknown: Vec<f32> = (0..20_000_u16).map(f32::from).collect();
-        let known: Vec<f32> = unknown.iter().map(|score| score + 0.5).collect();
-        let curve = RocCurve::from_scores(&known, &unknown, Positive::InDistribution)?;
+        let ood: Vec<f32> = (0..20_000_u16).map(f32::from).collect();
+        let id: Vec<f32> = ood.iter().map(|score| score + 0.5).collect();
+        let curve = RocCurve::from_scores(&id, &ood, Positive::InDistribution)?;
         let points = roc_points(&curve);
         assert!(points.len() > 100 && points.len() <= MOST_POINTS + 2, "{}", points.len());
         assert_eq!((points.first(), points.last()), (Some(&[0.0, 0.0]), Some(&[1.0, 1.0])));

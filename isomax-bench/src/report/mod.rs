@@ -12,9 +12,9 @@ use isomax_burn::metrics::MetricError;
 
 use self::html::Page;
 use crate::analyze::published::EPOCHS;
-use crate::analyze::{Cell, NamedTable, cells, csv_files, tables};
+use crate::analyze::{Experiment, NamedTable, csv_files, experiments, tables};
 use crate::data::IMAGE_FOLDER;
-use crate::results::{self, Evaluation, Execution, ResultError, Selection, Training};
+use crate::results::{self, Evaluation, ResultError, Run, Selection, Training};
 use crate::scores::ScoreFileError;
 use crate::table::MeanStd;
 
@@ -76,10 +76,10 @@ pub const PAGE: &str = "report.html";
 ///
 /// [`ReportError`].
 pub fn publish(folder: &Path) -> Result<Vec<NamedTable>, ReportError> {
-    let executions = results::find_executions(&[folder.to_owned()])?;
-    let tables = tables(&executions);
-    csv_files::write(folder, &executions)?;
-    write(folder.join(PAGE), &executions, &tables)?;
+    let runs = results::find_runs(&[folder.to_owned()])?;
+    let tables = tables(&runs);
+    csv_files::write(folder, &runs)?;
+    write(folder.join(PAGE), &runs, &tables)?;
     Ok(tables)
 }
 
@@ -94,10 +94,10 @@ pub fn publish(folder: &Path) -> Result<Vec<NamedTable>, ReportError> {
 /// [`ReportError`].
 pub fn write(
     path: impl AsRef<Path>,
-    executions: &[Execution],
+    runs: &[Run],
     tables: &[NamedTable],
 ) -> Result<(), ReportError> {
-    results::write_bytes(path, render(executions, tables)?.as_bytes())?;
+    results::write_bytes(path, render(runs, tables)?.as_bytes())?;
     Ok(())
 }
 
@@ -105,27 +105,27 @@ pub fn write(
 ///
 /// # Arguments
 ///
-/// - `executions`: what is shown, with the score files and pictures in their folders; where there
+/// - `runs`: what is shown, with the score files and pictures in their folders; where there
 ///   are none, the page says so
 /// - `tables`: shown as they are
 ///
 /// # Errors
 ///
 /// [`ReportError`] if a score file or a picture is damaged.
-pub fn render(executions: &[Execution], tables: &[NamedTable]) -> Result<String, ReportError> {
-    let cells = cells(executions);
+pub fn render(runs: &[Run], tables: &[NamedTable]) -> Result<String, ReportError> {
+    let experiments = experiments(runs);
     let mut page = Page::new("Out-of-distribution detection");
-    page.section("overview", "What was run", &overview(executions));
+    page.section("overview", "What was run", &overview(runs));
     let tables: String = (tables.iter())
         .map(|named| html::table(&named.title, named.note.as_deref(), named.table.rows()))
         .collect();
     if !tables.is_empty() {
         page.section("tables", "Tables", &tables);
     }
-    let mut room = PICTURE_BYTES;
-    for (index, cell) in cells.iter().enumerate() {
-        let figures = figures(cell, &mut room)?;
-        page.section(&format!("cell-{}", index + 1), cell.label(), &figures);
+    let mut bytes_left = PICTURE_BYTES;
+    for (index, experiment) in experiments.iter().enumerate() {
+        let figures = figures(experiment, &mut bytes_left)?;
+        page.section(&format!("experiment-{}", index + 1), experiment.label(), &figures);
     }
     page.section("reading", "How to read it", &reading());
     Ok(page.finish())
@@ -136,11 +136,11 @@ fn network(evaluation: &Evaluation) -> String {
     format!("{} with {}{fpr}", evaluation.architecture, evaluation.head.title())
 }
 
-fn overview(executions: &[Execution]) -> String {
-    if executions.is_empty() {
-        return html::note("There are no executions.");
+fn overview(runs: &[Run]) -> String {
+    if runs.is_empty() {
+        return html::note("There are no runs.");
     }
-    let evaluations = || executions.iter().map(|execution| &execution.evaluation);
+    let evaluations = || runs.iter().map(|run| &run.evaluation);
     let trained = |text: fn(&Training) -> String| {
         let text = |e: &Evaluation| e.training.as_ref().map_or("not recorded".to_owned(), text);
         distinct(evaluations().map(text))
@@ -153,14 +153,14 @@ fn overview(executions: &[Execution]) -> String {
     let sets = detections.map(|detection| format!("{} ({})", detection.set, detection.source));
     let facts = [
         ("Networks", distinct(evaluations().map(network))),
-        ("Known sets", distinct(evaluations().map(|e| format!("{} ({})", e.known, e.data)))),
+        ("ID sets", distinct(evaluations().map(|e| format!("{} ({})", e.id_data, e.data)))),
         ("OOD sets", distinct(sets)),
         ("Epochs", trained(epochs)),
         ("Weights", trained(|training| training.selection.description().to_owned())),
         ("Backend", trained(|training| training.backend.clone())),
-        ("Executions", executions.len().to_string()),
+        ("Runs", runs.len().to_string()),
     ];
-    let reasons = reservations(executions);
+    let reasons = reservations(runs);
     html::warning("Before you compare these numbers with others:", &reasons)
         + &html::definitions(&facts)
 }
@@ -176,31 +176,31 @@ fn distinct(texts: impl Iterator<Item = String>) -> String {
     seen.join("; ")
 }
 
-/// What sets the executions apart from those of the papers.
-fn reservations(executions: &[Execution]) -> Vec<String> {
+/// What sets the runs apart from those of the papers.
+fn reservations(runs: &[Run]) -> Vec<String> {
     let mut reasons = Vec::new();
-    let trainings = || executions.iter().filter_map(|e| e.evaluation.training.as_ref());
+    let trainings = || runs.iter().filter_map(|e| e.evaluation.training.as_ref());
 
     let epochs = || trainings().map(|t| t.epochs).filter(|&epochs| epochs < EPOCHS);
     if let (Some(fewest), Some(most)) = (epochs().min(), epochs().max()) {
         let range = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
         reasons.push(format!(
-            "{} of {} executions had fewer than the {EPOCHS} epochs of the papers \
+            "{} of {} runs had fewer than the {EPOCHS} epochs of the papers \
              ({range}): their numbers are no reproduction.",
             epochs().count(),
-            executions.len()
+            runs.len()
         ));
     }
 
     let mut parts = Vec::new();
-    for Execution { evaluation, .. } in executions {
-        // Folders of unknown images do not tell: that is how some are published.
+    for Run { evaluation, .. } in runs {
+        // Folders of OOD images do not tell: that is how some are published.
         if evaluation.data == IMAGE_FOLDER {
-            parts.push(format!("{}: {}", evaluation.known, evaluation.data));
+            parts.push(format!("{}: {}", evaluation.id_data, evaluation.data));
         }
-        let known = (evaluation.known.as_str(), evaluation.images);
-        let unknown = evaluation.detection.iter().map(|d| (d.set.as_str(), d.images));
-        for (set, images) in unknown.chain([known]) {
+        let id = (evaluation.id_data.as_str(), evaluation.images);
+        let ood = evaluation.detection.iter().map(|d| (d.set.as_str(), d.images));
+        for (set, images) in ood.chain([id]) {
             let published = TEST_IMAGES.iter().find(|(published, _)| *published == set);
             if let Some((_, all)) = published.filter(|(_, all)| images < *all) {
                 parts.push(format!("{set}: {images} of {all} test images"));
@@ -212,12 +212,12 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
         reasons.push(format!("Some data is a copy or a part of what was published ({parts})."));
     }
 
-    let parts = executions.iter().filter_map(|execution| {
-        let Evaluation { known, training, .. } = &execution.evaluation;
+    let parts = runs.iter().filter_map(|run| {
+        let Evaluation { id_data, training, .. } = &run.evaluation;
         let training = training.as_ref()?;
-        let (_, all) = TRAINING_IMAGES.iter().find(|(set, _)| set == known)?;
+        let (_, all) = TRAINING_IMAGES.iter().find(|(set, _)| set == id_data)?;
         let used = training.train_images + training.validation_images;
-        (used < *all).then(|| format!("{known}: {used} of {all} training images"))
+        (used < *all).then(|| format!("{id_data}: {used} of {all} training images"))
     });
     let parts = distinct(parts);
     if !parts.is_empty() {
@@ -241,31 +241,31 @@ fn reservations(executions: &[Execution]) -> Vec<String> {
     reasons
 }
 
-/// All there is to see of a cell.
-fn figures(cell: &Cell<'_>, room: &mut u64) -> Result<String, ReportError> {
-    let first = cell.executions()[0];
+/// All there is to see of an experiment.
+fn figures(experiment: &Experiment<'_>, bytes_left: &mut u64) -> Result<String, ReportError> {
+    let first = experiment.runs()[0];
     let Evaluation { data, temperature, .. } = &first.evaluation;
-    let accuracies = cell.executions().iter().map(|e| 100.0 * e.evaluation.classification.accuracy);
+    let accuracies = experiment.runs().iter().map(|e| 100.0 * e.evaluation.classification.accuracy);
     let accuracy: MeanStd = accuracies.collect();
-    let count = match cell.executions().len() {
-        1 => "One execution".to_owned(),
-        count => format!("{count} executions"),
+    let count = match experiment.runs().len() {
+        1 => "One run".to_owned(),
+        count => format!("{count} runs"),
     };
     let summary = format!(
         "{count}: accuracy {accuracy:.2} %, temperature {temperature}, data: {data}. Figures of a \
-         single network show execution {}, the first.",
+         single network show run {}, the first.",
         first.number
     );
     Ok([
         html::paragraph(&summary),
         html::heading("Training"),
-        charts::training(cell),
+        charts::training(experiment),
         html::heading("Detection"),
         charts::detection(first)?,
         html::heading("Calibration"),
         charts::reliability(first),
         html::heading("Images that are told apart worst"),
-        charts::worst(first, room)?,
+        charts::worst(first, bytes_left)?,
     ]
     .concat())
 }
@@ -274,27 +274,27 @@ fn reading() -> String {
     let terms = [
         (
             "Score",
-            "A number for each image, high for images of the known classes. A detector accepts \
+            "A number for each image, high for images of the ID classes. A detector accepts \
              images whose score is at least its threshold.",
         ),
         (
             "TNR@TPR95",
             "The share of OOD images that is rejected at the threshold that accepts 95 % of the \
-             known images. High is good.",
+             ID images. High is good.",
         ),
         (
             "AUROC",
-            "The probability that a known image scores higher than an OOD image; 50 % is guessing. \
+            "The probability that an ID image scores higher than an OOD image; 50 % is guessing. \
              High is good.",
         ),
         (
             "DTACC",
-            "Detection accuracy: the best mean of the shares of known images accepted and of OOD \
+            "Detection accuracy: the best mean of the shares of ID images accepted and of OOD \
              images rejected, over all thresholds. High is good.",
         ),
         (
             "AUIN, AUOUT",
-            "The areas under the precision-recall curves with known images as positive (AUIN) and \
+            "The areas under the precision-recall curves with ID images as positive (AUIN) and \
              with OOD images as positive (AUOUT). Both depend on the sizes of the sets.",
         ),
         (
@@ -305,7 +305,7 @@ fn reading() -> String {
         ),
         (
             "Conventions of the field",
-            "Known images are positive, except for FPR95, where OOD images are. The threshold is \
+            "ID images are positive, except for FPR95, where OOD images are. The threshold is \
              the strictest that accepts at least 95 %. Equal scores are accepted together and \
              count one half in the AUROC.",
         ),

@@ -7,9 +7,7 @@ use std::io::BufWriter;
 use isomax_burn::metrics::{CalibrationMetrics, OodMetrics, PaperMetrics};
 use isomax_burn::{HeadKind, Score};
 
-use crate::results::{
-    Calibrated, Detection, DetectorSummary, Epoch, History, KNOWN, SCORES, WORST,
-};
+use crate::results::{Calibrated, Detection, DetectorSummary, Epoch, History, ID, SCORES, WORST};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -34,12 +32,8 @@ fn training() -> Training {
     }
 }
 
-/// One execution without files.
-fn execution(
-    folder: &Path,
-    known: &str,
-    set: &str,
-) -> Result<Execution, Box<dyn std::error::Error>> {
+/// One run without files.
+fn run(folder: &Path, id_data: &str, set: &str) -> Result<Run, Box<dyn std::error::Error>> {
     let classification = CalibrationMetrics::from_logits(&[2.0, 0.0, 0.0, 1.0], &[0, 0], 2, 15)?;
     let detection = Detection {
         set: set.to_owned(),
@@ -61,7 +55,7 @@ fn execution(
         architecture: "resnet-20".to_owned(),
         head: HeadKind::IsoMaxPlus,
         fpr: false,
-        known: known.to_owned(),
+        id_data: id_data.to_owned(),
         data: IMAGE_FOLDER.into(),
         temperature: 1.0,
         normalization: None,
@@ -72,7 +66,7 @@ fn execution(
         detector: Some(detector),
         detection: vec![detection],
     };
-    Ok(Execution { folder: folder.to_owned(), number: 1, evaluation, history: None })
+    Ok(Run { folder: folder.to_owned(), number: 1, evaluation, history: None })
 }
 
 fn history(set: &str) -> History {
@@ -112,13 +106,13 @@ fn write_picture(folder: &Path, set: &str) -> TestResult {
     Ok(())
 }
 
-/// One execution with all files.
-fn complete(folder: &Path) -> Result<Execution, Box<dyn std::error::Error>> {
-    for (set, scores) in [(KNOWN, &INSIDE[..]), ("svhn", &OUTSIDE[..])] {
+/// One run with all files.
+fn complete(folder: &Path) -> Result<Run, Box<dyn std::error::Error>> {
+    for (set, scores) in [(ID, &INSIDE[..]), ("svhn", &OUTSIDE[..])] {
         write_scores(folder, set, scores)?;
         write_picture(folder, set)?;
     }
-    Ok(Execution { history: Some(history("svhn")), ..execution(folder, "cifar10", "svhn")? })
+    Ok(Run { history: Some(history("svhn")), ..run(folder, "cifar10", "svhn")? })
 }
 
 fn named(title: &str, note: &str, cell: &str) -> Vec<NamedTable> {
@@ -139,7 +133,7 @@ fn count(page: &str, text: &str) -> usize {
 fn a_page_has_all_figures_and_needs_nothing_else() -> TestResult {
     let folder = tempfile::tempdir()?;
     let first = complete(folder.path())?;
-    let second = Execution { number: 2, ..first.clone() };
+    let second = Run { number: 2, ..first.clone() };
     let path = folder.path().join("report.html");
     write(&path, &[second, first], &tables())?;
     let page = fs::read_to_string(path)?;
@@ -148,15 +142,15 @@ fn a_page_has_all_figures_and_needs_nothing_else() -> TestResult {
     assert_eq!((count(&page, "<svg"), count(&page, "<img")), (7, 2));
     assert_eq!(count(&page, "<figure>"), count(&page, "<figcaption>"));
     assert_eq!((count(&page, "class=\"note\""), count(&page, "<table>")), (0, 1));
-    assert!(page.contains("2 executions: accuracy 50.00 ± 0.00 %"));
-    assert!(page.contains("execution 1, the first"));
+    assert!(page.contains("2 runs: accuracy 50.00 ± 0.00 %"));
+    assert!(page.contains("run 1, the first"));
     assert!(page.contains("Infinite scores, not drawn: 1."));
     assert!(page.contains("2 of 3 planned"));
     assert!(!page.contains("NaN"));
 
     let links: Vec<&str> =
         page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert_eq!(links, ["overview", "tables", "cell-1", "reading"]);
+    assert_eq!(links, ["overview", "tables", "experiment-1", "reading"]);
     for link in links {
         assert_eq!(count(&page, &format!(" id=\"{link}\"")), 1, "{link}");
     }
@@ -170,14 +164,14 @@ fn a_page_has_all_figures_and_needs_nothing_else() -> TestResult {
 #[test]
 fn what_is_missing_is_left_out() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let mut bare = execution(folder.path(), "cifar10", "svhn")?;
+    let mut bare = run(folder.path(), "cifar10", "svhn")?;
     let page = render(std::slice::from_ref(&bare), &[])?;
     assert_eq!((count(&page, "<svg"), count(&page, "<img")), (1, 0));
     assert!(page.contains("no history.json"));
-    assert!(page.contains("no scores/known.MDS.txt"));
+    assert!(page.contains("no scores/id.MDS.txt"));
     assert!(page.contains("no pictures in the folder worst"));
 
-    write_scores(folder.path(), KNOWN, &INSIDE)?;
+    write_scores(folder.path(), ID, &INSIDE)?;
     bare.history = Some(History::default());
     bare.evaluation.calibrated = None;
     bare.evaluation.training = None;
@@ -189,7 +183,7 @@ fn what_is_missing_is_left_out() -> TestResult {
     bare.evaluation.classification.bins.clear();
     let page = render(&[bare], &[])?;
     assert_eq!((count(&page, "<svg"), count(&page, "<img")), (0, 0));
-    assert!(render(&[], &[])?.contains("There are no executions"));
+    assert!(render(&[], &[])?.contains("There are no runs"));
     Ok(())
 }
 
@@ -197,10 +191,10 @@ fn what_is_missing_is_left_out() -> TestResult {
 fn names_are_text_and_lead_nowhere() -> TestResult {
     let folder = tempfile::tempdir()?;
     let script = "<script>alert(1)</script>";
-    let inner = folder.path().join("execution-1");
-    write_scores(&inner, KNOWN, &INSIDE)?;
+    let inner = folder.path().join("run-1");
+    write_scores(&inner, ID, &INSIDE)?;
     write_scores(folder.path(), "svhn", &OUTSIDE)?;
-    let mut evil = execution(&inner, script, script)?;
+    let mut evil = run(&inner, script, script)?;
     evil.history = Some(history(script));
     evil.evaluation.data = script.to_owned();
     let mut outside = evil.evaluation.detection[0].clone();
@@ -216,63 +210,63 @@ fn names_are_text_and_lead_nowhere() -> TestResult {
 #[test]
 fn damaged_files_are_named() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let execution = complete(folder.path())?;
+    let run = complete(folder.path())?;
     let scores = folder.path().join(SCORES).join("svhn.MDS.txt");
     fs::write(&scores, "1.0\nNaN\n")?;
-    let error = render(std::slice::from_ref(&execution), &[]).err().ok_or("no error")?;
+    let error = render(std::slice::from_ref(&run), &[]).err().ok_or("no error")?;
     assert!(matches!(error, ReportError::Scores(_)));
     assert!(error.to_string().contains("svhn.MDS.txt:2"), "{error}");
 
     fs::write(&scores, "1.0\n")?;
-    fs::write(folder.path().join(WORST).join("known.png"), "GIF89a")?;
-    let error = render(&[execution], &[]).err().ok_or("no error")?;
+    fs::write(folder.path().join(WORST).join("id.png"), "GIF89a")?;
+    let error = render(&[run], &[]).err().ok_or("no error")?;
     assert!(matches!(error, ReportError::NotAPicture { .. }));
-    assert!(error.to_string().contains("known.png"), "{error}");
+    assert!(error.to_string().contains("id.png"), "{error}");
     Ok(())
 }
 
 #[test]
 fn what_the_papers_did_not_do_is_said() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let mut execution = execution(folder.path(), "cifar10", "svhn")?;
-    let reasons = reservations(std::slice::from_ref(&execution)).join("\n");
-    assert!(reasons.contains("1 of 1 executions had fewer than the 300 epochs"), "{reasons}");
+    let mut run = run(folder.path(), "cifar10", "svhn")?;
+    let reasons = reservations(std::slice::from_ref(&run)).join("\n");
+    assert!(reasons.contains("1 of 1 runs had fewer than the 300 epochs"), "{reasons}");
     assert!(reasons.contains("cifar10: image folder"), "{reasons}");
     assert!(reasons.contains("cifar10: 4 of 10000 test images"), "{reasons}");
     assert!(reasons.contains("svhn: 3 of 26032 test images"), "{reasons}");
     assert!(reasons.contains("cifar10: 50 of 50000 training images"), "{reasons}");
     assert!(reasons.contains("accuracy on the test split"), "{reasons}");
 
-    // Each execution has its own training, or none.
-    let mut untrained = execution.clone();
+    // Each run has its own training, or none.
+    let mut untrained = run.clone();
     untrained.evaluation.training = None;
-    untrained.evaluation.known = "svhn".to_owned();
-    let both = reservations(&[untrained, execution.clone()]).join("\n");
+    untrained.evaluation.id_data = "svhn".to_owned();
+    let both = reservations(&[untrained, run.clone()]).join("\n");
     assert!(both.contains("cifar10: 50 of 50000 training images"), "{both}");
 
-    execution.evaluation.training = Some(Training {
+    run.evaluation.training = Some(Training {
         epochs: 300,
         selection: Selection::Validation,
         train_images: 45_000,
         validation_images: 5_000,
         ..training()
     });
-    execution.evaluation.data = "official binary".into();
-    execution.evaluation.images = 10_000;
-    execution.evaluation.detection[0].images = 26_032;
-    assert!(reservations(&[execution]).is_empty());
+    run.evaluation.data = "official binary".into();
+    run.evaluation.images = 10_000;
+    run.evaluation.detection[0].images = 26_032;
+    assert!(reservations(&[run]).is_empty());
     Ok(())
 }
 
 #[test]
-fn executions_of_a_network_are_one_cell() -> TestResult {
-    let first = execution(Path::new("a"), "cifar10", "svhn")?;
-    let second = Execution { number: 2, ..first.clone() };
+fn runs_of_a_network_are_one_experiment() -> TestResult {
+    let first = run(Path::new("a"), "cifar10", "svhn")?;
+    let second = Run { number: 2, ..first.clone() };
     let mut other = first.clone();
     other.evaluation.fpr = true;
-    let executions = [second, other, first];
-    let numbers: Vec<Vec<usize>> = (cells(&executions).iter())
-        .map(|cell| cell.executions().iter().map(|execution| execution.number).collect())
+    let runs = [second, other, first];
+    let numbers: Vec<Vec<usize>> = (experiments(&runs).iter())
+        .map(|experiment| experiment.runs().iter().map(|run| run.number).collect())
         .collect();
     assert_eq!(numbers, [vec![1, 2], vec![1]]);
     Ok(())

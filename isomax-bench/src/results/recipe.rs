@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 /// Fields of a configuration by their names, for comparison and display.
 ///
 /// ```
-/// use isomax_bench::{data::KnownSet, train::TrainingConfig};
+/// use isomax_bench::{data::IdSet, train::TrainingConfig};
 /// use isomax_burn::HeadKind;
 ///
-/// let config = TrainingConfig::published(KnownSet::Svhn, "resnet-20".parse()?, HeadKind::IsoMax);
+/// let config = TrainingConfig::published(IdSet::Svhn, "resnet-20".parse()?, HeadKind::IsoMax);
 /// assert_eq!(config.recipe().get("epochs").as_deref(), Some("300"));
 /// # Ok::<(), isomax_burn::UnknownName>(())
 /// ```
@@ -31,6 +31,9 @@ impl Recipe {
     pub(super) fn complete(&mut self) {
         if self.0.is_empty() {
             return;
+        }
+        if let Some(value) = self.0.remove("known") {
+            self.0.insert("id_data".to_owned(), value);
         }
         for (field, value) in [
             ("calibration_images", 0.into()),

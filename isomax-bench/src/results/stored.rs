@@ -67,7 +67,7 @@ pub trait Stored: Serialize + DeserializeOwned {
 ///
 /// ```no_run
 /// # use isomax_bench::results;
-/// let file = "results/cifar10_resnet-20_isomax+/execution-1/history.json";
+/// let file = "results/cifar10_resnet-20_isomax+/run-1/history.json";
 /// let history: results::History = results::read(file)?;
 /// # Ok::<(), results::ResultError>(())
 /// ```

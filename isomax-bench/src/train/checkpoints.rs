@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::record::{
-    FileRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder as BurnRecorder,
-    RecorderError,
+    FileRecorder, FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder, RecorderError,
 };
 use burn::tensor::backend::Backend;
 use burn::train::Interrupter;
@@ -21,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::recorder::Recorder;
+use super::recorder::HistoryRecorder;
 use super::{Classifier, TrainError};
 use crate::results::{self, History};
 
@@ -48,7 +47,7 @@ impl<B: Backend> FileRecorder<B> for CheckedRecorder {
     }
 }
 
-impl<B: Backend> BurnRecorder<B> for CheckedRecorder {
+impl<B: Backend> Recorder<B> for CheckedRecorder {
     type Settings = FullPrecisionSettings;
     type RecordArgs = PathBuf;
     type RecordOutput = ();
@@ -56,7 +55,7 @@ impl<B: Backend> BurnRecorder<B> for CheckedRecorder {
 
     fn save_item<I: Serialize>(&self, item: I, path: PathBuf) -> Result<(), RecorderError> {
         let path = path.with_extension(EXTENSION);
-        let bytes = BurnRecorder::<B>::save_item(&self.0, item, ())?;
+        let bytes = Recorder::<B>::save_item(&self.0, item, ())?;
         let write = |file: &mut fs::File| {
             file.write_all(&bytes)?;
             file.write_all(&Sha256::digest(&bytes))
@@ -68,7 +67,7 @@ impl<B: Backend> BurnRecorder<B> for CheckedRecorder {
     fn load_item<I: DeserializeOwned>(&self, path: &mut PathBuf) -> Result<I, RecorderError> {
         let mut bytes = read_checked(&path.with_extension(EXTENSION))
             .map_err(|error| RecorderError::Unknown(error.to_string()))?;
-        BurnRecorder::<B>::load_item(&self.0, &mut bytes)
+        Recorder::<B>::load_item(&self.0, &mut bytes)
     }
 }
 
@@ -119,7 +118,7 @@ pub(super) fn read_part<B: Backend, R: Record<B>>(
     device: &B::Device,
 ) -> Result<R, TrainError> {
     let path = part_path(folder, part, epoch);
-    let read = BurnRecorder::<B>::load(&CheckedRecorder::default(), path.clone(), device);
+    let read = Recorder::<B>::load(&CheckedRecorder::default(), path.clone(), device);
     read.map_err(|error| TrainError::Checkpoint { path, reason: error.to_string() })
 }
 
@@ -211,8 +210,8 @@ fn existing(folder: &Path) -> BTreeSet<usize> {
 /// ordered, that of `e − 1` may be under way, but that of `e − 2` is whole. A training that ends now
 /// goes on from `e − 2` or later, or, if that file is damaged, from the one before. So the last four
 /// stay, and the best epoch as seen from each of them.
-pub(super) struct Keeper {
-    recorder: Recorder,
+pub(super) struct CheckpointPolicy {
+    recorder: HistoryRecorder,
     interrupter: Interrupter,
     folder: PathBuf,
     on_disk: BTreeSet<usize>,
@@ -222,9 +221,9 @@ pub(super) struct Keeper {
 /// How many of the last checkpoints stay.
 const LAST: usize = 4;
 
-impl Keeper {
+impl CheckpointPolicy {
     pub(super) fn new(
-        recorder: Recorder,
+        recorder: HistoryRecorder,
         interrupter: Interrupter,
         folder: &Path,
         keeps_best: bool,
@@ -244,7 +243,7 @@ impl Keeper {
     }
 }
 
-impl CheckpointingStrategy for Keeper {
+impl CheckpointingStrategy for CheckpointPolicy {
     fn checkpointing(
         &mut self,
         epoch: usize,
@@ -305,7 +304,7 @@ mod tests {
         fs::create_dir_all(folder.join("checkpoint"))?;
         for part in PARTS {
             let path = folder.join("checkpoint").join(format!("{part}-{epoch}"));
-            BurnRecorder::<Flex>::save_item(&CheckedRecorder::default(), vec![epoch; 9], path)?;
+            Recorder::<Flex>::save_item(&CheckedRecorder::default(), vec![epoch; 9], path)?;
         }
         Ok(())
     }
@@ -317,7 +316,7 @@ mod tests {
         let path = part_path(folder.path(), MODEL, 3);
         let whole = fs::read(&path)?;
         let load = || -> Result<Vec<usize>, _> {
-            BurnRecorder::<Flex>::load_item(&CheckedRecorder::default(), &mut path.clone())
+            Recorder::<Flex>::load_item(&CheckedRecorder::default(), &mut path.clone())
         };
         assert_eq!(load()?, vec![3; 9]);
         for at in 0..whole.len() {
@@ -367,12 +366,12 @@ mod tests {
 
     #[test]
     fn the_best_epoch_stays_as_seen_from_each_that_may_be_gone_on_from() {
-        let keeper = |keeps_best| {
-            let recorder = Recorder::new(History::default(), 10, 0);
-            Keeper::new(recorder, Interrupter::new(), Path::new("nowhere"), keeps_best)
+        let policy = |keeps_best| {
+            let recorder = HistoryRecorder::new(History::default(), 10, 0);
+            CheckpointPolicy::new(recorder, Interrupter::new(), Path::new("nowhere"), keeps_best)
         };
         let kept = |best, accuracies: &[f64]| -> Vec<usize> {
-            keeper(best).kept(&history(accuracies)).into_iter().collect()
+            policy(best).kept(&history(accuracies)).into_iter().collect()
         };
         let falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
         assert_eq!(kept(false, &falling), [3, 4, 5, 6]);

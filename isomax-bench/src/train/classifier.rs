@@ -18,7 +18,7 @@ use crate::data::ImageBatch;
 ///
 /// ```
 /// use burn::tensor::{Int, Tensor, backend::Backend};
-/// use isomax_bench::backend::{Inference, device};
+/// use isomax_bench::backend::{InferenceBackend, device};
 /// use isomax_bench::train::ImageNetwork;
 /// use isomax_models::{Backbone, CifarResNetConfig};
 ///
@@ -29,9 +29,9 @@ use crate::data::ImageBatch;
 ///     network.forward(images).argmax(1)
 /// }
 ///
-/// let network = CifarResNetConfig::new(8, 10).init::<Inference>(&device());
+/// let network = CifarResNetConfig::new(8, 10).init::<InferenceBackend>(&device());
 /// let images = Tensor::zeros([2, 3, 32, 32], &device());
-/// assert_eq!(classes::<Inference>(&network, images).dims(), [2, 1]);
+/// assert_eq!(classes::<InferenceBackend>(&network, images).dims(), [2, 1]);
 /// ```
 pub trait ImageNetwork<B: Backend>:
     Backbone<B, Input = Tensor<B, 4>> + Module<B> + ModuleDisplay
@@ -48,7 +48,7 @@ impl<B: Backend, N> ImageNetwork<B> for N where
 ///
 /// ```
 /// use burn::tensor::backend::AutodiffBackend;
-/// use isomax_bench::backend::{Training, device};
+/// use isomax_bench::backend::{TrainingBackend, device};
 /// use isomax_bench::train::TrainableNetwork;
 /// use isomax_models::{CifarResNetConfig, num_trainable_params};
 ///
@@ -56,8 +56,8 @@ impl<B: Backend, N> ImageNetwork<B> for N where
 ///     num_trainable_params::<B, _>(network)
 /// }
 ///
-/// let network = CifarResNetConfig::new(8, 10).init::<Training>(&device());
-/// assert!(size::<Training>(&network) > 10_000);
+/// let network = CifarResNetConfig::new(8, 10).init::<TrainingBackend>(&device());
+/// assert!(size::<TrainingBackend>(&network) > 10_000);
 /// ```
 pub trait TrainableNetwork<B: AutodiffBackend>:
     ImageNetwork<B> + AutodiffModule<B, InnerModule: ImageNetwork<B::InnerBackend>> + 'static
@@ -72,17 +72,17 @@ impl<B: AutodiffBackend, N> TrainableNetwork<B> for N where
 /// A network and the loss of its head: what Burn's Learner trains, and what its checkpoints hold.
 ///
 /// ```
-/// use isomax_bench::backend::{Training, device};
-/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::backend::{TrainingBackend, device};
+/// use isomax_bench::data::IdSet;
 /// use isomax_bench::train::{Classifier, TrainingConfig};
 /// use isomax_burn::{HeadKind, OodHead};
 /// use isomax_models::{Backbone, CifarResNetConfig};
 ///
 /// let config =
-///     TrainingConfig::published(KnownSet::Cifar10, "resnet-8".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(IdSet::Cifar10, "resnet-8".parse()?, HeadKind::IsoMaxPlus);
 /// let network = CifarResNetConfig::new(8, 10).with_head(config.head);
-/// let network = network.init::<Training>(&device());
-/// let classifier = Classifier::<Training, _>::new(&config, network);
+/// let network = network.init::<TrainingBackend>(&device());
+/// let classifier = Classifier::<TrainingBackend, _>::new(&config, network);
 /// assert_eq!(classifier.network.head().kind(), HeadKind::IsoMaxPlus);
 /// # Ok::<(), isomax_burn::UnknownName>(())
 /// ```
@@ -188,7 +188,7 @@ impl<B: Backend, N: ImageNetwork<B>> InferenceStep for Classifier<B, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::KnownSet;
+    use crate::data::IdSet;
     use burn::backend::{Autodiff, Flex};
     use burn::tensor::{Distribution, Tolerance};
     use isomax_burn::HeadKind;
@@ -200,7 +200,7 @@ mod tests {
     fn gradient(accumulation: usize, devices: usize) -> Tensor<Flex, 4> {
         let architecture = Architecture::CifarResNet { depth: 8 };
         let published =
-            TrainingConfig::published(KnownSet::Cifar10, architecture, HeadKind::IsoMaxPlus);
+            TrainingConfig::published(IdSet::Cifar10, architecture, HeadKind::IsoMaxPlus);
         let config = TrainingConfig { gradient_accumulation: accumulation, devices, ..published };
         let device = Default::default();
         Trained::seed(&device, 1);

@@ -6,7 +6,7 @@ use isomax_burn::{DEFAULT_ENTROPIC_SCALE, HeadKind};
 use isomax_models::Architecture;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Augmentation, JpegDecoder, KnownSet, Normalization, OodSource};
+use crate::data::{Augmentation, IdSet, JpegDecoder, Normalization, OodSource};
 use crate::results::{Recipe, Selection, Stored};
 
 /// Why a configuration cannot be used. See [`TrainingConfig`] for an example.
@@ -47,20 +47,20 @@ pub enum ConfigError {
     },
 }
 
-/// Everything that determines the results of a cell of a table, whatever the machine: set, network and
+/// Everything that determines the results of an experiment of a table, whatever the machine: set, network and
 /// head, and how they are trained.
 ///
 /// ```
-/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::data::IdSet;
 /// use isomax_bench::train::{TrainingConfig, published_milestones};
 /// use isomax_burn::HeadKind;
 ///
 /// let published =
-///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
 /// let config =
 ///     TrainingConfig { epochs: 30, milestones: published_milestones(30), ..published.clone() };
 /// config.check()?;
-/// assert_eq!(config.cell_name(), "cifar10_resnet-20_isomax+");
+/// assert_eq!(config.experiment_name(), "cifar10_resnet-20_isomax+");
 ///
 /// let error = TrainingConfig { epochs: 0, ..published }.check().unwrap_err();
 /// assert_eq!(error.to_string(), "epochs must be at least 1, got 0");
@@ -69,8 +69,9 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// Name of the set whose classes are learned: of a [`KnownSet`], or of one of your own.
-    pub known: String,
+    /// Name of the set whose classes are learned: of a [`IdSet`], or of one of your own.
+    #[serde(alias = "known")]
+    pub id_data: String,
     /// Name of the network: of an [`Architecture`], or of one of your own.
     pub architecture: String,
     /// Its last layer, and with it the loss.
@@ -129,6 +130,7 @@ pub struct TrainingConfig {
     /// Seed of the first run; the second one has the next number, and so on.
     pub seed: u64,
     /// The sets to detect.
+    #[serde(rename = "ood_data", alias = "ood")]
     pub ood: Vec<OodSource>,
     /// Detection is measured every so many epochs during training; 0 for never.
     pub ood_every: usize,
@@ -143,11 +145,11 @@ impl TrainingConfig {
     /// a tenth of it after 150, 200 and 250 epochs, weight decay 1e-4, crops and flips; a warm-up for
     /// ResNet-110 with SoftMax on CIFAR-100 alone. Other than published, 5,000 images are held out of
     /// the training split: half of them choose the best epoch, half fit the detector.
-    pub fn published(known: KnownSet, architecture: Architecture, head: HeadKind) -> Self {
+    pub fn published(id_data: IdSet, architecture: Architecture, head: HeadKind) -> Self {
         let epochs = 300;
         let resnet110 = Architecture::CifarResNet { depth: 110 };
         Self {
-            known: known.to_string(),
+            id_data: id_data.to_string(),
             architecture: architecture.to_string(),
             head,
             fpr: false,
@@ -159,7 +161,7 @@ impl TrainingConfig {
             gamma: 0.1,
             warm_up: head == HeadKind::SoftMax
                 && architecture == resnet110
-                && known == KnownSet::Cifar100,
+                && id_data == IdSet::Cifar100,
             momentum: 0.9,
             weight_decay: 1e-4,
             augmentation: Augmentation::PUBLISHED,
@@ -175,7 +177,7 @@ impl TrainingConfig {
             gradient_accumulation: 1,
             devices: 1,
             seed: 42,
-            ood: known.published_ood(),
+            ood: id_data.published_ood(),
             ood_every: 1,
         }
     }
@@ -184,20 +186,20 @@ impl TrainingConfig {
     ///
     /// # Arguments
     ///
-    /// - `known`, `architecture`: what results call them; part of a folder's name
+    /// - `id_data`, `architecture`: what results call them; part of a folder's name
     /// - `head`: the kind of the network's last layer, and with it the loss
     pub fn own(
-        known: &str,
+        id_data: &str,
         architecture: &str,
         head: HeadKind,
         normalization: Normalization,
     ) -> Self {
         Self {
-            known: known.to_owned(),
+            id_data: id_data.to_owned(),
             architecture: architecture.to_owned(),
             normalization: Some(normalization),
             ood: Vec::new(),
-            ..Self::published(KnownSet::Cifar10, Architecture::CifarResNet { depth: 20 }, head)
+            ..Self::published(IdSet::Cifar10, Architecture::CifarResNet { depth: 20 }, head)
         }
     }
 
@@ -207,20 +209,20 @@ impl TrainingConfig {
     ///
     /// [`ConfigError::NoNormalization`] if none are given and the set is no published one.
     pub fn normalization(&self) -> Result<Normalization, ConfigError> {
-        let published = || self.known.parse().ok().map(KnownSet::normalization);
+        let published = || self.id_data.parse().ok().map(IdSet::normalization);
         let found = self.normalization.or_else(published);
-        found.ok_or_else(|| ConfigError::NoNormalization(self.known.clone()))
+        found.ok_or_else(|| ConfigError::NoNormalization(self.id_data.clone()))
     }
 
-    /// The fields that bear on the weights and that all runs of a cell share.
+    /// The fields that bear on the weights and that all runs of an experiment share.
     pub fn recipe(&self) -> Recipe {
         Recipe::of(self, &NOT_OF_THE_RECIPE)
     }
 
-    /// Name of the folder of the cell.
-    pub fn cell_name(&self) -> String {
+    /// Name of the folder of the experiment.
+    pub fn experiment_name(&self) -> String {
         let fpr = if self.fpr { "_fpr" } else { "" };
-        format!("{}_{}_{}{fpr}", self.known, self.architecture, self.head)
+        format!("{}_{}_{}{fpr}", self.id_data, self.architecture, self.head)
     }
 
     /// Checks that the values make sense together.
@@ -260,10 +262,10 @@ impl TrainingConfig {
         names.sort_unstable();
         let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
         require(unique, "ood-data", "sets of different names", names.join(", "))?;
-        let is_known = |set: &OodSource| set.folder.is_none() && set.name == self.known;
-        let known = self.ood.iter().any(is_known);
-        require(!known, "ood-data", "other sets than the ID set", self.known.clone())?;
-        for (name, value) in [("id-data", &self.known), ("architecture", &self.architecture)] {
+        let is_id = |set: &OodSource| set.folder.is_none() && set.name == self.id_data;
+        let id_data = self.ood.iter().any(is_id);
+        require(!id_data, "ood-data", "other sets than the ID set", self.id_data.clone())?;
+        for (name, value) in [("id-data", &self.id_data), ("architecture", &self.architecture)] {
             let fits = crate::data::is_set_name(value);
             require(fits, name, "letters, digits, '-', '_', '+' or '.'", value.clone())?;
         }
@@ -303,8 +305,8 @@ fn decoder_of_before() -> JpegDecoder {
     JpegDecoder::Libjpeg
 }
 
-/// Fields that change no weight, or that executions have each for itself.
-pub(super) const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood", "ood_every"];
+/// Fields that change no weight, or that runs have each for itself.
+pub(super) const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood_data", "ood_every"];
 
 /// The epochs after which the learning rate falls: a half, two thirds and five sixths of all.
 ///

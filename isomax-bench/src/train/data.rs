@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 
 use super::{RunOptions, TrainError, TrainingConfig};
 use crate::data::{
-    DataError, DataFolder, HeldOut, ImageBatches, Images, KnownSet, NamedImages, Split, digest,
+    DataError, DataFolder, HeldOut, IdSet, ImageBatches, Images, NamedImages, Split, digest,
 };
 use crate::results::Selection;
 
@@ -32,15 +32,15 @@ use crate::results::Selection;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ExperimentData {
-    /// The training split of the known classes.
+    /// The training split of the ID classes.
     pub train: Arc<Images>,
     /// Their test split.
     pub test: Arc<Images>,
     /// What is to be detected.
     pub ood: Vec<NamedImages>,
-    /// What kind of copy the known images are, for captions.
+    /// What kind of copy the ID images are, for captions.
     pub source: String,
-    /// Tells these known images, in this order, from all others.
+    /// Tells these ID images, in this order, from all others.
     pub digest: String,
 }
 
@@ -85,9 +85,9 @@ impl ExperimentData {
     ///
     /// [`DataError`] if one is absent or damaged.
     pub fn load(config: &TrainingConfig, folder: &DataFolder) -> Result<Self, DataError> {
-        let known: KnownSet = config.known.parse()?;
+        let id_data: IdSet = config.id_data.parse()?;
         let folder = folder.clone().with_jpeg_decoder(config.jpeg_decoder);
-        let mut train = folder.known(known, Split::Train)?;
+        let mut train = folder.id_set(id_data, Split::Train)?;
         if let Some(count) = config.train_images.filter(|&count| count < train.images.len()) {
             // Folders and archives may be ordered by class: take images from everywhere.
             let mut indices: Vec<u32> = (0..train.images.len() as u32).collect();
@@ -96,8 +96,8 @@ impl ExperimentData {
             indices.sort_unstable();
             train.images = train.images.select(&indices);
         }
-        let test = folder.known(known, Split::Test)?;
-        let (name, ood) = (known.name(), folder.ood_sets(&config.ood)?);
+        let test = folder.id_set(id_data, Split::Test)?;
+        let (name, ood) = (id_data.name(), folder.ood_sets(&config.ood)?);
         Self::new(name, train.images, test.images, ood, test.source)
     }
 
@@ -106,7 +106,7 @@ impl ExperimentData {
     /// # Errors
     ///
     /// [`TrainError::TooFewImages`] if none would be left to train on.
-    pub fn part(&self, config: &TrainingConfig, seed: u64) -> Result<HeldOut, TrainError> {
+    pub fn split(&self, config: &TrainingConfig, seed: u64) -> Result<HeldOut, TrainError> {
         let validation = config.validation_images;
         let calibration = config.calibration_images;
         let parts = match config.stratified {
@@ -114,7 +114,7 @@ impl ExperimentData {
             false => HeldOut::random(self.train.len(), validation, calibration, seed),
         };
         parts.ok_or_else(|| TrainError::TooFewImages {
-            set: config.known.clone(),
+            set: config.id_data.clone(),
             found: self.train.len(),
             needed: validation.saturating_add(calibration),
         })
@@ -125,13 +125,13 @@ impl ExperimentData {
     ///
     /// # Errors
     ///
-    /// As [`part`](Self::part).
+    /// As [`split`](Self::split).
     pub fn calibration_images(
         &self,
         config: &TrainingConfig,
         seed: u64,
     ) -> Result<Option<Images>, TrainError> {
-        let parts = self.part(config, seed)?;
+        let parts = self.split(config, seed)?;
         let indices = match config.share_held_out {
             true => parts.validation,
             false => parts.calibration,

@@ -8,7 +8,7 @@ use super::{ConfigError, Divergence};
 use crate::results::ResultError;
 
 /// Why a training did not end well. Started again, it goes on from its last checkpoint. See
-/// [`ExecutionFolder`](super::ExecutionFolder) for an example.
+/// [`RunFolder`](super::RunFolder) for an example.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -100,7 +100,7 @@ pub enum TrainError {
     /// There are checkpoints, but nothing says which epochs they are of.
     #[error(
         "{}: expected the history of the checkpoints beside it, but it is gone; bring it back to go \
-         on, or remove the folder of the execution to train anew",
+         on, or remove the folder of the run to train anew",
         path.display()
     )]
     NoHistory {

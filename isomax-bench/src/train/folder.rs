@@ -8,35 +8,35 @@ use crate::results::{self, Recipe, ResultError, Training};
 /// The folder of a run, which no other process can use as long as this is there.
 ///
 /// ```
-/// use isomax_bench::data::KnownSet;
-/// use isomax_bench::train::{ExecutionFolder, TrainError, TrainingConfig};
+/// use isomax_bench::data::IdSet;
+/// use isomax_bench::train::{RunFolder, TrainError, TrainingConfig};
 /// use isomax_burn::HeadKind;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let results = folder.path();
 /// let config =
-///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
-/// let own = ExecutionFolder::open(results, &config, 1)?;
-/// assert!(own.path().ends_with("cifar10_resnet-20_isomax+/execution-1"));
+///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+/// let own = RunFolder::open(results, &config, 1)?;
+/// assert!(own.path().ends_with("cifar10_resnet-20_isomax+/run-1"));
 ///
-/// let second = ExecutionFolder::open(results, &config, 1);
+/// let second = RunFolder::open(results, &config, 1);
 /// assert!(matches!(second, Err(TrainError::InUse { .. })));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct ExecutionFolder {
+pub struct RunFolder {
     path: PathBuf,
     _lock: File,
 }
 
-impl ExecutionFolder {
-    /// Checks a configuration, makes the folder of its cell and of one of its runs, and keeps other
+impl RunFolder {
+    /// Checks a configuration, makes the folder of its experiment and of one of its runs, and keeps other
     /// processes out.
     ///
     /// # Arguments
     ///
-    /// - `results`: the folder that the folders of cells lie in
-    /// - `execution`: number of the run, from 1
+    /// - `results`: the folder that the folders of experiments lie in
+    /// - `number`: number of the run, from 1
     ///
     /// # Errors
     ///
@@ -45,11 +45,11 @@ impl ExecutionFolder {
     pub fn open(
         results: &Path,
         config: &TrainingConfig,
-        execution: usize,
+        number: usize,
     ) -> Result<Self, TrainError> {
         config.check()?;
-        let cell = results.join(config.cell_name());
-        let path = cell.join(format!("execution-{execution}"));
+        let experiment = results.join(config.experiment_name());
+        let path = experiment.join(format!("run-{number}"));
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| TrainError::Io { path, source }
@@ -58,7 +58,7 @@ impl ExecutionFolder {
         let folder = Self::lock(path)?;
         remove_leftovers(&folder.path);
         remove_leftovers(&folder.path.join(results::CHECKPOINT));
-        check_same(&cell.join(results::CONFIG), config)?;
+        check_same(&experiment.join(results::CONFIG), config)?;
         Ok(folder)
     }
 
@@ -84,7 +84,7 @@ impl ExecutionFolder {
         }
     }
 
-    /// Writes the configuration into the folder of the cell, or adds its OOD sets to the one that is
+    /// Writes the configuration into the folder of the experiment, or adds its OOD sets to the one that is
     /// there. That is left to the moment when everything is known to be there: a slip is to leave
     /// nothing that stands in the way.
     ///
@@ -93,7 +93,7 @@ impl ExecutionFolder {
     /// [`TrainError::OtherConfig`], [`TrainError::Io`] or [`TrainError::Result`].
     pub fn keep_config(&self, config: &TrainingConfig) -> Result<(), TrainError> {
         let path = self.path.with_file_name(results::CONFIG);
-        // Another execution of the cell may be at the same point.
+        // Another run of the experiment may be at the same point.
         let lock_path = self.path.with_file_name(LOCK);
         let io = |source| TrainError::Io { path: lock_path.clone(), source };
         let lock = File::create(&lock_path).map_err(io)?;
@@ -134,9 +134,9 @@ impl ExecutionFolder {
 /// The configuration of a run and how its training ended, by the folder of the run.
 ///
 /// ```no_run
-/// let run = std::path::Path::new("results/cifar10_resnet-20_isomax+/execution-1");
+/// let run = std::path::Path::new("results/cifar10_resnet-20_isomax+/run-1");
 /// let (config, training) = isomax_bench::train::open_run(run)?;
-/// println!("{}: epoch {} of {}", config.cell_name(), training.chosen_epoch, training.epochs);
+/// println!("{}: epoch {} of {}", config.experiment_name(), training.chosen_epoch, training.epochs);
 /// # Ok::<(), isomax_bench::results::ResultError>(())
 /// ```
 ///
@@ -145,7 +145,7 @@ impl ExecutionFolder {
 /// [`ResultError`] if there are none, or they are damaged.
 pub fn open_run(run: &Path) -> Result<(TrainingConfig, Training), ResultError> {
     let training = results::read(run.join(results::TRAINING))?;
-    // The folder of an execution lies in that of its cell.
+    // The folder of a run lies in that of its experiment.
     let folder =
         fs::canonicalize(run).map_err(|source| ResultError::Io { path: run.to_owned(), source })?;
     Ok((results::read(folder.with_file_name(results::CONFIG))?, training))
@@ -181,7 +181,7 @@ fn remove_leftovers(folder: &Path) {
 /// The fields in which a configuration differs from a saved one, but for those that change no weight:
 /// sets to detect can be added to results that are there.
 fn differences(saved_config: &TrainingConfig, config: &TrainingConfig) -> Option<String> {
-    let free = ["ood", "ood_every"];
+    let free = ["ood_data", "ood_every"];
     let (saved, given) = (Recipe::of(saved_config, &free), Recipe::of(config, &free));
     let mut fields: Vec<&str> = saved.fields().chain(given.fields()).collect();
     fields.sort_unstable();

@@ -41,15 +41,15 @@ pub use classifier::{Classifier, ImageNetwork, TrainableNetwork};
 pub use config::{ConfigError, TrainingConfig, published_milestones};
 pub use data::ExperimentData;
 pub use error::TrainError;
-pub use folder::{ExecutionFolder, open_run};
+pub use folder::{RunFolder, open_run};
 pub use recorder::Divergence;
 pub use scheduler::MultiStepLr;
 
 use crate::data::{ImageBatch, ImageBatches, ImageLoader};
 use crate::results::{self, History, Selection, Training};
-use checkpoints::{CheckedRecorder, Keeper, OPTIMIZER, SCHEDULER, read_model, read_part};
+use checkpoints::{CheckedRecorder, CheckpointPolicy, OPTIMIZER, SCHEDULER, read_model, read_part};
 use data::Batches;
-use recorder::Recorder;
+use recorder::HistoryRecorder;
 
 /// What is of the machine and the moment, not of the experiment. See [`train()`] for an example.
 #[derive(Debug, Clone, Default)]
@@ -66,22 +66,22 @@ pub struct RunOptions {
 /// as well, see [`crate::experiment`].
 ///
 /// ```no_run
-/// use isomax_bench::backend::{self, Device, Training};
-/// use isomax_bench::data::{DataFolder, KnownSet};
+/// use isomax_bench::backend::{self, Device, TrainingBackend};
+/// use isomax_bench::data::{DataFolder, IdSet};
 /// use isomax_bench::train::{
-///     ExecutionFolder, ExperimentData, RunOptions, TrainingConfig, train,
+///     RunFolder, ExperimentData, RunOptions, TrainingConfig, train,
 /// };
 /// use isomax_burn::HeadKind;
 /// use isomax_models::{CifarResNet, CifarResNetConfig};
 ///
 /// let config =
-///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
 /// let data = ExperimentData::load(&config, &DataFolder::new("data"))?;
-/// let folder = ExecutionFolder::open("results".as_ref(), &config, 1)?;
+/// let folder = RunFolder::open("results".as_ref(), &config, 1)?;
 /// let network = CifarResNetConfig::new(20, 10).with_head(config.head);
-/// let init = |device: &Device| network.init::<Training>(device);
+/// let init = |device: &Device| network.init::<TrainingBackend>(device);
 /// let (options, name) = (RunOptions::default(), backend::name());
-/// let training = train::<Training, CifarResNet<Training>>(
+/// let training = train::<TrainingBackend, CifarResNet<TrainingBackend>>(
 ///     &config, 1, &data, &folder, &init, &options, &name,
 /// )?;
 /// println!("the weights are those of epoch {}", training.chosen_epoch);
@@ -90,7 +90,7 @@ pub struct RunOptions {
 ///
 /// # Arguments
 ///
-/// - `execution`: number of the run, from 1: run 1 has the seed of the configuration, run 2 the next
+/// - `number`: number of the run, from 1: run 1 has the seed of the configuration, run 2 the next
 ///   one, and so on
 /// - `init`: makes a network. It differs from call to call in its weights alone, which are drawn from
 ///   the random numbers of the backend
@@ -101,9 +101,9 @@ pub struct RunOptions {
 /// [`TrainError`].
 pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
     config: &TrainingConfig,
-    execution: usize,
+    number: usize,
     data: &ExperimentData,
-    folder: &ExecutionFolder,
+    folder: &RunFolder,
     init: &dyn Fn(&B::Device) -> N,
     options: &RunOptions,
     backend: &str,
@@ -113,8 +113,8 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
     if finished.exists() {
         return Ok(results::read(finished)?);
     }
-    let seed = config.seed.wrapping_add(execution as u64 - 1);
-    let parts = data.part(config, seed)?;
+    let seed = config.seed.wrapping_add(number as u64 - 1);
+    let parts = data.split(config, seed)?;
     let counts = (parts.training.len(), parts.validation.len(), parts.calibration.len());
     let devices = devices::<B>(config.devices)?;
     check_steps(config, counts.0)?;
@@ -200,9 +200,9 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
         );
         let interrupter = Interrupter::new();
         let valid_images = batches.valid.num_images();
-        let recorder = Recorder::new(history, num_classes, valid_images);
+        let recorder = HistoryRecorder::new(history, num_classes, valid_images);
         let keeps_best = config.selection != Selection::Last;
-        let keeper = Keeper::new(recorder.clone(), interrupter.clone(), path, keeps_best);
+        let policy = CheckpointPolicy::new(recorder.clone(), interrupter.clone(), path, keeps_best);
         let metric = |split| recorder.metric(split, interrupter.clone());
 
         let mut training = SupervisedTraining::new(path, Arc::new(train), Arc::new(valid))
@@ -214,7 +214,7 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
             .with_application_logger(None)
             .with_interrupter(interrupter.clone())
             .with_file_checkpointer(CheckedRecorder::default())
-            .with_checkpointing_strategy(keeper)
+            .with_checkpointing_strategy(policy)
             .early_stopping(Patience { recorder: recorder.clone(), epochs: config.early_stopping })
             .num_epochs(config.epochs);
         if options.plain || !io::stdout().is_terminal() {
@@ -276,7 +276,7 @@ type Optimizer<B, N> =
 /// What there is when the Learner has returned: all epochs, or a reason why not.
 fn outcome(
     config: &TrainingConfig,
-    recorder: &Recorder,
+    recorder: &HistoryRecorder,
     interrupter: &Interrupter,
 ) -> Result<History, TrainError> {
     if let Some(place) = recorder.diverged() {
@@ -327,7 +327,7 @@ fn devices<B: Backend>(count: usize) -> Result<Vec<B::Device>, TrainError> {
 /// Stops when the validation accuracy has not risen for some epochs.
 #[derive(Clone)]
 struct Patience {
-    recorder: Recorder,
+    recorder: HistoryRecorder,
     epochs: Option<usize>,
 }
 
@@ -368,15 +368,14 @@ fn choose(config: &TrainingConfig, history: &History, path: &Path) -> Result<usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::KnownSet;
+    use crate::data::IdSet;
     use crate::results::Epoch;
     use isomax_burn::HeadKind;
     use isomax_models::Architecture;
 
     fn config() -> TrainingConfig {
         let architecture = Architecture::CifarResNet { depth: 8 };
-        let published =
-            TrainingConfig::published(KnownSet::Cifar10, architecture, HeadKind::IsoMax);
+        let published = TrainingConfig::published(IdSet::Cifar10, architecture, HeadKind::IsoMax);
         TrainingConfig { epochs: 3, ..published }
     }
 
@@ -392,7 +391,7 @@ mod tests {
     #[test]
     fn a_training_that_was_broken_off_is_not_finished() {
         let outcome = |accuracies: &[f64], interrupter: &Interrupter| {
-            let recorder = Recorder::new(history(accuracies), 10, 1);
+            let recorder = HistoryRecorder::new(history(accuracies), 10, 1);
             outcome(&config(), &recorder, interrupter).map_err(|error| error.to_string())
         };
         let none = Interrupter::new();

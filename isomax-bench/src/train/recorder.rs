@@ -21,7 +21,7 @@ use crate::results::{Epoch, History};
 /// The values of a training, shared by the logger and the metrics that gather them and by the
 /// checkpoints that save them.
 #[derive(Clone)]
-pub(super) struct Recorder(Arc<Shared>);
+pub(super) struct HistoryRecorder(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -59,7 +59,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-impl Recorder {
+impl HistoryRecorder {
     /// Goes on after the epochs that there are.
     pub(super) fn new(history: History, num_classes: usize, valid_images: usize) -> Self {
         let means = EpochMeans::after(history.epochs.len());
@@ -160,7 +160,7 @@ impl State {
 }
 
 /// Takes the numeric entries of Burn's metrics in.
-pub(super) struct HistoryLogger(Recorder);
+pub(super) struct HistoryLogger(HistoryRecorder);
 
 impl MetricLogger for HistoryLogger {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
@@ -212,7 +212,7 @@ impl<B: Backend> Adaptor<StatisticsInput<B>> for OodOutput<B> {
 /// loss is no longer a number.
 #[derive(Clone)]
 pub(super) struct StatisticsMetric {
-    recorder: Recorder,
+    recorder: HistoryRecorder,
     split: Split,
     interrupter: Interrupter,
 }

@@ -10,12 +10,12 @@ use super::TrainingConfig;
 ///
 /// ```
 /// use burn::lr_scheduler::LrScheduler;
-/// use isomax_bench::data::KnownSet;
+/// use isomax_bench::data::IdSet;
 /// use isomax_bench::train::{MultiStepLr, TrainingConfig};
 /// use isomax_burn::HeadKind;
 ///
 /// let published =
-///     TrainingConfig::published(KnownSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
 /// let config = TrainingConfig { learning_rate: 1.0, milestones: vec![1], gamma: 0.5, ..published };
 /// let mut schedule = MultiStepLr::new(&config, 2); // steps of an epoch
 /// let rates: Vec<f64> = (0..4).map(|_| schedule.step()).collect();
@@ -72,14 +72,14 @@ impl LrScheduler for MultiStepLr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::KnownSet;
+    use crate::data::IdSet;
     use burn::backend::Flex;
     use isomax_burn::HeadKind;
     use isomax_models::Architecture;
 
     fn schedule(warm_up: bool) -> MultiStepLr {
         let architecture = Architecture::CifarResNet { depth: 20 };
-        let mut config = TrainingConfig::published(KnownSet::Svhn, architecture, HeadKind::SoftMax);
+        let mut config = TrainingConfig::published(IdSet::Svhn, architecture, HeadKind::SoftMax);
         config.milestones = vec![2, 3];
         config.warm_up = warm_up;
         MultiStepLr::new(&config, 2)

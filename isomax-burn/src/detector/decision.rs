@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// for decision in detector.decide(&head, logits)? {
 ///     match decision.in_distribution {
 ///         true => println!("class {}, confidence {:.2}", decision.class, decision.confidence),
-///         false => println!("unknown, p-value {:.3}", decision.p_value),
+///         false => println!("OOD, p-value {:.3}", decision.p_value),
 ///     }
 ///     assert_eq!(decision.in_distribution, decision.score >= detector.threshold());
 /// }

@@ -171,7 +171,7 @@ impl Detector {
     }
 
     fn decide_score(&self, score: f64) -> ScoreDecision {
-        let place = self.threshold.place(score);
+        let place = self.threshold.rank(score);
         ScoreDecision {
             score,
             quantile: place.quantile,

@@ -18,7 +18,7 @@ pub(super) struct Threshold {
 }
 
 /// Where a score lies among the held-out ones.
-pub(super) struct Place {
+pub(super) struct Rank {
     pub(super) quantile: f64,
     pub(super) p_value: f64,
     pub(super) in_distribution: bool,
@@ -64,10 +64,10 @@ impl Threshold {
         Self { promise, target_tpr, value: value.into(), num_samples, quantiles }
     }
 
-    pub(super) fn place(&self, score: f64) -> Place {
+    pub(super) fn rank(&self, score: f64) -> Rank {
         let quantile = self.quantiles.rank(score, self.num_samples);
         let count = self.quantiles.count_up_to(score, self.num_samples);
-        Place {
+        Rank {
             quantile,
             p_value: (count + 1) as f64 / (self.num_samples + 1) as f64,
             in_distribution: score >= self.value,

@@ -18,7 +18,7 @@
 //! - Of two prototypes that are nearer to each other than the error, the wrong one may be taken.
 //!
 //! The alternatives are exact everywhere and much slower; `cargo bench -p isomax-burn --bench heads
-//! -- distance` compares them. On two processor cores, flex backend, `[batch, features, classes]`:
+//! -- distance` compares them. On two CPU cores, flex backend, `[batch, features, classes]`:
 //!
 //! | formulation | [64, 342, 10] | [256, 512, 100] | [256, 2048, 1000] | peak memory of the last |
 //! |---|---|---|---|---|

@@ -9,7 +9,7 @@ use super::{ClassPlanes, HeadKind, OodHead, check_features, display, distance, t
 pub struct IsoMaxPlusHeadConfig {
     /// Width of the feature vectors.
     pub num_features: usize,
-    /// Number of known classes.
+    /// Number of ID classes.
     pub num_classes: usize,
 }
 

@@ -99,7 +99,7 @@ impl<B: Backend> InferenceStep for Net<B> {
 }
 
 /// Two noisy classes, left and right.
-fn known(count: usize) -> Vec<Item> {
+fn id(count: usize) -> Vec<Item> {
     let jitter = |i: usize| ((i * 37 % 101) as f32 / 101.0 - 0.5) * 2.4;
     (0..count)
         .map(|i| ([(i % 2) as f32 * 2.0 - 1.0 + jitter(i), jitter(i + 13)], (i % 2) as i64))
@@ -108,7 +108,7 @@ fn known(count: usize) -> Vec<Item> {
 
 /// Samples above both classes; the labels are nonsense that nothing may read.
 fn others(count: usize, height: f32) -> Vec<Item> {
-    known(count).into_iter().map(|([x, y], _)| ([x / 2.0, y + height], 99)).collect()
+    id(count).into_iter().map(|([x, y], _)| ([x / 2.0, y + height], 99)).collect()
 }
 
 fn loader<B: Backend>(items: &[Item], batch: usize) -> Arc<dyn DataLoader<B, Batch<B>>> {
@@ -116,7 +116,7 @@ fn loader<B: Backend>(items: &[Item], batch: usize) -> Arc<dyn DataLoader<B, Bat
 }
 
 fn mixed<B: Backend>() -> OodDataLoader<B, Batch<B>> {
-    OodDataLoader::new(loader(&known(50), 8))
+    OodDataLoader::new(loader(&id(50), 8))
         .with_set("near", loader(&others(21, 1.0), 8))
         .unwrap()
         .with_set("far", loader(&others(170, 3.0), 16))
@@ -129,7 +129,7 @@ fn loader_delivers_everything_once_and_marks_the_end() {
     let mut iterator = loader.iter();
     let (mut rows, mut last) = (HashMap::<String, usize>::new(), Vec::new());
     while let Some(batch) = iterator.next() {
-        *rows.entry("known".into()).or_default() += batch.id().targets.dims()[0];
+        *rows.entry("id".into()).or_default() += batch.id().targets.dims()[0];
         for (name, batch) in batch.ood() {
             *rows.entry(name.into()).or_default() += batch.targets.dims()[0];
         }
@@ -144,10 +144,7 @@ fn loader_delivers_everything_once_and_marks_the_end() {
         assert_eq!(progress.items_processed, rows.values().sum::<usize>());
         assert_eq!(progress.items_total, 50 + 21 + 170);
     }
-    assert_eq!(
-        rows,
-        HashMap::from([("known".into(), 50), ("near".into(), 21), ("far".into(), 170)])
-    );
+    assert_eq!(rows, HashMap::from([("id".into(), 50), ("near".into(), 21), ("far".into(), 170)]));
     assert_eq!(last, [false, false, false, false, false, false, true]);
     let device = device();
     let moved = loader.to_device(&device);
@@ -170,14 +167,14 @@ fn sets_come_every_so_many_epochs_counted_through_a_resume() {
 
 #[test]
 fn sets_need_samples_and_names_of_their_own() {
-    let one = || OodDataLoader::<Flex, _>::new(loader(&known(4), 2));
+    let one = || OodDataLoader::<Flex, _>::new(loader(&id(4), 2));
     let empty = one().with_set("void", loader(&[], 2)).err().unwrap();
     assert_eq!(empty, OodSetError::Empty("void".into()));
     for name in ["", " ", "svhn/test", "a\\b", "line\nbreak"] {
-        let error = one().with_set(name, loader(&known(2), 2)).err().unwrap();
+        let error = one().with_set(name, loader(&id(2), 2)).err().unwrap();
         assert_eq!(error, OodSetError::InvalidName(name.into()));
     }
-    let twice = mixed::<Flex>().with_set("far", loader(&known(2), 2)).err().unwrap();
+    let twice = mixed::<Flex>().with_set("far", loader(&id(2), 2)).err().unwrap();
     assert_eq!(twice.to_string(), "there are two OOD sets named 'far'");
 }
 
@@ -189,7 +186,7 @@ fn by_hand(model: &Net<Flex>) -> HashMap<String, f64> {
         let batch: Batch<Flex> = Batches.batch(items.to_vec(), &device);
         Score::MDS.compute(model.logits(batch.inputs)).into_data().iter().collect()
     };
-    let inside = scores(&known(50));
+    let inside = scores(&id(50));
     let mut values = HashMap::new();
     for (name, items) in [("near", others(21, 1.0)), ("far", others(170, 3.0))] {
         let metrics = OodMetrics::from_scores(&inside, &scores(&items)).unwrap();
@@ -197,7 +194,7 @@ fn by_hand(model: &Net<Flex>) -> HashMap<String, f64> {
         values.insert(format!("{name} TNR@95TPR"), 100.0 * metrics.tnr_at_95_tpr);
         values.insert(format!("{name} FPR95"), 100.0 * metrics.fpr_at_95_tpr);
     }
-    let all: Batch<Flex> = Batches.batch(known(50), &device);
+    let all: Batch<Flex> = Batches.batch(id(50), &device);
     let targets = all.targets.clone();
     let output = model.classify(all);
     let hits = output.output.argmax(1).squeeze_dim::<1>(1).equal(targets).int().sum();
@@ -281,7 +278,7 @@ fn run_after(done: Option<usize>, directory: &Path, epochs: usize, learning_rate
         .add(KeepLastNCheckpoints::new(1))
         .add(best)
         .build();
-    let mut training = SupervisedTraining::new(directory, loader(&known(64), 8), Arc::new(valid))
+    let mut training = SupervisedTraining::new(directory, loader(&id(64), 8), Arc::new(valid))
         .metrics((AccuracyMetric::new(), LossMetric::new()))
         .ood_metrics(metrics)
         .with_metric_logger(SyncMetricLogger::new(directory).resuming_after(done.unwrap_or(0)))
@@ -427,7 +424,7 @@ fn run_every(
     let keep = ComposedCheckpointingStrategy::builder().add(best);
     // A resumed run needs its last checkpoint.
     let keep = if epochs == 3 { keep.add(KeepLastNCheckpoints::new(1)) } else { keep };
-    let mut training = SupervisedTraining::new(directory, loader(&known(64), 8), Arc::new(valid))
+    let mut training = SupervisedTraining::new(directory, loader(&id(64), 8), Arc::new(valid))
         .metrics((AccuracyMetric::new(), LossMetric::new()))
         .ood_metrics(metrics)
         .with_metric_logger(SyncMetricLogger::new(directory).resuming_after(done.unwrap_or(0)))

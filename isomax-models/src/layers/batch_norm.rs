@@ -39,7 +39,7 @@ impl BatchNormConfig {
 ///
 /// Against [`burn::nn::BatchNorm`]: the running variance is the unbiased one, the fields are named
 /// after PyTorch's state dict, and all work on pixels is done on rows of a matrix, one for each
-/// image and channel, which the processor backends do many times faster than broadcasting over
+/// image and channel, which the CPU backends do many times faster than broadcasting over
 /// four dimensions. Normalizes with batch statistics on backends with gradients, with the running
 /// ones on others.
 ///

@@ -2,7 +2,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 /// Concatenates feature maps along the channels.
 ///
-/// The maps are joined as rows, one for each image: the same memory, which the processor backends
+/// The maps are joined as rows, one for each image: the same memory, which the CPU backends
 /// copy in long runs.
 ///
 /// ```

@@ -133,7 +133,7 @@ impl Conv1x1Config {
 
 /// A 1 × 1 convolution, computed as one matrix product for each image.
 ///
-/// The same numbers as [`Conv2d`] with a kernel of 1, several times faster on the processor
+/// The same numbers as [`Conv2d`] with a kernel of 1, several times faster on the CPU
 /// backends, above all in training.
 ///
 /// ```

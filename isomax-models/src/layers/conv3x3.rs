@@ -1,4 +1,4 @@
-//! Gradients of 3 × 3 convolutions that are fast on Burn's processor backends flex and libtorch.
+//! Gradients of 3 × 3 convolutions that are fast on Burn's CPU backends flex and libtorch.
 //!
 //! Burn derives them for all backends in a way that costs these several times the convolution itself:
 //! the gradient of the weights is a convolution with maps for a kernel. Here it is nine matrix products

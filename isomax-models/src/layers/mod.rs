@@ -1,6 +1,6 @@
 //! The layers that the networks are made of, with PyTorch's names, semantics and initialisation.
 //!
-//! They use public operations of Burn, in the formulations that are fast on its processor backends. With the
+//! They use public operations of Burn, in the formulations that are fast on its CPU backends. With the
 //! features `flex` and `tch`, 3 × 3 convolutions have gradients of their own on those backends.
 //!
 //! ```

@@ -1,7 +1,7 @@
 use burn::tensor::module::avg_pool2d;
 use burn::tensor::{Tensor, TensorData, backend::Backend, s};
 
-/// Mean over height and width. As means of rows it is faster than adaptive pooling on the processor.
+/// Mean over height and width. As means of rows it is faster than adaptive pooling on the CPU.
 ///
 /// ```
 /// use burn::backend::Flex;
@@ -55,7 +55,7 @@ pub fn subsample<B: Backend>(maps: Tensor<B, 4>, stride: usize) -> Tensor<B, 4> 
 ///
 /// Two lines of an image lie next to each other in memory, so that pairs of lines are the rows of a
 /// matrix, and pooling is its product with a constant one: several times faster than pooling on
-/// the processor.
+/// the CPU.
 ///
 /// ```
 /// use burn::backend::Flex;

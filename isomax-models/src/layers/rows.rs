@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 
 /// Maps as a matrix with one row for each image and channel: what is one value for each channel is
-/// then one for each row, which the processor backends spread many times faster than over four
+/// then one for each row, which the CPU backends spread many times faster than over four
 /// dimensions.
 pub(super) struct Rows<B: Backend> {
     /// `[batch_size · channels, height · width]`.

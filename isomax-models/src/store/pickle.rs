@@ -25,7 +25,7 @@ mod text;
 use machine::Machine;
 
 /// A place in [`Pickle::nodes`]. [`Pickle::get`] gives the value.
-pub type Place = usize;
+pub type NodeId = usize;
 
 /// A value of Python, as far as files of PyTorch and arrays of NumPy need it. See the [module](self) for
 /// an example.
@@ -43,23 +43,23 @@ pub enum Node {
     /// Bytes, or a string of Python 2 that is not UTF-8.
     Bytes(Vec<u8>),
     /// A tuple.
-    Tuple(Vec<Place>),
+    Tuple(Vec<NodeId>),
     /// A list.
-    List(Vec<Place>),
+    List(Vec<NodeId>),
     /// A dictionary, keys and values in their order.
-    Dict(Vec<(Place, Place)>),
+    Dict(Vec<(NodeId, NodeId)>),
     /// A function or class, `module.name`.
     Global(String),
     /// A reference to something outside of the pickle, such as a storage.
-    Persistent(Place),
+    Persistent(NodeId),
     /// What Python would make by a call.
     Call {
         /// The function or class.
-        function: Place,
+        function: NodeId,
         /// Its arguments, a tuple.
-        arguments: Place,
+        arguments: NodeId,
         /// What Python would then hand to the object that was made.
-        state: Option<Place>,
+        state: Option<NodeId>,
     },
 }
 
@@ -76,7 +76,7 @@ pub enum Node {
 #[derive(Debug)]
 pub struct Pickle {
     nodes: Vec<Node>,
-    root: Place,
+    root: NodeId,
 }
 
 impl Pickle {
@@ -111,7 +111,7 @@ impl Pickle {
     }
 
     /// The value at a place.
-    pub fn get(&self, place: Place) -> &Node {
+    pub fn get(&self, place: NodeId) -> &Node {
         &self.nodes[place]
     }
 
@@ -130,7 +130,7 @@ impl Pickle {
     /// counts, as in Python.
     pub fn entries<'a>(&'a self, node: &'a Node) -> Option<BTreeMap<&'a str, &'a Node>> {
         let Node::Dict(entries) = node else { return None };
-        let entry = |(key, value): &(Place, Place)| match self.get(*key) {
+        let entry = |(key, value): &(NodeId, NodeId)| match self.get(*key) {
             Node::Text(key) => Some((key.as_str(), self.get(*value))),
             _ => None,
         };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use isomax_models::store::pickle::{Node, Pickle};
 
-use super::fault::{Fault, unexpected};
+use super::format_error::{FormatError, unexpected};
 
 /// An array of whole numbers.
 pub(super) struct Array<'a> {
@@ -26,7 +26,7 @@ struct Number<'a> {
 
 impl<'a> Array<'a> {
     /// The array that a value of a pickle stands for.
-    pub fn of(pickle: &'a Pickle, node: &'a Node) -> Result<Self, Fault> {
+    pub fn of(pickle: &'a Pickle, node: &'a Node) -> Result<Self, FormatError> {
         let Some([shape, dtype, order, bytes]) = parts(pickle, node) else {
             return unexpected("an array of NumPy", pickle.describe(node));
         };
@@ -57,7 +57,7 @@ impl<'a> Array<'a> {
     }
 
     /// The values of an array of unsigned bytes, the last index running fastest.
-    pub fn into_bytes(self) -> Result<Cow<'a, [u8]>, Fault> {
+    pub fn into_bytes(self) -> Result<Cow<'a, [u8]>, FormatError> {
         if self.number.name != "u1" {
             return unexpected("unsigned bytes (uint8)", format!("dtype {}", self.number.name));
         }
@@ -72,7 +72,7 @@ impl<'a> Array<'a> {
     }
 
     /// The values of an array with one row or column.
-    pub fn integers(&self) -> Result<Vec<i64>, Fault> {
+    pub fn integers(&self) -> Result<Vec<i64>, FormatError> {
         if self.shape.iter().filter(|size| **size != 1).count() > 1 {
             return unexpected("one number for each image", format!("shape {:?}", self.shape));
         }
@@ -155,7 +155,7 @@ const SHOWN: usize = 20;
 
 impl<'a> Number<'a> {
     /// The type that a value of a pickle stands for.
-    fn of(pickle: &'a Pickle, node: &'a Node) -> Result<Self, Fault> {
+    fn of(pickle: &'a Pickle, node: &'a Node) -> Result<Self, FormatError> {
         let call = pickle.call(node).filter(|(name, _)| *name == "numpy.dtype");
         let name = call.and_then(|(_, arguments)| text(pickle, arguments.first().copied()?));
         let (Some(name), Node::Call { state, .. }) = (name, node) else {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use isomax_models::store::pickle::{Node, Pickle};
 
-use super::fault::{Fault, unexpected};
+use super::format_error::{FormatError, unexpected};
 use super::numpy::{Array, integer, text};
 use super::{BYTES, Cifar, SIDE};
 use crate::contents::Contents;
@@ -37,7 +37,7 @@ fn most_instructions(kind: Cifar) -> usize {
 /// # Errors
 ///
 /// What is wrong with it.
-pub(super) fn parse(kind: Cifar, bytes: &[u8]) -> Result<Pickle, Fault> {
+pub(super) fn parse(kind: Cifar, bytes: &[u8]) -> Result<Pickle, FormatError> {
     let expected = "a pickle of images and labels";
     if let Some(contents) = Contents::of(bytes)
         && contents != Contents::Pickle
@@ -55,7 +55,7 @@ pub(super) fn parse(kind: Cifar, bytes: &[u8]) -> Result<Pickle, Fault> {
 /// # Errors
 ///
 /// What is missing or wrong.
-pub(super) fn batch<'a>(kind: Cifar, pickle: &'a Pickle) -> Result<Batch<'a>, Fault> {
+pub(super) fn batch<'a>(kind: Cifar, pickle: &'a Pickle) -> Result<Batch<'a>, FormatError> {
     let (name, classes) = match kind {
         Cifar::Ten => ("labels", 10_u8),
         Cifar::Hundred => ("fine_labels", 100),
@@ -77,14 +77,14 @@ pub(super) fn batch<'a>(kind: Cifar, pickle: &'a Pickle) -> Result<Batch<'a>, Fa
     }
     let label = |(index, found): (usize, i64)| match u16::try_from(found) {
         Ok(label) if label < u16::from(classes) => Ok(label),
-        _ => Err(Fault::Label { index: index as u64, classes, found }),
+        _ => Err(FormatError::Label { index: index as u64, classes, found }),
     };
     let labels: Vec<u16> = found.into_iter().enumerate().map(label).collect::<Result<_, _>>()?;
     Ok(Batch { planes: data.into_bytes().map_err(|fault| fault.of(DATA))?, labels })
 }
 
 /// The value of a name in the dictionary that a pickle is.
-fn entry<'a>(pickle: &'a Pickle, name: &str) -> Result<&'a Node, Fault> {
+fn entry<'a>(pickle: &'a Pickle, name: &str) -> Result<&'a Node, FormatError> {
     let root = pickle.root();
     let Node::Dict(entries) = root else {
         return unexpected("a dictionary with data and labels", pickle.describe(root));
@@ -101,7 +101,7 @@ fn entry<'a>(pickle: &'a Pickle, name: &str) -> Result<&'a Node, Fault> {
 }
 
 /// Labels in a list of Python, as they come, or in an array, as some tools leave them.
-fn labels(pickle: &Pickle, node: &Node) -> Result<Vec<i64>, Fault> {
+fn labels(pickle: &Pickle, node: &Node) -> Result<Vec<i64>, FormatError> {
     let (Node::List(places) | Node::Tuple(places)) = node else {
         return Array::of(pickle, node)?.integers();
     };

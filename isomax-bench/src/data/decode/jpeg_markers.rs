@@ -35,7 +35,7 @@ pub(super) struct Component {
 
 /// The header of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(super) struct FrameHeader {
     /// The low half of the marker, which tells how it is coded.
     pub coding: u8,
     pub width: u32,
@@ -46,7 +46,7 @@ pub(super) struct Frame {
 /// A JPEG file in parts.
 #[derive(Debug)]
 pub(super) struct Jpeg<'a> {
-    pub frame: Frame,
+    pub frame: FrameHeader,
     pub color: Color,
     /// Whether the file says where its image ends.
     pub is_ended: bool,
@@ -87,9 +87,9 @@ impl<'a> Jpeg<'a> {
             match marker {
                 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
                     if frame.is_some() {
-                        return Err(odd("it has two headers"));
+                        return Err(malformed("it has two headers"));
                     }
-                    frame = Some(Frame::parse(marker & 0xf, body)?);
+                    frame = Some(FrameHeader::parse(marker & 0xf, body)?);
                 }
                 HUFFMAN_TABLES => has_huffman_tables = true,
                 // Tables of quantisation and of arithmetic coding, intervals of restarts.
@@ -109,7 +109,7 @@ impl<'a> Jpeg<'a> {
                 parts.push(Part::Pixels(pixels));
             }
         }
-        let frame: Frame = frame.ok_or_else(|| cut_short("before its header"))?;
+        let frame: FrameHeader = frame.ok_or_else(|| cut_short("before its header"))?;
         if !has_pixels {
             return Err(cut_short("before its pixels"));
         }
@@ -175,13 +175,13 @@ impl<'a> Jpeg<'a> {
     }
 }
 
-impl Frame {
+impl FrameHeader {
     fn parse(coding: u8, body: &[u8]) -> Result<Self, DecodeError> {
         let [_, _, precision, h1, h2, w1, w2, count, components @ ..] = body else {
-            return Err(odd("its header is too short"));
+            return Err(malformed("its header is too short"));
         };
         if components.len() != 3 * usize::from(*count) {
-            return Err(odd("its header has another length than it says"));
+            return Err(malformed("its header has another length than it says"));
         }
         let (width, height) = (u16::from_be_bytes([*w1, *w2]), u16::from_be_bytes([*h1, *h2]));
         check_size(PictureFormat::Jpeg, width.into(), height.into())?;
@@ -202,7 +202,7 @@ impl Frame {
             // Of four components the first is black or brightness, which nothing exceeds.
             let is_usual = components.len() < 4 || components[0].sampling[side] == most;
             if most > 4 || !samplings().all(divides) || !is_usual {
-                return Err(odd("its components are sampled as no program does it"));
+                return Err(malformed("its components are sampled as no program does it"));
             }
         }
         Ok(Self { coding, width: width.into(), height: height.into(), components })
@@ -277,7 +277,7 @@ fn color_of(components: &[Component], is_jfif: bool, adobe: Option<u8>) -> Color
     }
 }
 
-fn odd(what: &str) -> DecodeError {
+fn malformed(what: &str) -> DecodeError {
     damaged(PictureFormat::Jpeg, what)
 }
 

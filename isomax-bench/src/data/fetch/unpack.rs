@@ -11,7 +11,7 @@ use tar::EntryType;
 
 use super::marker::{FileSum, MARKER, Marker};
 use super::{
-    BUFFER, FetchError, Limits, Progress, beside, create_folder_of, failed, hex, remove_folder,
+    BUFFER, FetchError, Limits, Progress, create_folder_of, failed, hex, remove_folder, sibling,
 };
 use crate::data::archives::{Archive, Unpack};
 
@@ -26,7 +26,7 @@ pub(super) fn unpack(
     target: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), FetchError> {
-    let staging = beside(target, "unpacking");
+    let staging = sibling(target, "unpacking");
     remove_folder(&staging)?;
     let unpacked = unpack_into(&staging, limits, file, progress).and_then(|sums| {
         let whole = match archive.unpack {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::text::{raw_unicode, string};
-use super::{Node, Pickle, Place};
+use super::{Node, NodeId, Pickle};
 
 /// The stack machine. What the stack holds are places.
 #[derive(Default)]
@@ -11,10 +11,10 @@ pub(super) struct Machine<'a> {
     bytes: &'a [u8],
     position: usize,
     nodes: Vec<Node>,
-    stack: Vec<Place>,
+    stack: Vec<NodeId>,
     /// Heights of the stack at marks.
     marks: Vec<usize>,
-    memo: HashMap<u64, Place>,
+    memo: HashMap<u64, NodeId>,
     /// Bytes and entries that were copied from one node to another: never more than the pickle has.
     copied: usize,
     /// Instructions that may still come.
@@ -228,11 +228,11 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn call(&mut self, function: Place, arguments: Place) -> Result<(), String> {
+    fn call(&mut self, function: NodeId, arguments: NodeId) -> Result<(), String> {
         let makes_dict =
             matches!(&self.nodes[function], Node::Global(name) if DICTS.contains(&name.as_str()));
         if makes_dict {
-            self.charge(self.items_of(arguments).map_or(0, <[Place]>::len))?;
+            self.charge(self.items_of(arguments).map_or(0, <[NodeId]>::len))?;
             let entries = self.entries_of(arguments).unwrap_or_default();
             self.push(Node::Dict(entries));
         } else {
@@ -242,7 +242,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The pairs of `OrderedDict([(key, value), …])`.
-    fn items_of(&self, arguments: Place) -> Option<&[Place]> {
+    fn items_of(&self, arguments: NodeId) -> Option<&[NodeId]> {
         let Node::Tuple(arguments) = &self.nodes[arguments] else { return None };
         match &self.nodes[*arguments.first()?] {
             Node::List(items) | Node::Tuple(items) => Some(items),
@@ -250,15 +250,15 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn entries_of(&self, arguments: Place) -> Option<Vec<(Place, Place)>> {
-        let pair = |item: &Place| match &self.nodes[*item] {
+    fn entries_of(&self, arguments: NodeId) -> Option<Vec<(NodeId, NodeId)>> {
+        let pair = |item: &NodeId| match &self.nodes[*item] {
             Node::Tuple(pair) | Node::List(pair) => Some((*pair.first()?, *pair.get(1)?)),
             _ => None,
         };
         self.items_of(arguments)?.iter().map(pair).collect()
     }
 
-    fn extend_list(&mut self, items: Vec<Place>) -> Result<(), String> {
+    fn extend_list(&mut self, items: Vec<NodeId>) -> Result<(), String> {
         let top = self.top()?;
         if let Node::List(list) = &mut self.nodes[top] {
             list.extend(items);
@@ -266,7 +266,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn extend_dict(&mut self, items: Vec<(Place, Place)>) -> Result<(), String> {
+    fn extend_dict(&mut self, items: Vec<(NodeId, NodeId)>) -> Result<(), String> {
         let top = self.top()?;
         if let Node::Dict(entries) = &mut self.nodes[top] {
             entries.extend(items);
@@ -329,15 +329,15 @@ impl<'a> Machine<'a> {
         self.nodes.push(node);
     }
 
-    fn top(&self) -> Result<Place, String> {
+    fn top(&self) -> Result<NodeId, String> {
         Ok(*self.stack.last().ok_or(UNDERFLOW)?)
     }
 
-    fn pop(&mut self) -> Result<Place, String> {
+    fn pop(&mut self) -> Result<NodeId, String> {
         Ok(self.stack.pop().ok_or(UNDERFLOW)?)
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Place>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<NodeId>, String> {
         let height = self.marks.pop().ok_or("no mark")?;
         if height > self.stack.len() {
             return Err(UNDERFLOW.to_owned());
@@ -353,7 +353,7 @@ fn text_or_bytes(bytes: Vec<u8>) -> Node {
 
 const UNDERFLOW: &str = "it takes more values than it makes";
 
-fn pairs(items: &[Place]) -> Result<Vec<(Place, Place)>, String> {
+fn pairs(items: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>, String> {
     let (pairs, rest) = items.as_chunks::<2>();
     if rest.is_empty() {
         Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())

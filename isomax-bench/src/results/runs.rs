@@ -8,13 +8,13 @@ use walkdir::WalkDir;
 
 use super::{EVALUATION, Evaluation, HISTORY, History, ResultError, read};
 
-/// A run that was found in a folder of results. See [`find_executions`] for an example.
+/// A run that was found in a folder of results. See [`find_runs`] for an example.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Execution {
+pub struct Run {
     /// Its folder.
     pub folder: PathBuf,
-    /// From the name of the folder, `execution-N`; 1 for any other name.
+    /// From the name of the folder, `run-N`; 1 for any other name.
     pub number: usize,
     /// What the network achieves.
     pub evaluation: Evaluation,
@@ -27,7 +27,7 @@ pub struct Execution {
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
-/// let runs = isomax_bench::results::find_executions(&[folder.path().to_owned()])?;
+/// let runs = isomax_bench::results::find_runs(&[folder.path().to_owned()])?;
 /// assert!(runs.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -35,39 +35,39 @@ pub struct Execution {
 /// # Errors
 ///
 /// [`ResultError`] if a folder cannot be listed or a result is damaged.
-pub fn find_executions(folders: &[PathBuf]) -> Result<Vec<Execution>, ResultError> {
-    let (mut executions, mut seen) = (Vec::new(), BTreeSet::new());
-    folders.iter().try_for_each(|folder| find_below(folder, &mut executions, &mut seen))?;
-    Ok(one_of_each_network(executions))
+pub fn find_runs(folders: &[PathBuf]) -> Result<Vec<Run>, ResultError> {
+    let (mut runs, mut seen) = (Vec::new(), BTreeSet::new());
+    folders.iter().try_for_each(|folder| find_below(folder, &mut runs, &mut seen))?;
+    Ok(one_of_each_network(runs))
 }
 
-/// A network that was evaluated again, into another folder, is no further execution. The evaluation
+/// A network that was evaluated again, into another folder, is no further run. The evaluation
 /// beside its history stands before others.
-fn one_of_each_network(executions: Vec<Execution>) -> Vec<Execution> {
-    let network = |execution: &Execution| {
-        let Evaluation { known, architecture, head, training, .. } = &execution.evaluation;
-        Some((known.clone(), architecture.clone(), *head, training.clone()?))
+fn one_of_each_network(runs: Vec<Run>) -> Vec<Run> {
+    let network = |run: &Run| {
+        let Evaluation { id_data, architecture, head, training, .. } = &run.evaluation;
+        Some((id_data.clone(), architecture.clone(), *head, training.clone()?))
     };
-    let mut kept: Vec<Execution> = Vec::new();
-    for mut execution in executions {
-        let same = |other: &&mut Execution| {
+    let mut kept: Vec<Run> = Vec::new();
+    for mut run in runs {
+        let same = |other: &&mut Run| {
             // Two histories are two trainings, even of one seed, unless a folder was copied.
-            let histories = other.history.as_ref().zip(execution.history.as_ref());
+            let histories = other.history.as_ref().zip(run.history.as_ref());
             histories.is_none_or(|(its, own)| its == own)
-                && network(other).is_some_and(|its| network(&execution) == Some(its))
+                && network(other).is_some_and(|its| network(&run) == Some(its))
         };
         match kept.iter_mut().find(same) {
             Some(other) => {
-                if other.history.is_none() && execution.history.is_some() {
-                    std::mem::swap(other, &mut execution);
+                if other.history.is_none() && run.history.is_some() {
+                    std::mem::swap(other, &mut run);
                 }
                 log::warn!(
                     "{}: left out, for it evaluates the same network as {}",
-                    execution.folder.display(),
+                    run.folder.display(),
                     other.folder.display()
                 );
             }
-            None => kept.push(execution),
+            None => kept.push(run),
         }
     }
     kept
@@ -76,7 +76,7 @@ fn one_of_each_network(executions: Vec<Execution>) -> Vec<Execution> {
 /// Folders may overlap, and links may lead in circles: nothing counts twice.
 fn find_below(
     folder: &Path,
-    found: &mut Vec<Execution>,
+    found: &mut Vec<Run>,
     seen: &mut BTreeSet<PathBuf>,
 ) -> Result<(), ResultError> {
     let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
@@ -97,19 +97,23 @@ fn find_below(
         if !seen.insert(fs::canonicalize(path).map_err(io)?) {
             walk.skip_current_dir();
         } else if path.join(EVALUATION).is_file() {
-            found.push(execution(path)?);
+            found.push(run(path)?);
             walk.skip_current_dir();
         }
     }
     Ok(())
 }
 
-/// An execution by its folder, which has an evaluation.
-fn execution(folder: &Path) -> Result<Execution, ResultError> {
+/// A run by its folder, which has an evaluation.
+fn run(folder: &Path) -> Result<Run, ResultError> {
     let history = folder.join(HISTORY);
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    Ok(Execution {
-        number: name.strip_prefix("execution-").and_then(|n| n.parse().ok()).unwrap_or(1),
+    Ok(Run {
+        number: name
+            .strip_prefix("run-")
+            .or_else(|| name.strip_prefix("execution-"))
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(1),
         evaluation: read(folder.join(EVALUATION))?,
         history: match history.is_file() {
             true => Some(read(history)?),

@@ -6,12 +6,12 @@ use super::CifarError;
 
 /// An error without the name of the file.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum FormatError {
     Value { expected: String, found: String },
     Label { index: u64, classes: u8, found: i64 },
 }
 
-impl Fault {
+impl FormatError {
     /// The error of an entry.
     pub(super) fn of(self, name: &str) -> Self {
         match self {
@@ -36,6 +36,6 @@ impl Fault {
 pub(super) fn unexpected<T>(
     expected: impl Into<String>,
     found: impl Into<String>,
-) -> Result<T, Fault> {
-    Err(Fault::Value { expected: expected.into(), found: found.into() })
+) -> Result<T, FormatError> {
+    Err(FormatError::Value { expected: expected.into(), found: found.into() })
 }

@@ -161,7 +161,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("\nTest images, mean ± std over {} seeds, in percent:\n\n{table}", SEEDS.len());
     println!("{READING}");
 
-    let plot = Path::new(ARTIFACTS).join("scores.png");
+    let plot = Path::new(ARTIFACTS).join("scores.svg");
     score_histograms(&plot, &panels)?;
     println!("Histograms of the scores: {}\n", plot.display());
 

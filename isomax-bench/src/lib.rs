@@ -5,8 +5,11 @@
 //! that are left, [`analyze`] and [`report`] read them. Backends are cargo features, see [`backend`].
 //! The binary `isomax-bench` gives the same to a shell.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod analyze;
 pub mod backend;
+mod chart;
 pub mod cli;
 mod contents;
 pub mod data;

@@ -1,15 +1,11 @@
-//! Plots as PNG files.
+//! Plots as SVG files, which browsers show.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use isomax_burn::atomic_file;
-use plotters::coord::Shift;
-use plotters::prelude::*;
-use plotters::style::register_font;
 
+use crate::chart::{self, Axis, Chart, Style, escape};
 use crate::histogram::{finite_range, shares};
 
 /// Why a plot cannot be made.
@@ -22,9 +18,6 @@ pub enum PlotError {
         /// The panel.
         panel: String,
     },
-    /// The picture cannot be drawn.
-    #[error("the plot cannot be drawn: {0}")]
-    Drawing(String),
     /// The file cannot be written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -44,90 +37,46 @@ pub struct Panel {
     pub sets: Vec<(String, Vec<f32>)>,
 }
 
-const PANEL: (u32, u32) = (760, 300);
-const LEGEND_WIDTH: u32 = 140;
-/// Colours that colour-blind readers tell apart (Okabe and Ito).
-const COLOURS: [RGBColor; 5] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-];
-const FONT: &str = "sans-serif";
+const HEADING: f64 = 34.0;
+const MARGIN: f64 = 12.0;
 
-/// Draws score histograms, one panel below the other, each set scaled to the share of its samples
-/// in each of 50 bins. The file appears whole or not at all.
+/// Draws score histograms as an SVG file, two panels side by side, each set scaled to the share of its
+/// samples in each of 50 bins. The file appears whole or not at all.
+///
+/// ```
+/// use isomax_bench::plot::{Panel, score_histograms};
+///
+/// let sets = vec![("ID".to_owned(), vec![0.9, 0.8, 0.7]), ("OOD".to_owned(), vec![0.1, 0.3])];
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// score_histograms(folder.join("scores.svg"), &[Panel { title: "MPS".to_owned(), sets }])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
 /// [`PlotError`].
 pub fn score_histograms(path: impl AsRef<Path>, panels: &[Panel]) -> Result<(), PlotError> {
     let path = path.as_ref();
-    register_fonts();
-    let size = (PANEL.0, PANEL.1 * panels.len() as u32);
-    let mut pixels = vec![0; (size.0 * size.1 * 3) as usize];
-    {
-        let root = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-        root.fill(&WHITE).map_err(drawing)?;
-        for (area, panel) in root.split_evenly((panels.len(), 1)).iter().zip(panels) {
-            draw_panel(area, panel)?;
-        }
-        root.present().map_err(drawing)?;
-    }
-    write_png(path, size, &pixels)
+    let charts: Vec<Chart> = panels.iter().map(chart).collect::<Result<_, _>>()?;
+    let titles = panels.iter().map(|panel| panel.title.as_str());
+    let svg = page(&titles.zip(&charts).collect::<Vec<_>>());
+    atomic_file::write(path, |file| file.write_all(svg.as_bytes()))
+        .map_err(|source| PlotError::Io { path: path.to_owned(), source })
 }
 
-fn draw_panel(
-    area: &DrawingArea<BitMapBackend<'_>, Shift>,
-    panel: &Panel,
-) -> Result<(), PlotError> {
+fn chart(panel: &Panel) -> Result<Chart, PlotError> {
     let range = score_range(panel)?;
-    let (area, legend) = area.split_horizontally(PANEL.0 - LEGEND_WIDTH);
-    let histograms: Vec<_> = panel.sets.iter().map(|(_, s)| shares(s, range)).collect();
-    let highest = histograms.iter().flatten().map(|&[_, _, share]| share).fold(0.0, f64::max);
-    let mut chart = ChartBuilder::on(&area)
-        .caption(&panel.title, (FONT, 20))
-        .margin(10)
-        .x_label_area_size(36)
-        .y_label_area_size(52)
-        .build_cartesian_2d(range.0..range.1, 0.0..highest * 1.1)
-        .map_err(drawing)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(WHITE)
-        .x_desc("score (high = in-distribution)")
-        .y_desc("share of samples")
-        .label_style((FONT, 13))
-        .draw()
-        .map_err(drawing)?;
-    for (index, bars) in histograms.into_iter().enumerate() {
-        let bars = bars.into_iter().filter(|&[_, _, share]| share > 0.0);
-        let bar = |[left, right, share]: [f64; 3]| {
-            Rectangle::new([(left, 0.0), (right, share)], colour(index).mix(0.45).filled())
-        };
-        chart.draw_series(bars.map(bar)).map_err(drawing)?;
+    let mut chart = Chart::new(
+        panel.title.as_str(),
+        Axis::new("score (high = in-distribution)"),
+        Axis::new("share of samples"),
+    );
+    for (index, (name, scores)) in panel.sets.iter().enumerate() {
+        chart.bars(Style::series(index), shares(scores, range));
+        chart.area_key(name.as_str(), Style::series(index));
     }
-    draw_legend(&legend, panel)
-}
-
-/// Beside the bars, which may stand anywhere in the panel.
-fn draw_legend(
-    area: &DrawingArea<BitMapBackend<'_>, Shift>,
-    panel: &Panel,
-) -> Result<(), PlotError> {
-    for (index, (name, _)) in panel.sets.iter().enumerate() {
-        let y = 50 + 22 * index as i32;
-        let key = Rectangle::new([(0, y), (14, y + 12)], colour(index).filled());
-        area.draw(&key).map_err(drawing)?;
-        area.draw(&Text::new(name.as_str(), (20, y), (FONT, 14))).map_err(drawing)?;
-    }
-    Ok(())
-}
-
-fn colour(index: usize) -> RGBColor {
-    COLOURS[index % COLOURS.len()]
+    Ok(chart)
 }
 
 fn score_range(panel: &Panel) -> Result<(f64, f64), PlotError> {
@@ -137,72 +86,75 @@ fn score_range(panel: &Panel) -> Result<(f64, f64), PlotError> {
     range.ok_or_else(|| PlotError::NoScores { panel: panel.title.clone() })
 }
 
-fn write_png(path: &Path, (width, height): (u32, u32), pixels: &[u8]) -> Result<(), PlotError> {
-    let write = |file: &mut File| {
-        let mut encoder = png::Encoder::new(BufWriter::new(file), width, height);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(pixels)?;
-        Ok(writer.finish()?)
-    };
-    atomic_file::write(path, write)
-        .map_err(|source| PlotError::Io { path: path.to_owned(), source })
-}
-
-/// Fonts come with the program, so that plots need nothing from the system.
-fn register_fonts() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let font = epaint_default_fonts::UBUNTU_LIGHT;
-        // It fails only for bytes that are no font.
-        let _ = register_font(FONT, FontStyle::Normal, font);
-    });
-}
-
-fn drawing(error: impl std::error::Error) -> PlotError {
-    PlotError::Drawing(error.to_string())
+/// Charts with a heading each, as one picture.
+fn page(charts: &[(&str, &Chart)]) -> String {
+    let (mut content, mut top) = (String::new(), 0.0);
+    for row in charts.chunks(2) {
+        let mut bottom: f64 = top;
+        for (column, (title, chart)) in row.iter().enumerate() {
+            let (drawn, height) = chart.content();
+            let left = MARGIN + column as f64 * (chart::WIDTH + 2.0 * MARGIN);
+            let (below, title) = (top + HEADING, escape(title));
+            content.push_str(&format!(
+                r#"<g transform="translate({left:.0} {below:.0})"><text class="heading" x="0" y="-12">{title}</text>{drawn}</g>"#
+            ));
+            bottom = bottom.max(below + height + MARGIN);
+        }
+        top = bottom;
+    }
+    let width = charts.len().clamp(1, 2) as f64 * (chart::WIDTH + 2.0 * MARGIN);
+    let titles: Vec<_> = charts.iter().map(|(title, _)| escape(title)).collect();
+    let (style, titles) = (chart::STYLE, titles.join("; "));
+    format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0} {top:.0}" role="img" font-family="system-ui,sans-serif"><title>{titles}</title>
+<style>{style}.paper{{fill:var(--paper)}}
+svg .heading{{font-size:16px;font-weight:bold}}
+</style>
+<rect class="paper" width="100%" height="100%"/>
+{content}
+</svg>
+"#
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ops::Range;
 
-    fn panel(scores: &[f32]) -> Panel {
-        Panel { title: "test".into(), sets: vec![("ID".into(), scores.to_vec())] }
+    fn panel(title: &str, scores: &[f32]) -> Panel {
+        Panel { title: title.into(), sets: vec![("ID".into(), scores.to_vec())] }
     }
 
     #[test]
-    fn a_plot_is_a_picture_with_ink_and_text() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_plot_has_a_heading_bars_and_a_key_for_each_panel() -> Result<(), Box<dyn std::error::Error>>
+    {
         let folder = tempfile::tempdir()?;
-        let path = folder.path().join("plot.png");
-        score_histograms(&path, &[panel(&[1.0, 2.0, 2.5]), panel(&[7.0])])?;
-        let file = std::io::BufReader::new(std::fs::File::open(&path)?);
-        let mut reader = png::Decoder::new(file).read_info()?;
-        let mut pixels = vec![0; reader.output_buffer_size().ok_or("size")?];
-        let info = reader.next_frame(&mut pixels)?;
-        assert_eq!((info.width, info.height), (760, 600));
-        let ink = |x: Range<usize>, y: Range<usize>| {
-            let rows = y.flat_map(|y| x.clone().map(move |x| (y * 760 + x) * 3));
-            rows.filter(|&at| pixels[at..at + 3] != [255, 255, 255]).count()
-        };
-        assert!(ink(0..620, 0..40) > 50, "no title");
-        assert!(ink(80..600, 60..240) > 1000, "no bars");
-        assert!(ink(620..760, 40..80) > 50, "no legend");
+        let path = folder.path().join("plot.svg");
+        let panels = [
+            panel("a < b", &[1.0, 2.0, 2.5]),
+            panel("second", &[7.0]),
+            panel("third", &[1.0, 9.0]),
+        ];
+        score_histograms(&path, &panels)?;
+        let svg = std::fs::read_to_string(&path)?;
+        assert_eq!(svg.matches("<g ").count(), 3);
+        assert_eq!(svg.matches(r#"class="bars c0""#).count(), 2 * 3);
+        assert_eq!(svg.matches(">ID</text>").count(), 3);
+        assert!(svg.contains(">a &lt; b</text>") && !svg.contains("a < b"));
+        assert!(svg.starts_with(r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1008 "#));
         Ok(())
     }
 
     #[test]
     fn what_cannot_be_drawn_leaves_no_file() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let path = folder.path().join("plot.png");
+        let path = folder.path().join("plot.svg");
         for scores in [&[][..], &[f32::NAN], &[1.0, f32::INFINITY]] {
-            let error = score_histograms(&path, &[panel(scores)]).err().ok_or("drawn")?;
+            let error = score_histograms(&path, &[panel("test", scores)]).err().ok_or("drawn")?;
             assert!(matches!(error, PlotError::NoScores { .. }));
         }
-        let nowhere = folder.path().join("missing").join("plot.png");
-        let error = score_histograms(nowhere, &[panel(&[1.0])]).err().ok_or("drawn")?;
+        let nowhere = folder.path().join("missing").join("plot.svg");
+        let error = score_histograms(nowhere, &[panel("test", &[1.0])]).err().ok_or("drawn")?;
         assert!(matches!(error, PlotError::Io { .. }));
         assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
         Ok(())

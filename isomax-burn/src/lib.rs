@@ -69,6 +69,8 @@
 //! Everything is generic over Burn's [`Backend`](burn::tensor::backend::Backend). The entropic scale
 //! exists in losses only: pass raw logits to scores, metrics and detectors.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod atomic_file;
 pub mod calibration;
 pub mod detector;
@@ -100,8 +102,3 @@ pub use names::UnknownName;
 pub use ood_score::OodScore;
 pub use score::Score;
 pub use statistics::{ClassLogits, LogitStatistics, Moments};
-
-/// Compiles the code of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -19,6 +19,8 @@
 //!
 //! The features `flex` and `tch` give these backends faster gradients of convolutions.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod architecture;
 mod backbone;
 mod cifar_resnet;

@@ -9,8 +9,8 @@ use isomax_burn::Score;
 use isomax_burn::metrics::{CalibrationMetrics, Positive, ReliabilityBin, RocCurve};
 
 use super::html;
-use super::svg::{Axis, Chart, Style};
 use super::{Experiment, ReportError};
+use crate::chart::{Axis, Chart, Style};
 use crate::histogram::{finite_range, shares};
 use crate::measures::{PAPERS_AUROC, PAPERS_TNR};
 use crate::results::{Epoch, Evaluation, HISTORY, History, ID, Run, SCORES, WORST};

@@ -4,21 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Makes text safe between tags and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
+use crate::chart::{self, escape};
 
 /// A page of sections, each with a link at the top.
 pub(super) struct Page {
@@ -44,6 +30,7 @@ impl Page {
 
     pub(super) fn finish(self) -> String {
         let Self { title, links, body } = self;
+        let charts = chart::STYLE;
         // The policy forbids browsers to fetch anything at all.
         format!(
             r#"<!DOCTYPE html>
@@ -54,7 +41,7 @@ impl Page {
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{title}</title>
-<style>{STYLE}</style>
+<style>{charts}{STYLE}</style>
 </head>
 <body>
 <header>
@@ -160,12 +147,9 @@ pub(super) fn table(title: &str, note: Option<&str>, rows: &[Vec<String>]) -> St
 
 /// The colours are those of Okabe and Ito, which colour-blind readers tell apart.
 const STYLE: &str = "
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--rule:#d0d7de;
---tint:#f5f7f9;--warn:#fff4d6;--warn-edge:#b35900;--link:#0a58a6;--grey:#737b83;
---c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e69f00;--c5:#56b4e9;--c6:#1b1f24}
-@media screen and (prefers-color-scheme:dark){:root{--paper:#12161b;--ink:#e6e9ec;--soft:#a3adb7;
---rule:#353d46;--tint:#1a2027;--warn:#3a2c0b;--warn-edge:#e69f00;--link:#7cc0ff;--grey:#8d97a1;
---c0:#3391d4;--c1:#ef7a26;--c2:#1fbf92;--c5:#9ad6f9;--c6:#e6e9ec}}
+:root{--tint:#f5f7f9;--warn:#fff4d6;--warn-edge:#b35900;--link:#0a58a6}
+@media screen and (prefers-color-scheme:dark){:root{--tint:#1a2027;--warn:#3a2c0b;--warn-edge:#e69f00;
+--link:#7cc0ff}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:75rem;padding:1rem;background:var(--paper);color:var(--ink);
 font:1rem/1.5 system-ui,sans-serif;overflow-wrap:break-word}
@@ -193,21 +177,6 @@ figure{margin:0;min-width:0}
 figcaption{font-size:.88rem}
 svg{display:block;width:100%;height:auto;overflow:visible}
 img{max-width:100%;min-width:min(100%,20rem);height:auto;image-rendering:pixelated}
-svg text{fill:var(--ink);font-size:12px}
-svg .tick{fill:var(--soft);font-size:11.5px}
-.middle{text-anchor:middle}
-.end{text-anchor:end}
-.grid{stroke:var(--rule);stroke-width:.6}
-.axis{fill:none;stroke:var(--soft);stroke-width:1}
-.line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}
-.thin{stroke-width:1.1}
-.dash{stroke-dasharray:5 3}
-.dot{fill:var(--c)}
-.band{fill:var(--c);fill-opacity:.2;stroke:var(--c);stroke-opacity:.3}
-.bars{fill:var(--c);fill-opacity:.4;stroke:var(--c);stroke-width:.8;stroke-dasharray:none}
-.guide{--c:var(--grey)}
-.c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}
-.c4{--c:var(--c4)}.c5{--c:var(--c5)}.c6{--c:var(--c6)}
 @media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:10pt}
 nav{display:none}.scroll{overflow:visible}th,td{white-space:normal;padding:.15rem .4rem}
 .figures{grid-template-columns:1fr 1fr}figure,tr,.warning{break-inside:avoid}

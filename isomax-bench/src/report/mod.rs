@@ -3,7 +3,6 @@
 
 mod charts;
 mod html;
-mod svg;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,9 +3,9 @@
 // Each test uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::{env, fs};
 
 /// The program, at work in a folder.
 pub fn isomax_bench(folder: &Path) -> Command {
@@ -36,8 +36,13 @@ pub fn fail(folder: &Path, arguments: &str) -> String {
     errors
 }
 
-/// Unpacks the files of an archive that match, or all; false if there is no archive, or no tar with xz.
-pub fn unpack(archive: &Path, folder: &Path, patterns: &[&str]) -> bool {
+/// The folder with images, weights and results of PyTorch, if the environment names one.
+pub fn reference_folder() -> Option<PathBuf> {
+    env::var_os("ISOMAX_REFERENCE").map(PathBuf::from)
+}
+
+/// Unpacks the files of an archive that match, or all.
+pub fn unpack(archive: &Path, folder: &Path, patterns: &[&str]) {
     fs::create_dir_all(folder).unwrap();
     let tar = Command::new("tar")
         .arg("xJf")
@@ -47,7 +52,8 @@ pub fn unpack(archive: &Path, folder: &Path, patterns: &[&str]) -> bool {
         .arg("--wildcards")
         .args(patterns)
         .status();
-    tar.is_ok_and(|status| status.success())
+    let unpacked = tar.is_ok_and(|status| status.success());
+    assert!(unpacked, "{}: not there, or no tar with xz", archive.display());
 }
 
 /// A pixel of an image of a class: its own brightness in a channel, its own stripes, and noise.

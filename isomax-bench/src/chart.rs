@@ -1,14 +1,14 @@
-//! Line and bar charts as SVG inside a page: colours come from the page's style sheet, the size
-//! from the room that there is, and whatever the values are, only numbers are written.
+//! Line and bar charts as SVG, inside a page or in a file: colours come from [`STYLE`], the size from the
+//! space that there is, and whatever the values are, only numbers are written.
 
 use std::ops::RangeInclusive;
 
-use super::html::escape;
 use crate::histogram::widen;
 
 /// Number of colours in the style sheet.
 const COLOURS: usize = 7;
-const WIDTH: f64 = 480.0;
+/// Width of a chart; what holds it may scale it.
+pub(crate) const WIDTH: f64 = 480.0;
 const TOP: f64 = 10.0;
 const RIGHT: f64 = 14.0;
 const LOW: f64 = 220.0;
@@ -20,9 +20,49 @@ const LONGEST_KEY: usize = 48;
 /// Values beyond it are not drawn: the distance of two of them might be infinite.
 const LARGEST: f64 = 1e100;
 
+/// The rules and colours of charts, in light and dark: seven colours that colour-blind readers tell apart
+/// (Okabe and Ito).
+pub(crate) const STYLE: &str = "
+:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--rule:#d0d7de;--grey:#737b83;
+--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e69f00;--c5:#56b4e9;--c6:#1b1f24}
+@media screen and (prefers-color-scheme:dark){:root{--paper:#12161b;--ink:#e6e9ec;--soft:#a3adb7;
+--rule:#353d46;--grey:#8d97a1;--c0:#3391d4;--c1:#ef7a26;--c2:#1fbf92;--c5:#9ad6f9;--c6:#e6e9ec}}
+svg text{fill:var(--ink);font-size:12px}
+svg .tick{fill:var(--soft);font-size:11.5px}
+.middle{text-anchor:middle}
+.end{text-anchor:end}
+.grid{stroke:var(--rule);stroke-width:.6}
+.axis{fill:none;stroke:var(--soft);stroke-width:1}
+.line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}
+.thin{stroke-width:1.1}
+.dash{stroke-dasharray:5 3}
+.dot{fill:var(--c)}
+.band{fill:var(--c);fill-opacity:.2;stroke:var(--c);stroke-opacity:.3}
+.bars{fill:var(--c);fill-opacity:.4;stroke:var(--c);stroke-width:.8;stroke-dasharray:none}
+.guide{--c:var(--grey)}
+.c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}
+.c4{--c:var(--c4)}.c5{--c:var(--c5)}.c6{--c:var(--c6)}
+";
+
+/// Makes text safe between tags and in quoted attributes.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
 /// How a mark looks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Style {
+pub(crate) struct Style {
     colour: Option<usize>,
     dashed: bool,
     thin: bool,
@@ -31,27 +71,27 @@ pub(super) struct Style {
 
 impl Style {
     /// One of several series. After the last colour they start again, dashed.
-    pub(super) const fn series(index: usize) -> Self {
+    pub(crate) const fn series(index: usize) -> Self {
         Self { colour: Some(index % COLOURS), dashed: index >= COLOURS, thin: false, dots: false }
     }
 
     /// A grey line that values are compared with.
-    pub(super) const fn guide() -> Self {
+    pub(crate) const fn guide() -> Self {
         Self { colour: None, dashed: true, thin: true, dots: false }
     }
 
     /// With a dashed line.
-    pub(super) const fn dashed(self) -> Self {
+    pub(crate) const fn dashed(self) -> Self {
         Self { dashed: true, ..self }
     }
 
     /// With a thin line.
-    pub(super) const fn thin(self) -> Self {
+    pub(crate) const fn thin(self) -> Self {
         Self { thin: true, ..self }
     }
 
     /// With a dot at each point.
-    pub(super) const fn dots(self) -> Self {
+    pub(crate) const fn dots(self) -> Self {
         Self { dots: true, ..self }
     }
 
@@ -65,24 +105,24 @@ impl Style {
 
 /// An axis: as long as the values need it to be, unless its range is given.
 #[derive(Debug, Clone)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     label: String,
     range: Option<(f64, f64)>,
     whole: bool,
 }
 
 impl Axis {
-    pub(super) fn new(label: impl Into<String>) -> Self {
+    pub(crate) fn new(label: impl Into<String>) -> Self {
         Self { label: label.into(), range: None, whole: false }
     }
 
     /// From 0 to 1, whatever the values.
-    pub(super) fn shares(self) -> Self {
+    pub(crate) fn shares(self) -> Self {
         Self { range: Some((0.0, 1.0)), ..self }
     }
 
     /// For whole numbers: nothing is written between them.
-    pub(super) fn whole(self) -> Self {
+    pub(crate) fn whole(self) -> Self {
         Self { whole: true, ..self }
     }
 }
@@ -108,7 +148,7 @@ struct Key {
 
 /// A chart, its legend below it. What is not finite is passed over and leaves a gap in lines.
 #[derive(Debug, Clone)]
-pub(super) struct Chart {
+pub(crate) struct Chart {
     title: String,
     x: Axis,
     y: Axis,
@@ -119,44 +159,44 @@ pub(super) struct Chart {
 
 impl Chart {
     /// `title` is read out in place of the picture.
-    pub(super) fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
+    pub(crate) fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
         let title = title.into();
         Self { title, x, y, plot_height: LOW, marks: Vec::new(), keys: Vec::new() }
     }
 
     /// About as high as wide.
-    pub(super) fn tall(self) -> Self {
+    pub(crate) fn tall(self) -> Self {
         Self { plot_height: TALL, ..self }
     }
 
-    pub(super) fn line(&mut self, style: Style, points: Vec<[f64; 2]>) {
+    pub(crate) fn line(&mut self, style: Style, points: Vec<[f64; 2]>) {
         self.marks.push((style, Shape::Line(points)));
     }
 
-    pub(super) fn band(&mut self, style: Style, points: Vec<[f64; 3]>) {
+    pub(crate) fn band(&mut self, style: Style, points: Vec<[f64; 3]>) {
         self.marks.push((style, Shape::Band(points)));
     }
 
-    pub(super) fn bars(&mut self, style: Style, bars: Vec<[f64; 3]>) {
+    pub(crate) fn bars(&mut self, style: Style, bars: Vec<[f64; 3]>) {
         self.marks.push((style, Shape::Bars(bars)));
     }
 
-    pub(super) fn upright(&mut self, style: Style, x: f64) {
+    pub(crate) fn upright(&mut self, style: Style, x: f64) {
         self.marks.push((style, Shape::Upright(x)));
     }
 
     /// Explains a line in the legend.
-    pub(super) fn key(&mut self, label: impl Into<String>, style: Style) {
+    pub(crate) fn key(&mut self, label: impl Into<String>, style: Style) {
         self.keys.push(Key { label: label.into(), style, area: false });
     }
 
     /// Explains bars in the legend.
-    pub(super) fn area_key(&mut self, label: impl Into<String>, style: Style) {
+    pub(crate) fn area_key(&mut self, label: impl Into<String>, style: Style) {
         self.keys.push(Key { label: label.into(), style, area: true });
     }
 
     /// Whether there is nothing to draw but upright lines.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.values().1.is_empty()
     }
 
@@ -189,7 +229,17 @@ impl Chart {
         (xs, ys)
     }
 
-    pub(super) fn render(&self) -> String {
+    /// An element of its own, for a page.
+    pub(crate) fn render(&self) -> String {
+        let (content, height) = self.content();
+        let title = escape(&self.title);
+        format!(
+            r#"<svg viewBox="0 0 {WIDTH:.0} {height:.0}" role="img"><title>{title}</title>{content}</svg>"#
+        )
+    }
+
+    /// What is drawn, [`WIDTH`] wide, and its height.
+    pub(crate) fn content(&self) -> (String, f64) {
         let (xs, ys) = self.values();
         let bars = self.marks.iter().any(|(_, shape)| matches!(shape, Shape::Bars(_)));
         let x_range = self.x.range.unwrap_or_else(|| extent(&xs));
@@ -209,10 +259,7 @@ impl Chart {
 
         let (legend, legend_height) = self.legend(left, bottom + 56.0);
         let height = bottom + 44.0 + legend_height;
-        let title = escape(&self.title);
-        let mut svg = format!(
-            r#"<svg viewBox="0 0 {WIDTH:.0} {height:.0}" role="img"><title>{title}</title>"#
-        );
+        let mut svg = String::new();
         for (value, label) in x_ticks.all() {
             let at = x.at(value);
             svg.push_str(&format!(r#"<path class="grid" d="M{at:.1} {TOP:.1}V{bottom:.1}"/>"#));
@@ -237,7 +284,7 @@ impl Chart {
             r#"<text class="name middle" transform="{upwards}">{}</text>"#,
             escape(&self.y.label)
         ));
-        svg + &legend + "</svg>"
+        (svg + &legend, height)
     }
 
     /// The legend, as many rows as it needs, and their height.

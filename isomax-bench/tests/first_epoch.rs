@@ -6,8 +6,6 @@
 // A test says what it expects by failing.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-
 use serde_json::Value;
 
 mod support;

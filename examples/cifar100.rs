@@ -2,12 +2,12 @@
 //! each tells SVHN, TinyImageNet and LSUN from what it knows.
 //!
 //! ```sh
-//! cargo run --release -p isomax-bench -- data fetch cifar100 svhn tiny-imagenet-resize lsun-resize
 //! cargo run --release --example cifar100                     # or with --features wgpu, cuda, …
 //! cargo run --release --example cifar100 -- --epochs 300 --architecture densenet-bc-100 --runs 5
 //! ```
 //!
-//! The recipe has the flags of `isomax-bench train`. The results lie in `results`, with a page of curves,
+//! Sets that are not in `data` are downloaded, from where their authors publish them, unless `--offline` is
+//! given. The recipe has the flags of `isomax-bench train`. The results lie in `results`, with a page of curves,
 //! histograms and pictures; a training that was interrupted goes on when it is started again.
 
 use std::process::ExitCode;

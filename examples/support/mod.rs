@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use isomax_bench::backend::{self, TrainingBackend};
-use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
-use isomax_bench::data::IdSet;
+use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, fetch_with_bar};
+use isomax_bench::data::archives::archives_named;
+use isomax_bench::data::fetch::FetchOptions;
+use isomax_bench::data::{IdSet, OodSource};
 use isomax_bench::experiment::run_published;
 use isomax_bench::report;
 use isomax_burn::HeadKind;
@@ -27,6 +29,32 @@ struct Arguments {
     data: DataArgs,
     #[command(flatten)]
     runs: RunArgs,
+    /// Download nothing: stop if a set is not there.
+    #[arg(long)]
+    offline: bool,
+    /// Download missing sets from below this address, by the names of their files.
+    #[arg(long, value_name = "URL", conflicts_with = "offline")]
+    mirror: Option<String>,
+}
+
+impl Arguments {
+    /// Fetches the official files of the sets that are not there.
+    fn fetch_missing(&self, id_data: IdSet, ood: &[OodSource]) -> Result<(), Box<dyn Error>> {
+        let folder = self.data.folder();
+        let options = FetchOptions { mirror: self.mirror.clone() };
+        for name in folder.missing(id_data, ood) {
+            for archive in archives_named(&name) {
+                fetch_with_bar(archive, folder.path(), &options).map_err(|error| {
+                    let (url, path) = (archive.url, archive.download_path(folder.path()));
+                    format!(
+                        "{error}\nTo go on without this download, put {url} at {}",
+                        path.display()
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Trains and evaluates the heads in turn, prints their tables and writes a report.
@@ -44,6 +72,9 @@ pub fn compare(id_data: IdSet, defaults: ConfigOptions, heads: &[HeadKind]) -> E
             let experiment =
                 ConfigOptions { id_data: Some(id_data), head: Some(head), ..Default::default() };
             let config = experiment.or(arguments.options.clone()).or(defaults.clone()).config()?;
+            if !arguments.offline {
+                arguments.fetch_missing(id_data, &config.ood)?;
+            }
             let data = arguments.data.folder();
             run_published::<TrainingBackend>(&config, &data, &options)?;
         }

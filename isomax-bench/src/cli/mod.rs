@@ -10,9 +10,11 @@ use crate::data::DataFolder;
 use crate::experiment::ExperimentOptions;
 
 mod bar;
+mod fetch;
 mod options;
 
 pub use bar::bar;
+pub use fetch::fetch_with_bar;
 pub use options::ConfigOptions;
 
 /// Where data sets lie.

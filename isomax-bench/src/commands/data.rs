@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use isomax_bench::cli::fetch_with_bar;
 use isomax_bench::data::archives::{ARCHIVES, Archive, archives_named};
-use isomax_bench::data::fetch::{FetchOptions, Progress, Verified, fetch, verify};
+use isomax_bench::data::fetch::{FetchOptions, Verified, verify};
 use isomax_bench::table::Table;
 
 use super::{CommandResult, print};
@@ -52,12 +52,7 @@ impl DataCommand {
     fn fetch(&self, archives: &[&Archive], mirror: Option<&String>) -> CommandResult {
         let options = FetchOptions { mirror: mirror.cloned() };
         for archive in archives {
-            eprintln!("{}: {}; {}", archive.name, archive.what, archive.terms);
-            let bar = bytes_bar();
-            bar.set_message(archive.file);
-            let fetched = fetch(archive, &self.data_dir, &options, &mut |at| show(&bar, at));
-            bar.finish_and_clear();
-            let fetched = fetched?;
+            let fetched = fetch_with_bar(archive, &self.data_dir, &options)?;
             let what = if fetched.already_there { "is there" } else { "fetched" };
             print(format!("{} {what}: {}", archive.name, fetched.path.display()))?;
         }
@@ -84,35 +79,6 @@ impl DataCommand {
             table.row([archive.name, archive.file, archive.what, archive.terms, here]);
         }
         Ok(print(table)?)
-    }
-}
-
-/// A bar on standard error that counts bytes.
-fn bytes_bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {eta}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn show(bar: &ProgressBar, at: Progress) {
-    match at {
-        Progress::Download { done, total } => {
-            bar.set_length(total.unwrap_or(done));
-            bar.set_position(done);
-        }
-        Progress::Check { done, total } => {
-            bar.set_message("checking");
-            bar.set_length(total);
-            bar.set_position(done);
-        }
-        Progress::Unpack { files, bytes } => {
-            bar.set_message(format!("unpacking, {files} files"));
-            bar.set_length(bytes);
-            bar.set_position(bytes);
-        }
     }
 }
 

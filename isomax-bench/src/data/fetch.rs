@@ -28,7 +28,8 @@ pub struct FetchOptions {
 }
 
 impl FetchOptions {
-    fn url(&self, archive: &Archive) -> String {
+    /// Where an archive is fetched from.
+    pub fn url(&self, archive: &Archive) -> String {
         match &self.mirror {
             Some(mirror) => format!("{}/{}", mirror.trim_end_matches('/'), archive.file),
             None => archive.url.to_owned(),

@@ -361,10 +361,27 @@ impl DataFolder {
     ///
     /// [`DataError`] if it is not there, damaged, or of other classes.
     pub fn id_set(&self, set: IdSet, split: Split) -> Result<ImageSet, DataError> {
-        match set {
-            IdSet::Cifar10 => self.cifar(Cifar::Ten, set, split),
-            IdSet::Cifar100 => self.cifar(Cifar::Hundred, set, split),
-            IdSet::Svhn => self.svhn(split),
+        match self.find_id_set(set, split)? {
+            Found::CifarFolder(kind, version, path) => {
+                let images = cifar::read_folder(kind, version, split, &path)?;
+                let source = match version {
+                    Version::Binary => "official binary",
+                    Version::Python => "official Python files",
+                };
+                Ok(ImageSet { images, source })
+            }
+            Found::CifarArchive(kind, version, path) => {
+                let images = cifar::read_archive(kind, version, split, &path)?;
+                let source = match version {
+                    Version::Binary => "official archive",
+                    Version::Python => "official Python archive",
+                };
+                Ok(ImageSet { images, source })
+            }
+            Found::Svhn(path) => {
+                Ok(ImageSet { images: svhn::read(&path)?, source: "official .mat" })
+            }
+            Found::ClassFolders(path) => self.class_folders(set, path),
         }
     }
 
@@ -374,29 +391,9 @@ impl DataFolder {
     ///
     /// [`DataError`] if it is not there or damaged.
     pub fn ood(&self, source: &OodSource) -> Result<ImageSet, DataError> {
-        if let Some(folder) = &source.folder {
-            return self.image_folder(folder);
-        }
-        if let Ok(set) = source.name.parse::<IdSet>() {
-            return self.id_set(set, Split::Test);
-        }
-        if source.name == "tiny-imagenet" {
-            let folder = self.folder.join("tiny-imagenet-200/test");
-            return match folder.is_dir() {
-                true => self.image_folder(&folder),
-                false => Err(self.absent(&source.name, &["tiny-imagenet-200/test"])),
-            };
-        }
-        let folder = self.folder.join(&source.name);
-        match folder.is_dir() {
-            true => self.image_folder(&folder),
-            false if OodSource::NAMES.contains(&source.name.as_str()) => {
-                Err(self.absent(&source.name, &[&format!("{}/", source.name)]))
-            }
-            false => {
-                let (name, folder) = (source.name.clone(), self.folder.clone());
-                Err(DataError::Unknown { name, folder })
-            }
+        match (&source.folder, source.name.parse::<IdSet>()) {
+            (None, Ok(set)) => self.id_set(set, Split::Test),
+            _ => self.image_folder(&self.find_ood_folder(source)?),
         }
     }
 
@@ -414,53 +411,90 @@ impl DataFolder {
         sources.iter().map(read).collect()
     }
 
-    fn cifar(&self, kind: Cifar, set: IdSet, split: Split) -> Result<ImageSet, DataError> {
-        let mut places = Vec::new();
-        for version in Version::ALL {
-            let (folder, archive) = (kind.folder(version), kind.archive(version));
-            let (unpacked, packed) = (self.folder.join(folder), self.folder.join(archive));
-            let sources = match version {
-                Version::Binary => ["official binary", "official archive"],
-                Version::Python => ["official Python files", "official Python archive"],
+    /// The names of published sets that an experiment needs and that are not there, without reading any.
+    ///
+    /// ```
+    /// use isomax_bench::data::{DataFolder, IdSet};
+    ///
+    /// let folder = DataFolder::new("no-such-folder");
+    /// let ood = ["svhn".parse()?, "photos=/data/photos".parse()?];
+    /// assert_eq!(folder.missing(IdSet::Cifar10, &ood), ["cifar10", "svhn"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn missing(&self, id_data: IdSet, ood: &[OodSource]) -> Vec<String> {
+        let is_absent = |set, split| self.find_id_set(set, split).is_err();
+        let mut missing = Vec::new();
+        if is_absent(id_data, Split::Train) || is_absent(id_data, Split::Test) {
+            missing.push(id_data.to_string());
+        }
+        for source in ood.iter().filter(|source| source.folder.is_none()) {
+            let absent = match source.name.parse::<IdSet>() {
+                Ok(set) => is_absent(set, Split::Test),
+                Err(_) => matches!(self.find_ood_folder(source), Err(DataError::Absent { .. })),
             };
-            if unpacked.is_dir() {
-                let images = cifar::read_folder(kind, version, split, &unpacked)?;
-                return Ok(ImageSet { images, source: sources[0] });
-            }
-            if packed.is_file() {
-                let images = cifar::read_archive(kind, version, split, &packed)?;
-                return Ok(ImageSet { images, source: sources[1] });
-            }
-            places.extend([format!("{folder}/"), archive.to_owned()]);
-        }
-        let places: Vec<&str> = places.iter().map(String::as_str).collect();
-        self.class_folders(set, split, &places)
-    }
-
-    fn svhn(&self, split: Split) -> Result<ImageSet, DataError> {
-        let file = format!("{}_32x32.mat", split.name());
-        let nested = format!("svhn/{file}");
-        for place in [&nested, &file] {
-            let path = self.folder.join(place);
-            if path.is_file() {
-                return Ok(ImageSet { images: svhn::read(&path)?, source: "official .mat" });
+            if absent {
+                missing.push(source.name.clone());
             }
         }
-        self.class_folders(IdSet::Svhn, split, &[&nested, &file])
+        missing
     }
 
-    fn class_folders(
-        &self,
-        set: IdSet,
-        split: Split,
-        before: &[&str],
-    ) -> Result<ImageSet, DataError> {
+    fn find_id_set(&self, set: IdSet, split: Split) -> Result<Found, DataError> {
+        let mut places = Vec::new();
+        match set {
+            IdSet::Cifar10 | IdSet::Cifar100 => {
+                let kind = if set == IdSet::Cifar10 { Cifar::Ten } else { Cifar::Hundred };
+                for version in Version::ALL {
+                    let (folder, archive) = (kind.folder(version), kind.archive(version));
+                    let (unpacked, packed) = (self.folder.join(folder), self.folder.join(archive));
+                    if unpacked.is_dir() {
+                        return Ok(Found::CifarFolder(kind, version, unpacked));
+                    }
+                    if packed.is_file() {
+                        return Ok(Found::CifarArchive(kind, version, packed));
+                    }
+                    places.extend([format!("{folder}/"), archive.to_owned()]);
+                }
+            }
+            IdSet::Svhn => {
+                let file = format!("{}_32x32.mat", split.name());
+                for place in [format!("svhn/{file}"), file] {
+                    let path = self.folder.join(&place);
+                    if path.is_file() {
+                        return Ok(Found::Svhn(path));
+                    }
+                    places.push(place);
+                }
+            }
+        }
         let place = format!("{set}/{}", split.name());
         let path = self.folder.join(&place);
-        if !path.is_dir() {
-            let places: Vec<&str> = before.iter().copied().chain([place.as_str()]).collect();
-            return Err(self.absent(set.name(), &places));
+        if path.is_dir() {
+            return Ok(Found::ClassFolders(path));
         }
+        places.push(place);
+        Err(self.absent(set.name(), places))
+    }
+
+    fn find_ood_folder(&self, source: &OodSource) -> Result<PathBuf, DataError> {
+        if let Some(folder) = &source.folder {
+            return Ok(folder.clone());
+        }
+        let place = match source.name.as_str() {
+            "tiny-imagenet" => "tiny-imagenet-200/test".to_owned(),
+            name => name.to_owned(),
+        };
+        let folder = self.folder.join(&place);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        if source.name == "tiny-imagenet" || OodSource::NAMES.contains(&source.name.as_str()) {
+            return Err(self.absent(&source.name, vec![format!("{place}/")]));
+        }
+        Err(DataError::Unknown { name: source.name.clone(), folder: self.folder.clone() })
+    }
+
+    fn class_folders(&self, set: IdSet, path: PathBuf) -> Result<ImageSet, DataError> {
         let found = self.image_folder(&path)?;
         let (expected, classes) = (set.num_classes(), found.images.classes.len());
         if classes != expected {
@@ -479,13 +513,17 @@ impl DataFolder {
         Ok(ImageSet { images, source: IMAGE_FOLDER })
     }
 
-    fn absent(&self, name: &str, places: &[&str]) -> DataError {
-        DataError::Absent {
-            name: name.to_owned(),
-            folder: self.folder.clone(),
-            places: places.iter().map(|place| (*place).to_owned()).collect(),
-        }
+    fn absent(&self, name: &str, places: Vec<String>) -> DataError {
+        DataError::Absent { name: name.to_owned(), folder: self.folder.clone(), places }
     }
+}
+
+/// Where a labelled set lies, and in which form.
+enum Found {
+    CifarFolder(Cifar, Version, PathBuf),
+    CifarArchive(Cifar, Version, PathBuf),
+    Svhn(PathBuf),
+    ClassFolders(PathBuf),
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn one_epoch_of_resnet_20_and_its_evaluation() {
             "svhn"
         }
         None => {
-            write_cifar10(&data, 440);
+            write_cifar10(&data, 480);
             write_noise(&data.join("noise"), 200);
             "noise"
         }

@@ -4,12 +4,11 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use isomax_bench::backend::{self, TrainingBackend};
-use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, fetch_with_bar};
+use isomax_bench::backend;
+use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, fetch_with_bar, run_experiment};
 use isomax_bench::data::archives::archives_named;
 use isomax_bench::data::fetch::FetchOptions;
 use isomax_bench::data::{IdSet, OodSource};
-use isomax_bench::experiment::run_published;
 use isomax_bench::report;
 use isomax_burn::HeadKind;
 
@@ -76,7 +75,7 @@ pub fn compare(id_data: IdSet, defaults: ConfigOptions, heads: &[HeadKind]) -> E
                 arguments.fetch_missing(id_data, &config.ood)?;
             }
             let data = arguments.data.folder();
-            run_published::<TrainingBackend>(&config, &data, &options)?;
+            run_experiment(&config, &data, &options)?;
         }
         let tables = report::publish(&options.output)?;
         tables.iter().for_each(|table| println!("{table}"));

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::backend;
+use crate::backend::{self, TrainingBackend};
 use crate::data::DataFolder;
-use crate::experiment::ExperimentOptions;
+use crate::experiment::{self, ExperimentError, ExperimentOptions};
+use crate::results::Evaluation;
+use crate::train::TrainingConfig;
 
 mod bar;
 mod fetch;
@@ -16,6 +18,20 @@ mod options;
 pub use bar::bar;
 pub use fetch::fetch_with_bar;
 pub use options::ConfigOptions;
+
+/// [`run_published`](experiment::run_published) on the [`backend`] of this build. It is compiled once, with
+/// the library, not again with each program.
+///
+/// # Errors
+///
+/// [`ExperimentError`].
+pub fn run_experiment(
+    config: &TrainingConfig,
+    folder: &DataFolder,
+    options: &ExperimentOptions,
+) -> Result<Vec<(usize, Evaluation)>, ExperimentError> {
+    experiment::run_published::<TrainingBackend>(config, folder, options)
+}
 
 /// Where data sets lie.
 #[derive(Debug, Clone, Args)]

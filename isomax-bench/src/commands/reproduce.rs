@@ -3,10 +3,8 @@
 use std::error::Error;
 
 use clap::Args;
-use isomax_bench::backend::TrainingBackend;
-use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
+use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, run_experiment};
 use isomax_bench::data::IdSet;
-use isomax_bench::experiment::run_published;
 use isomax_bench::report;
 use isomax_bench::train::TrainingConfig;
 use isomax_burn::HeadKind;
@@ -46,7 +44,7 @@ impl ReproduceArgs {
         for config in self.configs()? {
             // One experiment that fails is no reason to lose a night of the others.
             let folder = self.data.folder();
-            if let Err(error) = run_published::<TrainingBackend>(&config, &folder, &options) {
+            if let Err(error) = run_experiment(&config, &folder, &options) {
                 eprintln!("{}: {error}", config.experiment_name());
                 failed.push(config.experiment_name());
             }
@@ -74,6 +72,8 @@ impl ReproduceArgs {
                         id_data: Some(id_data),
                         architecture: Some(architecture),
                         head: Some(head),
+                        // It is an add-on of DisMax alone.
+                        fpr: self.options.fpr.filter(|_| head == HeadKind::DisMax),
                         ..self.options.clone()
                     };
                     configs.push(experiment.config()?);
@@ -81,5 +81,39 @@ impl ReproduceArgs {
             }
         }
         Ok(configs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        reproduce: ReproduceArgs,
+    }
+
+    fn configs(flags: &str) -> Result<Vec<TrainingConfig>, Box<dyn Error>> {
+        let arguments = std::iter::once("isomax-bench").chain(flags.split_whitespace());
+        Program::try_parse_from(arguments)?.reproduce.configs()
+    }
+
+    #[test]
+    fn the_grid_of_the_paper_is_the_default() -> Result<(), Box<dyn Error>> {
+        let names: Vec<_> = configs("")?.iter().map(TrainingConfig::experiment_name).collect();
+        assert_eq!(names.len(), 3 * 2 * 3);
+        assert_eq!(names[0], "cifar10_densenet-bc-100_softmax");
+        assert_eq!(names[17], "svhn_resnet-110_isomax+");
+        Ok(())
+    }
+
+    #[test]
+    fn fpr_is_for_dismax_alone() -> Result<(), Box<dyn Error>> {
+        let grid = configs("--sets cifar10 --networks resnet-20 --heads isomax,dismax --fpr")?;
+        assert_eq!(grid.iter().map(|config| config.fpr).collect::<Vec<_>>(), [false, true]);
+        assert!(configs("--head dismax").is_err());
+        Ok(())
     }
 }

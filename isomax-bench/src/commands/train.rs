@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use isomax_bench::backend::TrainingBackend;
-use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs};
+use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, run_experiment};
 use isomax_bench::evaluate::summary;
-use isomax_bench::experiment::run_published;
 
 use super::{CommandResult, print};
 
@@ -31,7 +29,7 @@ impl TrainArgs {
         let file = self.config.as_ref().map(ConfigOptions::read).transpose()?;
         let config = self.options.clone().or(file.unwrap_or_default()).config()?;
         let options = self.runs.options();
-        let evaluations = run_published::<TrainingBackend>(&config, &self.data.folder(), &options)?;
+        let evaluations = run_experiment(&config, &self.data.folder(), &options)?;
         if self.json {
             return Ok(print(serde_json::to_string_pretty(&evaluations)?)?);
         }

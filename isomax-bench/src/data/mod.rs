@@ -19,6 +19,7 @@ mod loader;
 mod mat;
 mod normalization;
 mod preprocess;
+mod sets;
 mod svhn;
 mod tally;
 pub(crate) mod walk;
@@ -29,10 +30,7 @@ pub use decode::{
     DecodeError, FileKind, JpegDecoder, MAX_PIXELS, Picture, PictureFormat, ReadError, decode,
     read_picture,
 };
-pub use folder::{
-    DataError, DataFolder, ID, IMAGE_FOLDER, IdSet, ImageSet, InvalidSetName, NamedImages,
-    OodSource, is_set_name,
-};
+pub use folder::{DataError, DataFolder, IMAGE_FOLDER, ImageSet, NamedImages};
 pub use held_out::HeldOut;
 pub use image_folder::{FolderOptions, ImageFolderError};
 pub use images::{ImageItem, Images, digest};
@@ -40,6 +38,7 @@ pub use loader::{ImageBatch, ImageBatches, ImageLoader};
 pub use mat::MatError;
 pub use normalization::Normalization;
 pub use preprocess::preprocess;
+pub use sets::{ID, IdSet, InvalidSetName, OodSource, is_set_name};
 pub use svhn::SvhnError;
 
 /// A part of a data set.

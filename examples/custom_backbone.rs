@@ -3,7 +3,7 @@
 //! last layer and the loss, which comes with the layer.
 //!
 //! ```sh
-//! cargo run --release --example custom_backbone
+//! cargo run --example custom_backbone
 //! ```
 
 use std::error::Error;
@@ -17,8 +17,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
+use digits::Digit;
 use isomax_bench::backend::{self, InferenceBackend, TrainingBackend, device};
-use isomax_bench::data::digits::{self, Digit};
 use isomax_bench::data::{Augmentation, Images, NamedImages, Normalization, OodSource};
 use isomax_bench::evaluate::summary;
 use isomax_bench::experiment::{ExperimentOptions, run};

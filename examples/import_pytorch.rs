@@ -20,9 +20,9 @@ use clap::Parser;
 use isomax_bench::backend::{Device, InferenceBackend, TrainingBackend, device};
 use isomax_bench::data::{FolderOptions, IdSet, Images, JpegDecoder};
 use isomax_bench::evaluate::{accuracy, logits};
-use isomax_bench::table::Table;
 use isomax_burn::metrics::OodMetrics;
 use isomax_burn::{HeadKind, OodHead, Score};
+use isomax_charts::Table;
 use isomax_models::{Architecture, Backbone, Model, ModelConfig, num_trainable_params};
 
 /// Loads a network of PyTorch, evaluates it, and saves it as safetensors.

@@ -13,6 +13,7 @@ documents! {
     readme: "../README.md",
     isomax_burn: "../isomax-burn/README.md",
     isomax_models: "../isomax-models/README.md",
+    isomax_charts: "../isomax-charts/README.md",
     isomax_bench: "../isomax-bench/README.md",
     introduction: "../docs/guide/introduction.md",
     first_detector: "../docs/guide/first-detector.md",

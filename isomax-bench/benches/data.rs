@@ -22,7 +22,7 @@ use isomax_bench::data::{
     Augmentation, DataFolder, FolderOptions, IdSet, ImageBatches, ImageLoader, Images, JpegDecoder,
     Normalization, OodSource, Split,
 };
-use isomax_bench::table::Table;
+use isomax_charts::Table;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

@@ -23,8 +23,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Int, Tensor};
 use clap::Parser;
 use isomax_bench::backend::{self, InferenceBackend, TrainingBackend};
-use isomax_bench::table::Table;
 use isomax_burn::{HeadKind, LossConfig};
+use isomax_charts::Table;
 use isomax_models::{Architecture, Backbone, Model, ModelConfig};
 
 /// Images per second in training and inference, beside PyTorch.

@@ -7,21 +7,19 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+/// The backend that the cargo features chose.
+pub use isomax_backend as backend;
+
 pub mod analyze;
-pub mod backend;
-mod chart;
 pub mod cli;
 mod contents;
 pub mod data;
 pub mod evaluate;
 pub mod experiment;
-mod histogram;
 pub mod measures;
-pub mod plot;
 pub mod predict;
 pub mod progress;
 pub mod report;
 pub mod results;
 pub mod scores;
-pub mod table;
 pub mod train;

@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rand::rngs::ChaCha8Rng;
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 mod support;

@@ -1,4 +1,4 @@
-"""Makes what tests/store.rs and tests/networks.rs compare with, in tests/fixtures.
+"""Makes what tests/suite/store.rs and tests/suite/networks.rs compare with, in tests/fixtures.
 
     python isomax-models/pytorch/make_fixtures.py
 

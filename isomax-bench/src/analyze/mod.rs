@@ -15,7 +15,7 @@ use crate::measures::{
     PAPERS, PAPERS_AUROC, PAPERS_TNR,
 };
 use crate::results::{Detection, Evaluation, Recipe, Run, Selection, Training};
-use crate::table::{MeanStd, Table};
+use isomax_charts::{MeanStd, Table};
 
 /// Runs that differ in their seeds alone: the same network, head and add-on, the same data, and
 /// the same recipe.

@@ -7,7 +7,7 @@ use isomax_burn::{HeadKind, Moments, Score};
 use super::{Experiment, NamedTable, Pair, find, named};
 use crate::measures::{ACCURACY, CALIBRATED_ECE, ClassificationMeasure, PAPERS_AUROC, PAPERS_TNR};
 use crate::results::Evaluation;
-use crate::table::MeanStd;
+use isomax_charts::MeanStd;
 
 /// The paper with SoftMax, IsoMax and IsoMax+.
 pub const ISOMAX_PLUS_PAPER: &str = "arXiv:2105.14399";

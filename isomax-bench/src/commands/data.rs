@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use isomax_bench::cli::fetch_with_bar;
 use isomax_bench::data::archives::{ARCHIVES, Archive, archives_named};
 use isomax_bench::data::fetch::{FetchOptions, Verified, verify};
-use isomax_bench::table::Table;
+use isomax_charts::Table;
 
 use super::{CommandResult, print};
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use isomax_bench::scores;
-use isomax_bench::table::Table;
 use isomax_burn::metrics::{OodMetrics, PaperMetrics};
+use isomax_charts::Table;
 use serde::Serialize;
 
 use super::{CommandResult, print};

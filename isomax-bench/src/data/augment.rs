@@ -1,7 +1,7 @@
 //! What training does to images before a network sees them.
 
+use chacha20::ChaCha8Rng;
 use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::normalization::{CHANNELS, NormalizationTable};

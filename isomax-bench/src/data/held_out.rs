@@ -1,7 +1,7 @@
 //! Which images of a training split are held out, and for what.
 
+use chacha20::ChaCha8Rng;
 use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 /// The images of a training split, parted: each by its index, in order.

@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+use chacha20::ChaCha8Rng;
 use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use super::augment::{Augmentation, ShiftAndFlip, write_image};

@@ -9,7 +9,6 @@ mod augment;
 mod cache;
 mod cifar;
 mod decode;
-pub mod digits;
 pub mod fetch;
 mod folder;
 mod held_out;

@@ -23,8 +23,8 @@ use crate::results::{
     self, Calibrated, Detection, DetectorSummary, Evaluation, ID, ResultError, Training,
 };
 use crate::scores::npy;
-use crate::table::Table;
 use crate::train::ImageNetwork;
+use isomax_charts::Table;
 
 /// Why a network cannot be evaluated. [`evaluate()`] returns it.
 #[derive(Debug, thiserror::Error)]

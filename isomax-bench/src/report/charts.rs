@@ -10,11 +10,10 @@ use isomax_burn::metrics::{CalibrationMetrics, Positive, ReliabilityBin, RocCurv
 
 use super::html;
 use super::{Experiment, ReportError};
-use crate::chart::{Axis, Chart, Style};
-use crate::histogram::{finite_range, shares};
 use crate::measures::{PAPERS_AUROC, PAPERS_TNR};
 use crate::results::{Epoch, Evaluation, HISTORY, History, ID, Run, SCORES, WORST};
 use crate::scores;
+use isomax_charts::{Axis, Chart, Style, finite_range, shares};
 
 /// More points of a curve than this are not seen.
 const MOST_POINTS: usize = 400;

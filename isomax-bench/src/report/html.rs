@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::chart::{self, escape};
+use isomax_charts::escape;
 
 /// A page of sections, each with a link at the top.
 pub(super) struct Page {
@@ -30,7 +30,7 @@ impl Page {
 
     pub(super) fn finish(self) -> String {
         let Self { title, links, body } = self;
-        let charts = chart::STYLE;
+        let charts = isomax_charts::STYLE;
         // The policy forbids browsers to fetch anything at all.
         format!(
             r#"<!DOCTYPE html>

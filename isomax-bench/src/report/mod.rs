@@ -15,7 +15,7 @@ use crate::analyze::{Experiment, NamedTable, csv_files, experiments, tables};
 use crate::data::IMAGE_FOLDER;
 use crate::results::{self, Evaluation, ResultError, Run, Selection, Training};
 use crate::scores::ScoreFileError;
-use crate::table::MeanStd;
+use isomax_charts::MeanStd;
 
 /// Why a page cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::table::Table;
+use isomax_charts::Table;
 
 use std::fs::{self, File};
 use std::io::BufWriter;

@@ -3,14 +3,16 @@
 // A test says what it expects by failing.
 #![allow(clippy::unwrap_used)]
 
-/// Runs generic test functions on every backend: flex, ndarray, and wgpu if asked for.
+/// Runs generic test functions on flex and ndarray, or on wgpu if asked for.
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
+        #[cfg(not(feature = "test-wgpu"))]
         mod flex {
             $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Flex>>(); })+
         }
+        #[cfg(not(feature = "test-wgpu"))]
         mod ndarray {
-            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::NdArray>>(); })+
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn_ndarray::NdArray>>(); })+
         }
         #[cfg(feature = "test-wgpu")]
         mod wgpu {

@@ -7,12 +7,12 @@ use burn::backend::Flex;
 use isomax_models::ResNetConfig;
 use isomax_models::store;
 
-use crate::support::{device, network, refused, values};
-use crate::torch_save::{
+use super::torch_save::{
     Code, Named, REBUILD, TorchFile, call, dict, number, object, renamed, safetensors_file,
     tensors_of, text, torch_file,
 };
-use crate::{checkpoint, load, loads_as, softmax};
+use super::{checkpoint, load, loads_as, softmax};
+use crate::support::{device, network, refused, values};
 
 #[test]
 fn prefixes_are_left_out() {

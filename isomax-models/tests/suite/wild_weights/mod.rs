@@ -1,9 +1,6 @@
 //! Weights as people have them: from any training program, under any name, packed again, or no weights
 //! at all. What loads is bit by bit the network that was saved; what does not is named.
 
-// A test says what it expects by failing.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,12 +11,10 @@ use isomax_models::store::{self, StoreError};
 
 mod files;
 mod names;
-#[path = "../support/mod.rs"]
-mod support;
 mod tensors;
 mod torch_save;
 
-use support::{config, device, values};
+use crate::support::{config, device, values};
 use torch_save::{Code, Named, TorchFile, dict, number};
 
 fn softmax() -> DenseNetBc<Flex> {

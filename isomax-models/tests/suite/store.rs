@@ -2,16 +2,14 @@
 //!
 //! `pytorch/make_fixtures.py` makes the files in `fixtures`.
 
-// A test says what it expects by failing.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::backend::{Autodiff, Flex, NdArray};
+use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, Module};
 use burn::prelude::*;
 use burn::tensor::{Distribution, Tolerance};
+use burn_ndarray::NdArray;
 use isomax_burn::{HeadKind, IsoMaxPlusHead, OodHead};
 use isomax_models::store::{self, StoreError};
 use isomax_models::{
@@ -21,9 +19,7 @@ use isomax_models::{
 use proptest::prelude::*;
 use serde::Deserialize;
 
-mod support;
-
-use support::{config, device, network, refused, values};
+use crate::support::{config, device, network, refused, values};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

@@ -1,4 +1,4 @@
-//! The backend that the cargo features chose.
+//! The backend that the cargo features chose, for programs. Libraries stay generic over it.
 //!
 //! Features add up, and `flex` is on by default, so of several backends the first of
 //! `tch`, `cuda`, `wgpu` (with `vulkan` and `metal`), `ndarray`, `flex` is used: `--features wgpu`

@@ -3,9 +3,6 @@
 //! The weights lie in the folder that `ISOMAX_REFERENCE` names; CONTRIBUTING.md says what is in it. Small
 //! networks are compared in `networks.rs`, with fixtures of this repository.
 
-// A test says what it expects by failing.
-#![allow(clippy::unwrap_used)]
-
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -19,9 +16,7 @@ use isomax_burn::{HeadKind, LossConfig};
 use isomax_models::{Architecture, Backbone, BatchNorm, Model, ModelConfig, num_trainable_params};
 use serde::Deserialize;
 
-mod support;
-
-use support::device;
+use crate::support::device;
 
 type B = Autodiff<Flex>;
 

@@ -20,9 +20,9 @@ const LONGEST_KEY: usize = 48;
 /// Values beyond it are not drawn: the distance of two of them might be infinite.
 const LARGEST: f64 = 1e100;
 
-/// The rules and colours of charts, in light and dark: seven colours that colour-blind readers tell apart
-/// (Okabe and Ito).
-pub(crate) const STYLE: &str = "
+/// The style sheet that a page with charts needs: rules and colours, in light and dark. Colour-blind readers
+/// tell the seven colours apart (Okabe and Ito).
+pub const STYLE: &str = "
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--rule:#d0d7de;--grey:#737b83;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e69f00;--c5:#56b4e9;--c6:#1b1f24}
 @media screen and (prefers-color-scheme:dark){:root{--paper:#12161b;--ink:#e6e9ec;--soft:#a3adb7;
@@ -45,7 +45,7 @@ svg .tick{fill:var(--soft);font-size:11.5px}
 ";
 
 /// Makes text safe between tags and in quoted attributes.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -62,7 +62,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// How a mark looks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Style {
+pub struct Style {
     colour: Option<usize>,
     dashed: bool,
     thin: bool,
@@ -71,27 +71,27 @@ pub(crate) struct Style {
 
 impl Style {
     /// One of several series. After the last colour they start again, dashed.
-    pub(crate) const fn series(index: usize) -> Self {
+    pub const fn series(index: usize) -> Self {
         Self { colour: Some(index % COLOURS), dashed: index >= COLOURS, thin: false, dots: false }
     }
 
     /// A grey line that values are compared with.
-    pub(crate) const fn guide() -> Self {
+    pub const fn guide() -> Self {
         Self { colour: None, dashed: true, thin: true, dots: false }
     }
 
     /// With a dashed line.
-    pub(crate) const fn dashed(self) -> Self {
+    pub const fn dashed(self) -> Self {
         Self { dashed: true, ..self }
     }
 
     /// With a thin line.
-    pub(crate) const fn thin(self) -> Self {
+    pub const fn thin(self) -> Self {
         Self { thin: true, ..self }
     }
 
     /// With a dot at each point.
-    pub(crate) const fn dots(self) -> Self {
+    pub const fn dots(self) -> Self {
         Self { dots: true, ..self }
     }
 
@@ -105,24 +105,25 @@ impl Style {
 
 /// An axis: as long as the values need it to be, unless its range is given.
 #[derive(Debug, Clone)]
-pub(crate) struct Axis {
+pub struct Axis {
     label: String,
     range: Option<(f64, f64)>,
     whole: bool,
 }
 
 impl Axis {
-    pub(crate) fn new(label: impl Into<String>) -> Self {
+    /// As long as the values need it to be.
+    pub fn new(label: impl Into<String>) -> Self {
         Self { label: label.into(), range: None, whole: false }
     }
 
     /// From 0 to 1, whatever the values.
-    pub(crate) fn shares(self) -> Self {
+    pub fn shares(self) -> Self {
         Self { range: Some((0.0, 1.0)), ..self }
     }
 
     /// For whole numbers: nothing is written between them.
-    pub(crate) fn whole(self) -> Self {
+    pub fn whole(self) -> Self {
         Self { whole: true, ..self }
     }
 }
@@ -148,7 +149,7 @@ struct Key {
 
 /// A chart, its legend below it. What is not finite is passed over and leaves a gap in lines.
 #[derive(Debug, Clone)]
-pub(crate) struct Chart {
+pub struct Chart {
     title: String,
     x: Axis,
     y: Axis,
@@ -159,44 +160,48 @@ pub(crate) struct Chart {
 
 impl Chart {
     /// `title` is read out in place of the picture.
-    pub(crate) fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
+    pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
         let title = title.into();
         Self { title, x, y, plot_height: LOW, marks: Vec::new(), keys: Vec::new() }
     }
 
     /// About as high as wide.
-    pub(crate) fn tall(self) -> Self {
+    pub fn tall(self) -> Self {
         Self { plot_height: TALL, ..self }
     }
 
-    pub(crate) fn line(&mut self, style: Style, points: Vec<[f64; 2]>) {
+    /// A line through points `[x, y]`.
+    pub fn line(&mut self, style: Style, points: Vec<[f64; 2]>) {
         self.marks.push((style, Shape::Line(points)));
     }
 
-    pub(crate) fn band(&mut self, style: Style, points: Vec<[f64; 3]>) {
+    /// The area between two lines, by points `[x, low, high]`.
+    pub fn band(&mut self, style: Style, points: Vec<[f64; 3]>) {
         self.marks.push((style, Shape::Band(points)));
     }
 
-    pub(crate) fn bars(&mut self, style: Style, bars: Vec<[f64; 3]>) {
+    /// Bars `[from, to, height]` that stand on 0.
+    pub fn bars(&mut self, style: Style, bars: Vec<[f64; 3]>) {
         self.marks.push((style, Shape::Bars(bars)));
     }
 
-    pub(crate) fn upright(&mut self, style: Style, x: f64) {
+    /// A line from bottom to top at `x`.
+    pub fn upright(&mut self, style: Style, x: f64) {
         self.marks.push((style, Shape::Upright(x)));
     }
 
     /// Explains a line in the legend.
-    pub(crate) fn key(&mut self, label: impl Into<String>, style: Style) {
+    pub fn key(&mut self, label: impl Into<String>, style: Style) {
         self.keys.push(Key { label: label.into(), style, area: false });
     }
 
     /// Explains bars in the legend.
-    pub(crate) fn area_key(&mut self, label: impl Into<String>, style: Style) {
+    pub fn area_key(&mut self, label: impl Into<String>, style: Style) {
         self.keys.push(Key { label: label.into(), style, area: true });
     }
 
     /// Whether there is nothing to draw but upright lines.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.values().1.is_empty()
     }
 
@@ -229,8 +234,8 @@ impl Chart {
         (xs, ys)
     }
 
-    /// An element of its own, for a page.
-    pub(crate) fn render(&self) -> String {
+    /// The `svg` element, for a page that has [`STYLE`].
+    pub fn render(&self) -> String {
         let (content, height) = self.content();
         let title = escape(&self.title);
         format!(

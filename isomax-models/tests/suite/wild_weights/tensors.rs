@@ -3,12 +3,12 @@
 use burn::backend::Flex;
 use isomax_models::DenseNetBc;
 
-use crate::support::refused;
-use crate::torch_save::{
+use super::torch_save::{
     Code, Named, REBUILD, TorchFile, boolean, call, dict, global, number, safetensors_file,
     tensors_of, text, torch_file, tuple,
 };
-use crate::{load, loads_as, softmax};
+use super::{load, loads_as, softmax};
+use crate::support::refused;
 
 /// The tensor that the tests change.
 const NAME: &str = "conv1.weight";

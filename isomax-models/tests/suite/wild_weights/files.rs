@@ -8,11 +8,11 @@ use isomax_models::store::{self, WeightFormat};
 use proptest::prelude::*;
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::support::{network, refused, values};
-use crate::torch_save::{
+use super::torch_save::{
     REBUILD, TorchFile, boolean, call, dict, renamed, safetensors_file, tensors_of, torch_file, zip,
 };
-use crate::{checkpoint, fixture, load, loads_as, softmax};
+use super::{checkpoint, fixture, load, loads_as, softmax};
+use crate::support::{network, refused, values};
 
 #[test]
 fn names_of_files_do_not_count() {

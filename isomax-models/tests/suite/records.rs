@@ -1,8 +1,5 @@
 //! Burn's own records: what loads, and what is refused and why.
 
-// A test says what it expects by failing.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 
 use burn::backend::Flex;
@@ -12,9 +9,7 @@ use isomax_models::DenseNetBcConfig;
 use isomax_models::store;
 use proptest::prelude::*;
 
-mod support;
-
-use support::{config, device, network, refused, values};
+use crate::support::{config, device, network, refused, values};
 
 #[test]
 fn records_come_back_and_are_checked() {

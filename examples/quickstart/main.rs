@@ -1,7 +1,7 @@
 //! A classifier of handwritten digits that also knows when it does not know.
 //!
 //! ```text
-//! cargo run --release --example quickstart
+//! cargo run --example quickstart
 //! ```
 //!
 //! Six digits are in distribution (ID), four are never shown in training. The same small network is trained with
@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder, batcher::Batcher};
 use burn::data::dataset::InMemDataset;
-use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::optim::{SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig};
 use burn::prelude::*;
 use burn::record::DefaultRecorder;
@@ -27,10 +27,8 @@ use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
     ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
 };
-use isomax_bench::backend::{self, InferenceBackend, TrainingBackend};
-use isomax_bench::data::digits::{self, Digit, DigitBatch, DigitBatcher, DigitSplits};
-use isomax_bench::plot::{Panel, score_histograms};
-use isomax_bench::table::{MeanStd, Table};
+use digits::{Digit, DigitBatch, DigitBatcher, DigitSplits};
+use isomax_backend::{self as backend, InferenceBackend, TrainingBackend};
 use isomax_burn::metrics::OodMetrics;
 use isomax_burn::train::{
     EpochRenderer, OodBatch, OodDataLoader, OodOutput, OodTraining, SyncMetricLogger,
@@ -38,11 +36,11 @@ use isomax_burn::train::{
 use isomax_burn::{
     Detector, DetectorConfig, Head, HeadConfig, HeadKind, Loss, LossConfig, OodHead, Score,
 };
-use isomax_models::{BatchNorm, BatchNormConfig};
+use isomax_charts::{MeanStd, Panel, Table, score_histograms};
 
 const CLASSES: usize = 6;
 const SEEDS: [u64; 3] = [1, 2, 3];
-const EPOCHS: usize = 30;
+const EPOCHS: usize = 16;
 const BATCH: usize = 32;
 const FEATURES: usize = 64;
 const LEARNING_RATE: f64 = 0.05;
@@ -52,9 +50,8 @@ const ARTIFACTS: &str = "artifacts/quickstart";
 #[derive(Module, Debug)]
 struct Net<B: Backend> {
     conv1: Conv2d<B>,
-    bn1: BatchNorm<B>,
     conv2: Conv2d<B>,
-    bn2: BatchNorm<B>,
+    norm: BatchNorm<B>,
     head: Head<B>, // 1: the last layer; was `output: Linear<B>`
     loss: Loss,    // 2: the loss; was `CrossEntropyLoss<B>`
 }
@@ -62,15 +59,12 @@ struct Net<B: Backend> {
 impl<B: Backend> Net<B> {
     fn new(kind: HeadKind, device: &B::Device) -> Self {
         let conv = |channels| {
-            Conv2dConfig::new(channels, [3, 3])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .with_bias(false)
+            Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         };
         Self {
             conv1: conv([1, 32]).init(device),
-            bn1: BatchNormConfig::new(32).init(device),
             conv2: conv([32, FEATURES]).with_stride([2, 2]).init(device),
-            bn2: BatchNormConfig::new(FEATURES).init(device),
+            norm: BatchNormConfig::new(FEATURES).init(device),
             head: HeadConfig::new(kind, FEATURES, CLASSES).init(device),
             loss: LossConfig::new(kind).init(),
         }
@@ -78,8 +72,8 @@ impl<B: Backend> Net<B> {
 
     /// `[batch_size, 1, 8, 8]` images to `[batch_size, 6]` logits.
     fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let maps = relu(self.bn1.forward(self.conv1.forward(images)));
-        let maps = relu(self.bn2.forward(self.conv2.forward(maps)));
+        let maps = relu(self.conv1.forward(images));
+        let maps = relu(self.norm.forward(self.conv2.forward(maps)));
         self.head.forward(maps.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2))
     }
 

@@ -1,4 +1,4 @@
-//! Plots as SVG files, which browsers show.
+//! Histograms of detection scores as SVG files, which browsers show.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ const MARGIN: f64 = 12.0;
 /// samples in each of 50 bins. The file appears whole or not at all.
 ///
 /// ```
-/// use isomax_bench::plot::{Panel, score_histograms};
+/// use isomax_charts::{Panel, score_histograms};
 ///
 /// let sets = vec![("ID".to_owned(), vec![0.9, 0.8, 0.7]), ("OOD".to_owned(), vec![0.1, 0.3])];
 /// # let folder = tempfile::tempdir()?;

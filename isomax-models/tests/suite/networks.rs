@@ -2,9 +2,6 @@
 //!
 //! `pytorch/make_fixtures.py` makes `fixtures/networks.json`.
 
-// A test says what it expects by failing.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 
@@ -22,9 +19,7 @@ use isomax_models::{
 };
 use serde::Deserialize;
 
-mod support;
-
-use support::device;
+use crate::support::device;
 
 #[derive(Deserialize)]
 struct Case {

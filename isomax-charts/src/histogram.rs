@@ -2,11 +2,11 @@
 
 use isomax_burn::metrics::ScoreValue;
 
-/// Bins over the range of all scores.
-pub(crate) const BINS: usize = 50;
+/// Number of bins over the range of all scores.
+pub const BINS: usize = 50;
 
 /// The range of the finite scores, if there are any; wide enough to be parted even if all are equal.
-pub(crate) fn finite_range<'a, T: ScoreValue + 'a>(
+pub fn finite_range<'a, T: ScoreValue + 'a>(
     scores: impl Iterator<Item = &'a T>,
 ) -> Option<(f64, f64)> {
     let finite = scores.map(|&score| score.into()).filter(|score: &f64| score.is_finite());
@@ -27,7 +27,7 @@ pub(crate) fn widen((low, high): (f64, f64)) -> (f64, f64) {
 }
 
 /// Bars `[from, to, share of all scores]`; scores that are not finite are in none.
-pub(crate) fn shares<T: ScoreValue>(scores: &[T], (low, high): (f64, f64)) -> Vec<[f64; 3]> {
+pub fn shares<T: ScoreValue>(scores: &[T], (low, high): (f64, f64)) -> Vec<[f64; 3]> {
     let mut counts = [0_usize; BINS];
     for score in scores.iter().map(|&score| score.into()).filter(|score| score.is_finite()) {
         let along = (score - low) / (high - low);

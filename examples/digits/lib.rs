@@ -4,6 +4,8 @@
 //! Learning Repository, 1998, <https://doi.org/10.24432/C50P49>, licence CC BY 4.0; the test part,
 //! as scikit-learn ships it.
 
+use std::io::Read;
+
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use rand::rngs::StdRng;
@@ -28,15 +30,17 @@ pub struct Digit {
 
 /// Reads all images, in the order of the source.
 pub fn load() -> Vec<Digit> {
-    let text = flate2::read::GzDecoder::new(ARCHIVE);
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text);
-    let digit = |row: Result<Vec<u8>, csv::Error>| {
-        let row = row.expect("the embedded archive is valid");
-        let (&label, pixels) = row.split_last().expect("a row has a label");
-        // The source counts dark pixels in blocks of 4 × 4: 0 to 16.
-        Digit { pixels: std::array::from_fn(|i| f32::from(pixels[i]) / 16.0), label }
-    };
-    reader.deserialize().map(digit).collect()
+    let mut text = String::new();
+    let read = flate2::read::GzDecoder::new(ARCHIVE).read_to_string(&mut text);
+    read.expect("the embedded archive is whole");
+    text.lines().map(digit).collect()
+}
+
+/// 64 counts of dark pixels, 0 to 16, each of a block of 4 × 4, and the label.
+fn digit(line: &str) -> Digit {
+    let mut numbers = line.split(',').map(|number| number.parse::<u8>().expect("a small number"));
+    let mut next = || numbers.next().expect("65 numbers in a line");
+    Digit { pixels: std::array::from_fn(|_| f32::from(next()) / 16.0), label: next() }
 }
 
 /// A training, a validation and a test part.

@@ -1,8 +1,5 @@
 //! The layers against Burn's own, values and gradients, on every backend.
 
-// A test says what it expects by failing.
-#![allow(clippy::unwrap_used)]
-
 use burn::backend::Flex;
 use burn::module::{AutodiffModule, Param};
 use burn::nn;
@@ -14,9 +11,7 @@ use isomax_models::layers::{
 };
 use isomax_models::{Backbone, BatchNormConfig, CifarResNetConfig, ModelConfig};
 
-mod support;
-
-use support::device;
+use crate::support::device;
 
 /// The stock layer differs in one thing, its running variance, which is the biased one.
 fn batch_norm_is_that_of_burn<B: AutodiffBackend>() {
@@ -130,7 +125,7 @@ fn layers_are_those_of_burn<B: AutodiffBackend>() {
 
 /// The convolutions of the networks, which are Burn's own on most backends, against the CPU.
 fn convolutions_have_the_gradients_of_the_cpu<B: AutodiffBackend>() {
-    type Reference = burn::backend::Autodiff<burn::backend::NdArray>;
+    type Reference = burn::backend::Autodiff<burn_ndarray::NdArray>;
     fn run<B: AutodiffBackend>(
         weight: TensorData,
         maps: TensorData,
@@ -180,21 +175,6 @@ fn every_network_and_head_trains<B: AutodiffBackend>() {
         let logits = model.valid().forward(Tensor::zeros([1, 3, 8, 8], &device)).into_data();
         assert!(logits.iter::<f32>().all(f32::is_finite), "{name} {kind}");
     }
-}
-
-macro_rules! on_every_backend {
-    ($($test:ident),+ $(,)?) => {
-        mod flex {
-            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Flex>>(); })+
-        }
-        mod ndarray {
-            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::NdArray>>(); })+
-        }
-        #[cfg(feature = "test-wgpu")]
-        mod wgpu {
-            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Wgpu>>(); })+
-        }
-    };
 }
 
 on_every_backend!(

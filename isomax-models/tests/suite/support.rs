@@ -1,8 +1,5 @@
 //! The device of the tests, a small network, and ways to look at it.
 
-// Each test uses its own part of this.
-#![allow(dead_code)]
-
 use burn::prelude::*;
 use isomax_burn::HeadKind;
 use isomax_models::store::{self, StoreError};

@@ -1,0 +1,31 @@
+//! The tests of networks, layers and weights. They are one program, since each program that contains the
+//! backends takes a minute to build.
+
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used)]
+
+/// Runs generic test functions on flex and ndarray, or on wgpu if asked for.
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        #[cfg(not(feature = "test-wgpu"))]
+        mod flex {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Flex>>(); })+
+        }
+        #[cfg(not(feature = "test-wgpu"))]
+        mod ndarray {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn_ndarray::NdArray>>(); })+
+        }
+        #[cfg(feature = "test-wgpu")]
+        mod wgpu {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Wgpu>>(); })+
+        }
+    };
+}
+
+mod layers;
+mod networks;
+mod pytorch_parity;
+mod records;
+mod store;
+mod support;
+mod wild_weights;

@@ -241,10 +241,10 @@ fn evaluate(net: &Net<InferenceBackend>, score: Score, data: &Data) -> Result<Ru
     let hits = classes.iter::<i64>().zip(test).filter(|(class, d)| *class == i64::from(d.label));
     let accuracy = hits.count() as f64 / test.len() as f64;
 
-    let inside = scores(net, score, test);
+    let id = scores(net, score, test);
     let mut detection = Vec::new();
     for (name, images) in &data.ood {
-        detection.push((*name, OodMetrics::from_scores(&inside, &scores(net, score, images))?));
+        detection.push((*name, OodMetrics::from_scores(&id, &scores(net, score, images))?));
     }
     Ok(Run { accuracy, detection })
 }

@@ -62,10 +62,10 @@ pub enum ExperimentError {
     /// The network cannot be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
-    /// The images are others than those that the network was trained with.
+    /// The images differ from those that the network was trained with.
     #[error(
-        "{}: trained with other images, or the same in another order: images that are to be held out \
-         would be such as it was trained on",
+        "{}: trained with other images, or with the same in another order: the held-out images would \
+         include some that it was trained on",
         folder.display()
     )]
     OtherData {

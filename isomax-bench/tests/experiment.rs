@@ -95,7 +95,7 @@ fn an_experiment_from_training_to_page() {
     let predict = format!("predict data/noise --run {}", first.display());
     let lines = succeed(here, &predict);
     assert_eq!(lines.lines().count(), 30);
-    let refused = lines.lines().filter(|line| line.ends_with("\tout")).count();
+    let refused = lines.lines().filter(|line| line.ends_with("\tOOD")).count();
     let rejected = evaluation["detection"][0]["rejected"].as_f64().unwrap();
     assert_eq!(refused, (rejected * 30.0).round() as usize);
     fs::write(here.join("notes.txt"), "no image").unwrap();

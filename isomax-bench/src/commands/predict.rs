@@ -27,7 +27,8 @@ pub struct PredictArgs {
     /// Detector for the weights, a detector.json of `train` or `evaluate`.
     #[arg(long, requires = "weights", conflicts_with = "run")]
     detector: Option<PathBuf>,
-    /// Print one JSON object for each image.
+    /// Print one JSON object for each image, in place of a line with its path, class, score and ID or OOD,
+    /// separated by tabs.
     #[arg(long)]
     json: bool,
 }
@@ -101,7 +102,7 @@ impl PredictArgs {
             return Ok(());
         }
         let class = class_name.map_or_else(|| decision.class.to_string(), escaped);
-        let verdict = if decision.in_distribution { "in" } else { "out" };
+        let verdict = if decision.in_distribution { "ID" } else { "OOD" };
         writeln!(out, "{}\t{class}\t{:.4}\t{verdict}", escaped(&text), decision.score)?;
         Ok(())
     }

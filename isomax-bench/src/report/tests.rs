@@ -11,8 +11,8 @@ use crate::results::{Calibrated, Detection, DetectorSummary, Epoch, History, ID,
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-const INSIDE: [f32; 4] = [-0.5, -0.75, -1.0, -2.0];
-const OUTSIDE: [f32; 3] = [-1.5, -3.0, f32::NEG_INFINITY];
+const ID_SCORES: [f32; 4] = [-0.5, -0.75, -1.0, -2.0];
+const OOD_SCORES: [f32; 3] = [-1.5, -3.0, f32::NEG_INFINITY];
 
 fn training() -> Training {
     Training {
@@ -38,11 +38,11 @@ fn run(folder: &Path, id_data: &str, set: &str) -> Result<Run, Box<dyn std::erro
     let detection = Detection {
         set: set.to_owned(),
         source: String::new(),
-        images: OUTSIDE.len(),
+        images: OOD_SCORES.len(),
         score: Score::MDS.to_string(),
         is_default: true,
-        field: OodMetrics::from_scores(&INSIDE, &OUTSIDE)?,
-        paper: PaperMetrics::from_scores(&INSIDE, &OUTSIDE)?,
+        field: OodMetrics::from_scores(&ID_SCORES, &OOD_SCORES)?,
+        paper: PaperMetrics::from_scores(&ID_SCORES, &OOD_SCORES)?,
         rejected: Some(2.0 / 3.0),
     };
     let detector = DetectorSummary {
@@ -62,7 +62,7 @@ fn run(folder: &Path, id_data: &str, set: &str) -> Result<Run, Box<dyn std::erro
         training: Some(training()),
         classification: classification.clone(),
         calibrated: Some(Calibrated { temperature: 0.5, classification }),
-        images: INSIDE.len(),
+        images: ID_SCORES.len(),
         detector: Some(detector),
         detection: vec![detection],
     };
@@ -108,7 +108,7 @@ fn write_picture(folder: &Path, set: &str) -> TestResult {
 
 /// One run with all files.
 fn complete(folder: &Path) -> Result<Run, Box<dyn std::error::Error>> {
-    for (set, scores) in [(ID, &INSIDE[..]), ("svhn", &OUTSIDE[..])] {
+    for (set, scores) in [(ID, &ID_SCORES[..]), ("svhn", &OOD_SCORES[..])] {
         write_scores(folder, set, scores)?;
         write_picture(folder, set)?;
     }
@@ -171,7 +171,7 @@ fn what_is_missing_is_left_out() -> TestResult {
     assert!(page.contains("no scores/id.MDS.txt"));
     assert!(page.contains("no pictures in the folder worst"));
 
-    write_scores(folder.path(), ID, &INSIDE)?;
+    write_scores(folder.path(), ID, &ID_SCORES)?;
     bare.history = Some(History::default());
     bare.evaluation.calibrated = None;
     bare.evaluation.training = None;
@@ -192,14 +192,14 @@ fn names_are_text_and_lead_nowhere() -> TestResult {
     let folder = tempfile::tempdir()?;
     let script = "<script>alert(1)</script>";
     let inner = folder.path().join("run-1");
-    write_scores(&inner, ID, &INSIDE)?;
-    write_scores(folder.path(), "svhn", &OUTSIDE)?;
+    write_scores(&inner, ID, &ID_SCORES)?;
+    write_scores(folder.path(), "svhn", &OOD_SCORES)?;
     let mut evil = run(&inner, script, script)?;
     evil.history = Some(history(script));
     evil.evaluation.data = script.to_owned();
-    let mut outside = evil.evaluation.detection[0].clone();
-    outside.set = "../../scores/svhn".to_owned();
-    evil.evaluation.detection.push(outside);
+    let mut ood = evil.evaluation.detection[0].clone();
+    ood.set = "../../scores/svhn".to_owned();
+    evil.evaluation.detection.push(ood);
     let page = render(&[evil], &named(script, script, script))?;
     assert!(!page.contains("<script"));
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));

@@ -17,10 +17,10 @@ fn refused(bytes: &[u8]) -> String {
 #[test]
 fn scores_that_32_bits_cannot_tell_apart() -> Tested {
     for name in ["near_one", "offset"] {
-        let inside = read(fixture(&format!("{name}.in.txt")))?;
-        let outside = read(fixture(&format!("{name}.out.txt")))?;
-        assert_eq!(inside.len(), outside.len());
-        let metrics = OodMetrics::from_scores(&inside, &outside)?;
+        let id = read(fixture(&format!("{name}.in.txt")))?;
+        let ood = read(fixture(&format!("{name}.out.txt")))?;
+        assert_eq!(id.len(), ood.len());
+        let metrics = OodMetrics::from_scores(&id, &ood)?;
         assert_eq!((metrics.auroc, metrics.fpr_at_95_tpr), (1.0, 0.0), "{name}");
         assert_eq!(metrics.tnr_at_95_tpr, 1.0, "{name}");
         assert!((metrics.average_precision_in - 1.0).abs() < 1e-12, "{name}");
@@ -32,9 +32,9 @@ fn scores_that_32_bits_cannot_tell_apart() -> Tested {
 fn the_content_says_what_a_file_is() -> Tested {
     let folder = tempfile::tempdir()?;
     for (name, ending) in [("bom", "txt"), ("npy_f4", "npy")] {
-        let inside = read(fixture(&format!("{name}.in.{ending}")))?;
-        let outside = read(fixture(&format!("{name}.out.{ending}")))?;
-        assert_eq!(OodMetrics::from_scores(&inside, &outside)?.auroc, 5.0 / 6.0, "{name}");
+        let id = read(fixture(&format!("{name}.in.{ending}")))?;
+        let ood = read(fixture(&format!("{name}.out.{ending}")))?;
+        assert_eq!(OodMetrics::from_scores(&id, &ood)?.auroc, 5.0 / 6.0, "{name}");
     }
     // The endings are exchanged.
     let (text, array) = (folder.path().join("a.npy"), folder.path().join("b.txt"));

@@ -38,10 +38,10 @@ pub enum TrainError {
         /// Fields with the saved and the given value.
         differences: String,
     },
-    /// The images are others than those that the folder was begun with.
+    /// The images differ from those that the folder was begun with.
     #[error(
-        "{}: begun with other images, or the same in another order: go on with the data set of \
-         then, or choose another --output",
+        "{}: begun with other images, or with the same in another order: bring back that data set, or \
+         choose another --output",
         folder.display()
     )]
     OtherData {

@@ -91,7 +91,7 @@ impl<B: Backend> Stages<B> for CifarResNet<B> {
         images: Tensor<B, 4>,
         show: &mut dyn FnMut(&Tensor<B, 4>),
     ) -> Tensor<B, 4> {
-        let mut maps = relu(self.bn1.forward(convolve(&self.conv1, images)));
+        let mut maps = self.bn1.forward_relu(convolve(&self.conv1, images));
         show(&maps);
         for stage in [&self.layer1, &self.layer2, &self.layer3] {
             maps = stage.iter().fold(maps, |maps, block| block.forward(maps));
@@ -153,7 +153,7 @@ impl<B: Backend> BasicBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width if the channels double.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = relu(self.bn1.forward(convolve(&self.conv1, maps.clone())));
+        let inner = self.bn1.forward_relu(convolve(&self.conv1, maps.clone()));
         let inner = self.bn2.forward(convolve(&self.conv2, inner));
         let [_, channels, ..] = inner.dims();
         relu(inner + shortcut(maps, channels))

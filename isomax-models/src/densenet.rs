@@ -2,7 +2,6 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
@@ -135,7 +134,7 @@ impl<B: Backend> Stages<B> for DenseNetBc<B> {
         show(&maps);
         let maps = self.trans2.forward(self.block2.forward(maps));
         show(&maps);
-        let maps = relu(self.bn1.forward(self.block3.forward(maps)));
+        let maps = self.bn1.forward_relu(self.block3.forward(maps));
         show(&maps);
         maps
     }
@@ -221,9 +220,9 @@ impl<B: Backend> BottleneckLayer<B> {
 
     /// `[batch_size, channels, height, width]` to one growth rate of channels more.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let new = self.conv1.forward(relu(self.bn1.forward(maps.clone())));
+        let new = self.conv1.forward(self.bn1.forward_relu(maps.clone()));
         let new = self.dropout.forward(new);
-        let new = convolve(&self.conv2, relu(self.bn2.forward(new)));
+        let new = convolve(&self.conv2, self.bn2.forward_relu(new));
         concat_channels(vec![maps, self.dropout.forward(new)])
     }
 }
@@ -261,7 +260,7 @@ impl<B: Backend> Transition<B> {
 
     /// `[batch_size, channels, height, width]` to `[batch_size, kept, ⌊height / 2⌋, ⌊width / 2⌋]`.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let maps = self.conv1.forward(relu(self.bn1.forward(maps)));
+        let maps = self.conv1.forward(self.bn1.forward_relu(maps));
         average_2x2(self.dropout.forward(maps))
     }
 }

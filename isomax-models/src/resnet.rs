@@ -140,7 +140,7 @@ impl<B: Backend> Stages<B> for ResNet<B> {
         images: Tensor<B, 4>,
         show: &mut dyn FnMut(&Tensor<B, 4>),
     ) -> Tensor<B, 4> {
-        let mut maps = relu(self.bn1.forward(convolve(&self.conv1, images)));
+        let mut maps = self.bn1.forward_relu(convolve(&self.conv1, images));
         if let Some(maxpool) = &self.maxpool {
             maps = maxpool.forward(maps);
         }
@@ -213,7 +213,7 @@ impl<B: Backend> ProjectedBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width, rounded up, if the block halves them.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = relu(self.bn1.forward(convolve(&self.conv1, maps.clone())));
+        let inner = self.bn1.forward_relu(convolve(&self.conv1, maps.clone()));
         let inner = self.bn2.forward(convolve(&self.conv2, inner));
         let around = match &self.shortcut {
             Some((conv, norm)) => norm.forward(conv.forward(maps)),

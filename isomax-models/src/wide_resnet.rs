@@ -2,7 +2,6 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
@@ -115,7 +114,7 @@ impl<B: Backend> Stages<B> for WideResNet<B> {
             show(&maps);
         }
         maps = self.layer3.iter().fold(maps, |maps, block| block.forward(maps));
-        maps = relu(self.bn1.forward(maps));
+        maps = self.bn1.forward_relu(maps);
         show(&maps);
         maps
     }
@@ -182,9 +181,9 @@ impl<B: Backend> PreactivatedBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width, rounded up, if the block halves them.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = convolve(&self.conv1, relu(self.bn1.forward(maps.clone())));
+        let inner = convolve(&self.conv1, self.bn1.forward_relu(maps.clone()));
         let inner = self.dropout.forward(inner);
-        let inner = convolve(&self.conv2, relu(self.bn2.forward(inner)));
+        let inner = convolve(&self.conv2, self.bn2.forward_relu(inner));
         inner + self.shortcut.iter().fold(maps, |maps, conv| conv.forward(maps))
     }
 }

@@ -2,8 +2,9 @@ use burn::config::Config;
 use burn::module::{
     Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param, RunningState,
 };
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Tensor, activation, backend::Backend};
 
+use super::fast_backends;
 use super::rows::Rows;
 
 /// Configuration of a [`BatchNorm`], which has an example.
@@ -84,6 +85,23 @@ impl<B: Backend> BatchNorm<B> {
     /// If the images have another number of channels than the layer, or if there is a single value
     /// for each channel to form batch statistics of.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.normalize(images, false)
+    }
+
+    /// Normalizes a batch and takes the ReLU of it, in one pass over the pixels where the backend has it.
+    ///
+    /// # Shapes
+    ///
+    /// As [`BatchNorm::forward`].
+    ///
+    /// # Panics
+    ///
+    /// As [`BatchNorm::forward`].
+    pub fn forward_relu(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.normalize(images, true)
+    }
+
+    fn normalize(&self, images: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
         let shape @ [_, channels, ..] = images.dims();
         let [expected] = self.weight.val().dims();
         assert!(
@@ -91,22 +109,25 @@ impl<B: Backend> BatchNorm<B> {
             "Images of shape {shape:?} do not fit a batch normalisation of {expected} channels"
         );
         if B::ad_enabled(&images.device()) {
-            self.normalize_with_batch(images)
+            self.normalize_with_batch(images, relu)
         } else {
-            self.normalize_with_running(images)
+            self.normalize_with_running(images, relu)
         }
     }
 
-    fn normalize_with_running(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+    fn normalize_with_running(&self, images: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
         // Clones of a network on other devices share their running statistics.
         let device = images.device();
         let mean = self.running_mean.value().to_device(&device);
         let variance = self.running_var.value().to_device(&device) + self.epsilon;
         let scale = self.weight.val() / variance.sqrt();
         let shift = self.bias.val() - mean * scale.clone();
+        if let Some(output) = fast_backends::affine(&images, &scale, &shift, relu) {
+            return output;
+        }
         let rows = Rows::new(images);
         let (scale, shift) = (rows.spread(scale.unsqueeze()), rows.spread(shift.unsqueeze()));
-        rows.map(|values| values * scale + shift)
+        rectified(rows.map(|values| values * scale + shift), relu)
     }
 
     /// Values are taken relative to the batch mean `k`, a constant: the variance
@@ -115,10 +136,18 @@ impl<B: Backend> BatchNorm<B> {
     ///
     /// One factor of the square is a constant as well, `q = E[(x - k) · const(x - k)]`, which has half
     /// the gradient of `E[(x - k)²]` at half the work; `2 q - const(q)` has the same value and all of it.
-    fn normalize_with_batch(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        let rows = Rows::new(images);
-        let count = rows.values_per_channel();
+    fn normalize_with_batch(&self, images: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
+        let [batch_size, _, height, width] = images.dims();
+        let count = batch_size * height * width;
         assert!(count > 1, "Batch statistics need more than one value for each channel");
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        if let Some(normalized) =
+            fast_backends::normalize(&images, &weight, &bias, self.epsilon, relu)
+        {
+            self.update_both(normalized.mean, normalized.variance, count);
+            return normalized.maps;
+        }
+        let rows = Rows::new(images);
         let mean = rows.channel_means(rows.values.clone().detach());
         let spread_mean = rows.spread(mean.clone());
         let centred = rows.values.clone() - spread_mean;
@@ -127,21 +156,30 @@ impl<B: Backend> BatchNorm<B> {
         let half = rows.channel_means(centred.clone() * centred.clone().detach());
         let squares = half.clone() * 2.0 - half.detach();
         let variance = squares - offset.clone() * offset.clone();
-        let scale = self.weight.val().unsqueeze() / (variance.clone() + self.epsilon).sqrt();
-        let shift = self.bias.val().unsqueeze() - offset.clone() * scale.clone();
-
-        let unbiased = variance.detach() * (count as f64 / (count - 1) as f64);
-        self.update(&self.running_mean, mean + offset.detach());
-        self.update(&self.running_var, unbiased);
+        let scale = weight.unsqueeze() / (variance.clone() + self.epsilon).sqrt();
+        let shift = bias.unsqueeze() - offset.clone() * scale.clone();
+        let mean = (mean + offset.detach()).squeeze_dim::<1>(0);
+        self.update_both(mean, variance.detach().squeeze_dim::<1>(0), count);
 
         let (scale, shift) = (rows.spread(scale), rows.spread(shift));
-        rows.map(|_| centred * scale + shift)
+        rectified(rows.map(|_| centred * scale + shift), relu)
     }
 
-    fn update(&self, running: &RunningState<Tensor<B, 1>>, batch: Tensor<B, 2>) {
-        let old = running.value_sync().to_device(&batch.device()) * (1.0 - self.momentum);
-        running.update((old + batch.squeeze_dim::<1>(0) * self.momentum).detach());
+    /// Takes the moments of a batch into the running ones; its variance is the biased one.
+    fn update_both(&self, mean: Tensor<B, 1>, variance: Tensor<B, 1>, count: usize) {
+        let unbiased = variance * (count as f64 / (count - 1) as f64);
+        self.update(&self.running_mean, mean);
+        self.update(&self.running_var, unbiased);
     }
+
+    fn update(&self, running: &RunningState<Tensor<B, 1>>, batch: Tensor<B, 1>) {
+        let old = running.value_sync().to_device(&batch.device()) * (1.0 - self.momentum);
+        running.update((old + batch * self.momentum).detach());
+    }
+}
+
+fn rectified<B: Backend>(maps: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
+    if relu { activation::relu(maps) } else { maps }
 }
 
 impl<B: Backend> ModuleDisplay for BatchNorm<B> {

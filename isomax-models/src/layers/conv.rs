@@ -4,6 +4,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Tensor, backend::Backend};
 
+use super::fast_backends;
 use super::pool::subsample;
 use super::rows::add_bias;
 
@@ -64,28 +65,35 @@ fn conv<B: Backend>(
 /// - maps: `[batch_size, channels_in, height, width]`
 /// - output: `[batch_size, channels_out, …]`, as of the layer
 pub fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-    #[cfg(any(feature = "flex", feature = "tch"))]
-    if is_plain_3x3(conv) {
-        let output = super::fast_backends::conv3x3(&maps, &conv.weight.val());
-        if let Some(output) = output {
-            return match &conv.bias {
-                Some(bias) => add_bias(output, bias.val()),
-                None => output,
-            };
-        }
+    let output = symmetric_padding(conv).and_then(|padding| {
+        fast_backends::convolve(&maps, &conv.weight.val(), conv.stride[0], padding)
+    });
+    match output {
+        Some(output) => with_bias(output, &conv.bias),
+        None => conv.forward(maps),
     }
-    conv.forward(maps)
 }
 
-/// Whether a layer is a 3 × 3 convolution padded by 1, with nothing else set.
-#[cfg(any(feature = "flex", feature = "tch"))]
-fn is_plain_3x3<B: Backend>(conv: &Conv2d<B>) -> bool {
-    let by_one = PaddingConfig2d::Explicit(1, 1, 1, 1);
-    conv.kernel_size == [3, 3]
-        && conv.stride == [1, 1]
-        && conv.dilation == [1, 1]
-        && conv.groups == 1
-        && conv.padding == by_one
+fn with_bias<B: Backend>(maps: Tensor<B, 4>, bias: &Option<Param<Tensor<B, 1>>>) -> Tensor<B, 4> {
+    match bias {
+        Some(bias) => add_bias(maps, bias.val()),
+        None => maps,
+    }
+}
+
+/// The padding of each side, along height and width, of a convolution with nothing else but a stride.
+fn symmetric_padding<B: Backend>(conv: &Conv2d<B>) -> Option<[usize; 2]> {
+    let padding = match conv.padding {
+        PaddingConfig2d::Valid => [0, 0],
+        PaddingConfig2d::Explicit(top, left, bottom, right) if top == bottom && left == right => {
+            [top, left]
+        }
+        _ => return None,
+    };
+    let [vertical, horizontal] = conv.stride;
+    let plain = conv.dilation == [1, 1] && conv.groups == 1 && vertical == horizontal;
+    let inside = (0..2).all(|axis| padding[axis] < conv.kernel_size[axis]);
+    (plain && inside).then_some(padding)
 }
 
 /// Kaiming normal over the fan-out, `N(0, 2 / (kernel² · channels_out))`: the published
@@ -175,16 +183,18 @@ impl<B: Backend> Conv1x1<B> {
             channels == channels_in,
             "Maps of shape {shape:?} do not fit a convolution of {channels_in} channels"
         );
+        if let Some(output) =
+            fast_backends::convolve(&maps, &self.weight.val(), self.stride, [0, 0])
+        {
+            return with_bias(output, &self.bias);
+        }
         let maps = subsample(maps, self.stride);
         let [batch_size, _, height, width] = maps.dims();
         let weight = self.weight.val().reshape([1, channels_out, channels_in]);
         let output = weight
             .matmul(maps.reshape([batch_size, channels_in, height * width]))
             .reshape([batch_size, channels_out, height, width]);
-        match &self.bias {
-            Some(bias) => add_bias(output, bias.val()),
-            None => output,
-        }
+        with_bias(output, &self.bias)
     }
 }
 

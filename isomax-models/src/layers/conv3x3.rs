@@ -1,11 +1,12 @@
-//! Gradients of 3 × 3 convolutions that are fast on Burn's CPU backends flex and libtorch.
+//! Gradients of 3 × 3 convolutions that are fast on Burn's backend of libtorch.
 //!
-//! Burn derives them for all backends in a way that costs these several times the convolution itself:
+//! Burn derives them for all backends in a way that costs it several times the convolution itself:
 //! the gradient of the weights is a convolution with maps for a kernel. Here it is nine matrix products
 //! over views of the padded maps, and that of the maps a convolution like the forward one. Burn's
 //! automatic differentiation takes them as an operation of its own. Which backends have it,
 //! [`fast_backends`](super::fast_backends) says; all others keep Burn's.
 
+use core::any::Any;
 use core::marker::PhantomData;
 
 use burn::backend::Autodiff;
@@ -18,9 +19,21 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, TensorPrimitive};
 
+/// The convolution if `B` is `Autodiff<Fast>`.
+pub(super) fn conv3x3_on<Fast: Backend, B: Backend>(
+    maps: &Tensor<B, 4>,
+    weight: &Tensor<B, 4>,
+) -> Option<Tensor<B, 4>> {
+    let with_gradients = |tensor: &Tensor<B, 4>| -> Option<Tensor<Autodiff<Fast>, 4>> {
+        (tensor as &dyn Any).downcast_ref::<Tensor<Autodiff<Fast>, 4>>().cloned()
+    };
+    let output = convolve(with_gradients(maps)?, with_gradients(weight)?);
+    (&output as &dyn Any).downcast_ref::<Tensor<B, 4>>().cloned()
+}
+
 /// Convolves maps, `[batch_size, channels_in, height, width]`, with weights,
 /// `[channels_out, channels_in, 3, 3]`, at stride 1 and padding 1.
-pub(super) fn convolve<B: Backend>(
+fn convolve<B: Backend>(
     maps: Tensor<Autodiff<B>, 4>,
     weight: Tensor<Autodiff<B>, 4>,
 ) -> Tensor<Autodiff<B>, 4> {

@@ -1,7 +1,8 @@
 //! The layers that the networks are made of, with PyTorch's names, semantics and initialisation.
 //!
 //! They use public operations of Burn, in the formulations that are fast on its CPU backends. With the
-//! features `flex` and `tch`, 3 × 3 convolutions have gradients of their own on those backends.
+//! feature `flex`, convolutions and batch normalisation on that backend are kernels of `isomax-kernels`, with
+//! `tch` 3 × 3 convolutions on that one have gradients of their own.
 //!
 //! ```
 //! use burn::backend::Flex;
@@ -18,10 +19,11 @@
 mod batch_norm;
 mod concat;
 mod conv;
-#[cfg(any(feature = "flex", feature = "tch"))]
+#[cfg(feature = "tch")]
 mod conv3x3;
-#[cfg(any(feature = "flex", feature = "tch"))]
 mod fast_backends;
+#[cfg(feature = "flex")]
+mod flex;
 mod pool;
 mod rows;
 

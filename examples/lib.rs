@@ -12,6 +12,8 @@ macro_rules! documents {
 documents! {
     readme: "../README.md",
     isomax_burn: "../isomax-burn/README.md",
+    isomax_backend: "../isomax-backend/README.md",
+    isomax_kernels: "../isomax-kernels/README.md",
     isomax_models: "../isomax-models/README.md",
     isomax_charts: "../isomax-charts/README.md",
     isomax_bench: "../isomax-bench/README.md",

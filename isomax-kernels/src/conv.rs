@@ -28,6 +28,9 @@ const CACHE: usize = 512 * 1024;
 /// Parts into which a batch is cut at least for the gradient of weights, if it has so many images.
 const PARTS: usize = 8;
 
+/// Pixels by which a channel must be divisible to be read and written in whole vectors, whatever their width.
+const WHOLE: usize = 16;
+
 /// The sizes of a convolution without dilation and groups. Arrays of two are height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv {
@@ -62,6 +65,12 @@ impl Conv {
             );
             (padded - kernel) / self.stride + 1
         })
+    }
+
+    /// Whether each output pixel is made of one pixel, and maps are lines as they are.
+    fn is_pointwise(&self) -> bool {
+        let pixels = self.size[0] * self.size[1];
+        self.kernel == [1, 1] && self.stride == 1 && pixels.is_multiple_of(WHOLE)
     }
 
     fn taps(&self) -> usize {
@@ -178,6 +187,11 @@ pub fn forward(conv: Conv, maps: &[f32], weight: &[f32]) -> Vec<f32> {
     conv.check_weight(weight);
     let plan = Plan::new(&conv);
     let [channels_in, channels_out] = conv.channels;
+    if conv.is_pointwise() {
+        let weight =
+            pack(channels_out, channels_in, |out, input| weight[out * channels_in + input]);
+        return pointwise(conv.channels, conv.size, maps, &weight);
+    }
     let columns = plan.columns(channels_in);
     let job = Job {
         weight: pack(channels_out, columns.len(), |out, column| {
@@ -214,6 +228,12 @@ pub fn maps_gradient(conv: Conv, upstream: &[f32], weight: &[f32]) -> Vec<f32> {
     conv.check_output(upstream);
     conv.check_weight(weight);
     let size = conv.output_size();
+    if conv.is_pointwise() {
+        let [channels_in, channels_out] = conv.channels;
+        let weight =
+            pack(channels_in, channels_out, |out, input| weight[input * channels_in + out]);
+        return pointwise([channels_out, channels_in], size, upstream, &weight);
+    }
     let axes = [0, 1].map(|axis| Backwards::new(&conv, axis, size[axis]));
     let [rows, columns] = &axes;
     let stride = size[1] + columns.before.max(columns.behind);
@@ -388,6 +408,46 @@ fn convolve(
     output
 }
 
+/// A convolution of 1 × 1, which needs no lines but the maps themselves.
+fn pointwise(
+    [channels_in, channels_out]: [usize; 2],
+    [height, width]: [usize; 2],
+    maps: &[f32],
+    weight: &[[f32; OUTPUTS]],
+) -> Vec<f32> {
+    let pixels = height * width;
+    let batch_size = maps.len().checked_div(channels_in * pixels).unwrap_or(0);
+    let mut output = vec![0.0; batch_size * channels_out * pixels];
+    if output.is_empty() {
+        return output;
+    }
+    let columns: Vec<usize> = (0..channels_in).map(|channel| channel * pixels).collect();
+    // Whole blocks of outputs are written where they belong.
+    let blocks = channels_out.div_ceil(OUTPUTS) * OUTPUTS;
+    let spare = if blocks == channels_out { 0 } else { blocks * pixels };
+    output
+        .par_chunks_exact_mut(channels_out * pixels)
+        .zip(maps.par_chunks_exact(channels_in * pixels))
+        .for_each_init(
+            || vec![0.0; spare],
+            |sums, (output, input)| {
+                Arch::new().dispatch(Correlate {
+                    input,
+                    columns: &columns,
+                    at_once: INPUTS,
+                    weight,
+                    sums: if spare == 0 { output } else { sums },
+                    line: pixels,
+                    positions: pixels,
+                });
+                if spare > 0 {
+                    output.copy_from_slice(&sums[..output.len()]);
+                }
+            },
+        );
+    output
+}
+
 /// The gradient of the weights, from that of the output.
 ///
 /// # Shapes
@@ -404,7 +464,11 @@ pub fn weight_gradient(conv: Conv, maps: &[f32], upstream: &[f32]) -> Vec<f32> {
     conv.check_output(upstream);
     let plan = Plan::new(&conv);
     let [channels_in, channels_out] = conv.channels;
-    let columns = plan.columns(channels_in);
+    let columns = if conv.is_pointwise() {
+        (0..channels_in).map(|channel| channel * conv.size[0] * conv.size[1]).collect()
+    } else {
+        plan.columns(channels_in)
+    };
     let positions = positions(plan.output, plan.stride);
     let line = padded(positions);
     let placement = Placement::all(plan.output, 0, plan.stride);
@@ -413,42 +477,54 @@ pub fn weight_gradient(conv: Conv, maps: &[f32], upstream: &[f32]) -> Vec<f32> {
     if total.is_empty() || maps.is_empty() {
         return total;
     }
+    let part = |input: &[f32], upstream: &[f32], [channel, line]: [usize; 2]| {
+        let mut gradient = vec![0.0; channels_out * columns.len()];
+        Arch::new().dispatch(WeightGradient {
+            input,
+            input_image: channels_in * channel,
+            columns: &columns,
+            upstream,
+            outputs: channels_out,
+            line,
+            positions,
+            gradient: &mut gradient,
+        });
+        gradient
+    };
     // So many images at once as fit the second-level cache, but enough parts for the threads.
     let bytes = 4 * (channels_in * plan.channel + channels_out * line);
     let images = (CACHE / bytes).clamp(1, conv.batch_size.div_ceil(PARTS));
-    let parts: Vec<Vec<f32>> = maps
+    let parts = maps
         .par_chunks(images * channels_in * in_pixels)
-        .zip(upstream.par_chunks(images * channels_out * out_pixels))
-        .map_init(
-            // What lies between pixels stays zero, however often this is used.
-            || {
-                (
-                    vec![0.0; images * channels_in * plan.channel],
-                    vec![0.0; images * channels_out * line],
-                )
-            },
-            |(lines, upstreams), (maps, upstream)| {
-                let images = maps.len() / (channels_in * in_pixels);
-                plan.write(maps, conv.size, lines);
-                let channels = upstream.chunks_exact(out_pixels);
-                for (pixels, line) in channels.zip(upstreams.chunks_exact_mut(line)) {
-                    placement.write(pixels, plan.output[1], line);
-                }
-                let mut gradient = vec![0.0; channels_out * columns.len()];
-                Arch::new().dispatch(WeightGradient {
-                    input: &lines[..images * channels_in * plan.channel],
-                    input_image: channels_in * plan.channel,
-                    columns: &columns,
-                    upstream: &upstreams[..images * channels_out * line],
-                    outputs: channels_out,
-                    line,
-                    positions,
-                    gradient: &mut gradient,
-                });
-                gradient
-            },
-        )
-        .collect();
+        .zip(upstream.par_chunks(images * channels_out * out_pixels));
+    let parts: Vec<Vec<f32>> = if conv.is_pointwise() {
+        parts.map(|(maps, upstream)| part(maps, upstream, [in_pixels; 2])).collect()
+    } else {
+        parts
+            .map_init(
+                // What lies between pixels stays zero, however often this is used.
+                || {
+                    (
+                        vec![0.0; images * channels_in * plan.channel],
+                        vec![0.0; images * channels_out * line],
+                    )
+                },
+                |(lines, upstreams), (maps, upstream)| {
+                    let images = maps.len() / (channels_in * in_pixels);
+                    plan.write(maps, conv.size, lines);
+                    let channels = upstream.chunks_exact(out_pixels);
+                    for (pixels, line) in channels.zip(upstreams.chunks_exact_mut(line)) {
+                        placement.write(pixels, plan.output[1], line);
+                    }
+                    part(
+                        &lines[..images * channels_in * plan.channel],
+                        &upstreams[..images * channels_out * line],
+                        [plan.channel, line],
+                    )
+                },
+            )
+            .collect()
+    };
     // In the order of the images, however many threads there are.
     for part in parts {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);

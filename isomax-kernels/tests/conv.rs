@@ -120,6 +120,9 @@ fn large_convolutions_are_their_definition() {
     check(same(40, [3, 5], [8, 8]), 6);
     check(Conv { stride: 2, ..same(9, [50, 9], [16, 16]) }, 7);
     check(Conv { kernel: [1, 1], padding: [0, 0], ..same(3, [100, 20], [9, 9]) }, 8);
+    for channels in [[100, 20], [7, 9], [1, 1]] {
+        check(Conv { kernel: [1, 1], padding: [0, 0], ..same(3, channels, [4, 8]) }, 10);
+    }
     let stem = Conv { kernel: [7, 7], stride: 2, padding: [3, 3], ..same(2, [3, 8], [33, 32]) };
     check(stem, 9);
 }

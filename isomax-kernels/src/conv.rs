@@ -18,6 +18,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::backwards::Backwards;
 use crate::correlate::{Correlate, OUTPUTS, WeightGradient};
 use crate::lines::{Phase, Placement, padded, phases, positions, row_stride};
 
@@ -190,7 +191,7 @@ pub fn forward(conv: Conv, maps: &[f32], weight: &[f32]) -> Vec<f32> {
     if conv.is_pointwise() {
         let weight =
             pack(channels_out, channels_in, |out, input| weight[out * channels_in + input]);
-        return pointwise(conv.channels, conv.size, maps, &weight);
+        return pointwise(conv.batch_size, conv.channels, conv.size, maps, &weight);
     }
     let columns = plan.columns(channels_in);
     let job = Job {
@@ -232,7 +233,7 @@ pub fn maps_gradient(conv: Conv, upstream: &[f32], weight: &[f32]) -> Vec<f32> {
         let [channels_in, channels_out] = conv.channels;
         let weight =
             pack(channels_in, channels_out, |out, input| weight[input * channels_in + out]);
-        return pointwise([channels_out, channels_in], size, upstream, &weight);
+        return pointwise(conv.batch_size, [channels_out, channels_in], size, upstream, &weight);
     }
     let axes = [0, 1].map(|axis| Backwards::new(&conv, axis, size[axis]));
     let [rows, columns] = &axes;
@@ -286,52 +287,6 @@ pub fn maps_gradient(conv: Conv, upstream: &[f32], weight: &[f32]) -> Vec<f32> {
         channels_in,
         conv.size,
     )
-}
-
-/// Along one axis, which outputs each pixel has gone into.
-struct Backwards {
-    /// Zeros before and behind the gradients.
-    before: usize,
-    behind: usize,
-    phases: Vec<BackwardsPhase>,
-}
-
-/// The pixels of one remainder.
-struct BackwardsPhase {
-    first: usize,
-    count: usize,
-    /// Where each tap reads, and which one it is.
-    taps: Vec<(usize, usize)>,
-}
-
-impl Backwards {
-    /// A pixel at `y` lies under tap `t` of output `q - j`, where `y + padding = stride · q + r` and
-    /// `t = r + stride · j`.
-    fn new(conv: &Conv, axis: usize, outputs: usize) -> Self {
-        let (kernel, stride, padding) = (conv.kernel[axis], conv.stride, conv.padding[axis]);
-        let size = conv.size[axis];
-        let first_quotient = |r: usize| padding.saturating_sub(r).div_ceil(stride);
-        let taps = |r: usize| (r..kernel).step_by(stride).enumerate();
-        let mut before = 0;
-        for r in 0..stride {
-            let most = taps(r).map(|(j, _)| j).max().unwrap_or(0);
-            before = before.max(most.saturating_sub(first_quotient(r)));
-        }
-        let mut behind = 0;
-        let phases = (0..stride)
-            .map(|r| {
-                let quotient = first_quotient(r);
-                let first = stride * quotient + r - padding;
-                let count = size.saturating_sub(first).div_ceil(stride);
-                let taps: Vec<(usize, usize)> =
-                    taps(r).map(|(j, tap)| (before + quotient - j, tap)).collect();
-                let last = taps.iter().map(|tap| tap.0).max().unwrap_or(0) + count;
-                behind = behind.max(last.saturating_sub(before + outputs));
-                BackwardsPhase { first, count, taps }
-            })
-            .collect();
-        Self { before, behind, phases }
-    }
 }
 
 /// One set of outputs of an image: all of them, or those of one phase.
@@ -410,15 +365,15 @@ fn convolve(
 
 /// A convolution of 1 × 1, which needs no lines but the maps themselves.
 fn pointwise(
+    batch_size: usize,
     [channels_in, channels_out]: [usize; 2],
     [height, width]: [usize; 2],
     maps: &[f32],
     weight: &[[f32; OUTPUTS]],
 ) -> Vec<f32> {
     let pixels = height * width;
-    let batch_size = maps.len().checked_div(channels_in * pixels).unwrap_or(0);
     let mut output = vec![0.0; batch_size * channels_out * pixels];
-    if output.is_empty() {
+    if output.is_empty() || maps.is_empty() {
         return output;
     }
     let columns: Vec<usize> = (0..channels_in).map(|channel| channel * pixels).collect();

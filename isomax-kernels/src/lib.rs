@@ -6,6 +6,7 @@
 //!
 //! Maps are `[batch_size, channels, height, width]`, row after row.
 
+mod backwards;
 pub mod batch_norm;
 pub mod conv;
 mod correlate;

@@ -156,6 +156,8 @@ fn nothing_gives_nothing() {
     assert_eq!(weight_gradient(empty, &[], &[]), [0.0; 54]);
     let none = same(2, [0, 1], [2, 2]);
     assert_eq!(forward(none, &[], &[]), [0.0; 8]);
+    let pointwise = Conv { kernel: [1, 1], padding: [0, 0], ..same(2, [0, 1], [4, 4]) };
+    assert_eq!(forward(pointwise, &[], &[]), [0.0; 32]);
 }
 
 #[test]

@@ -7,25 +7,32 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use isomax_kernels::Finish;
 use isomax_kernels::conv::{Conv, forward, maps_gradient, weight_gradient};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Channels in and out, side, kernel and stride, at batch 64.
-const SHAPES: [[usize; 5]; 13] = [
-    [3, 16, 32, 3, 1],
-    [16, 16, 32, 3, 1],
-    [32, 32, 16, 3, 1],
-    [64, 64, 8, 3, 1],
-    [48, 12, 32, 3, 1],
-    [48, 12, 16, 3, 1],
-    [48, 12, 8, 3, 1],
-    [128, 128, 16, 3, 1],
-    [16, 32, 32, 3, 2],
-    [32, 64, 16, 3, 2],
-    [96, 48, 32, 1, 1],
-    [200, 48, 16, 1, 1],
-    [300, 48, 8, 1, 1],
+/// Channels in and out, side, kernel, stride and groups, at batch 64.
+const SHAPES: [[usize; 6]; 19] = [
+    [3, 16, 32, 3, 1, 1],
+    [16, 16, 32, 3, 1, 1],
+    [32, 32, 16, 3, 1, 1],
+    [64, 64, 8, 3, 1, 1],
+    [48, 12, 32, 3, 1, 1],
+    [48, 12, 16, 3, 1, 1],
+    [48, 12, 8, 3, 1, 1],
+    [128, 128, 16, 3, 1, 1],
+    [16, 32, 32, 3, 2, 1],
+    [32, 64, 16, 3, 2, 1],
+    [96, 48, 32, 1, 1, 1],
+    [200, 48, 16, 1, 1, 1],
+    [300, 48, 8, 1, 1, 1],
+    [3, 64, 64, 7, 2, 1],
+    [96, 96, 56, 3, 2, 96],
+    [144, 144, 28, 3, 1, 144],
+    [144, 144, 28, 5, 2, 144],
+    [480, 480, 14, 5, 1, 480],
+    [1152, 1152, 7, 3, 1, 1152],
 ];
 const ROUNDS: usize = 7;
 
@@ -33,29 +40,29 @@ fn main() {
     let peak = peak();
     println!("{} threads, peak {:.0} GFLOP/s", rayon::current_num_threads(), peak);
     println!(
-        "{:>22} {:>24} {:>24} {:>24}",
+        "{:>32} {:>24} {:>24} {:>24}",
         "", "forward", "gradient of maps", "gradient of weights"
     );
-    for [channels_in, channels_out, side, kernel, stride] in SHAPES {
+    for [channels_in, channels_out, side, kernel, stride, groups] in SHAPES {
         let conv = Conv {
-            batch_size: 64,
-            channels: [channels_in, channels_out],
-            size: [side; 2],
-            kernel: [kernel; 2],
             stride,
-            padding: [kernel / 2; 2],
+            groups,
+            padding: [[kernel / 2; 2]; 2],
+            ..Conv::new(64, [channels_in, channels_out], [side; 2], [kernel; 2])
         };
         let [rows, columns] = conv.output_size();
         let maps = vec![0.5; 64 * channels_in * side * side];
         let upstream = vec![0.25; 64 * channels_out * rows * columns];
-        let weight = vec![0.1; channels_out * channels_in * kernel * kernel];
+        let weight = vec![0.1; channels_out * channels_in / groups * kernel * kernel];
         let operations = 2.0 * (weight.len() * 64 * rows * columns) as f64;
         let kernels: [&dyn Fn() -> Vec<f32>; 3] = [
-            &|| forward(conv, &maps, &weight),
+            &|| forward(conv, &maps, &weight, Finish::default()),
             &|| maps_gradient(conv, &upstream, &weight),
             &|| weight_gradient(conv, &maps, &upstream),
         ];
-        print!("{:>22}", format!("{kernel}² {channels_in}→{channels_out}, {side}² / {stride}"));
+        let kind = if groups == 1 { "" } else { " depthwise" };
+        let name = format!("{kernel}² {channels_in}→{channels_out}, {side}² / {stride}{kind}");
+        print!("{name:>32}");
         for run in kernels {
             let seconds = median_seconds(|| drop(black_box(run())));
             let rate = operations / seconds / 1e9;

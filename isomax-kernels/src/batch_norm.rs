@@ -1,17 +1,20 @@
-//! Batch normalisation, forward and backward, with or without the ReLU that follows it.
+//! Batch normalisation, forward and backward, with the activation that follows it.
 //!
 //! ```
+//! use isomax_kernels::Activation;
 //! use isomax_kernels::batch_norm::{Rows, affine, statistics};
 //!
 //! let rows = Rows { batch_size: 2, channels: 1, pixels: 2 };
 //! let maps = [1.0, 3.0, 5.0, 7.0];
 //! let batch = statistics(rows, &maps);
 //! assert_eq!((batch[0].mean, batch[0].variance), (4.0, 5.0));
-//! assert_eq!(affine(rows, &maps, &[2.0], &[-8.0], true), [0.0, 0.0, 2.0, 6.0]);
+//! assert_eq!(affine(rows, &maps, &[2.0], &[-8.0], None, Activation::Relu), [0.0, 0.0, 2.0, 6.0]);
 //! ```
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+
+use crate::finish::{Activation, clamp, clamp_vector, passed, passed_vector};
 
 /// Maps as rows, one for each image and channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,18 +136,27 @@ fn sum<S: Simd>(
     rest.iter().fold(total, |total, &x| total + of_one(x))
 }
 
-/// Computes `maps · scale + shift` for each channel, and with `relu` nothing below zero.
+/// Computes `maps · scale + shift` for each channel, adds other maps of the same shape, and takes the activation
+/// of it.
 ///
 /// # Panics
 ///
 /// If the slices do not have the sizes of the rows.
-pub fn affine(rows: Rows, maps: &[f32], scale: &[f32], shift: &[f32], relu: bool) -> Vec<f32> {
+pub fn affine(
+    rows: Rows,
+    maps: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    residual: Option<&[f32]>,
+    activation: Activation,
+) -> Vec<f32> {
     rows.check(maps, &[scale, shift]);
+    residual.inspect(|residual| rows.check(residual, &[]));
     let mut output = vec![0.0; maps.len()];
     if rows.pixels == 0 {
         return output;
     }
-    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let bounds = activation.bounds();
     output
         .par_chunks_exact_mut(rows.pixels)
         .zip(maps.par_chunks_exact(rows.pixels))
@@ -153,7 +165,8 @@ pub fn affine(rows: Rows, maps: &[f32], scale: &[f32], shift: &[f32], relu: bool
         .for_each(|(row, (output, maps))| {
             let channel = row % rows.channels;
             let (scale, shift) = (scale[channel], shift[channel]);
-            Arch::new().dispatch(Affine { maps, output, scale, shift, floor });
+            let residual = residual.map(|maps| &maps[row * rows.pixels..][..rows.pixels]);
+            Arch::new().dispatch(Affine { maps, output, scale, shift, residual, bounds });
         });
     output
 }
@@ -163,7 +176,8 @@ struct Affine<'a> {
     output: &'a mut [f32],
     scale: f32,
     shift: f32,
-    floor: f32,
+    residual: Option<&'a [f32]>,
+    bounds: [f32; 2],
 }
 
 impl WithSimd for Affine<'_> {
@@ -171,19 +185,27 @@ impl WithSimd for Affine<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { maps, output, scale, shift, floor } = self;
-        let [scales, shifts, floors] = [scale, shift, floor].map(|x| simd.splat_f32s(x));
+        let Self { maps, output, scale, shift, residual, bounds } = self;
+        let [scales, shifts] = [scale, shift].map(|x| simd.splat_f32s(x));
+        let vector_bounds = bounds.map(|bound| simd.splat_f32s(bound));
         let (vectors, rest) = S::as_simd_f32s(maps);
         let (places, rest_places) = S::as_mut_simd_f32s(output);
-        for (place, &x) in places.iter_mut().zip(vectors) {
-            // NaN stays NaN: a comparison with it is false.
-            let value = simd.mul_add_f32s(x, scales, shifts);
-            let below = simd.less_than_f32s(value, floors);
-            *place = simd.select_f32s(below, floors, value);
-        }
-        for (place, &x) in rest_places.iter_mut().zip(rest) {
-            let value = x.mul_add(scale, shift);
-            *place = if value < floor { floor } else { value };
+        if let Some(residual) = residual {
+            let (added, rest_added) = S::as_simd_f32s(residual);
+            for ((place, &x), &added) in places.iter_mut().zip(vectors).zip(added) {
+                let value = simd.add_f32s(simd.mul_add_f32s(x, scales, shifts), added);
+                *place = clamp_vector(simd, value, vector_bounds);
+            }
+            for ((place, &x), &added) in rest_places.iter_mut().zip(rest).zip(rest_added) {
+                *place = clamp(x.mul_add(scale, shift) + added, bounds);
+            }
+        } else {
+            for (place, &x) in places.iter_mut().zip(vectors) {
+                *place = clamp_vector(simd, simd.mul_add_f32s(x, scales, shifts), vector_bounds);
+            }
+            for (place, &x) in rest_places.iter_mut().zip(rest) {
+                *place = clamp(x.mul_add(scale, shift), bounds);
+            }
         }
     }
 }
@@ -210,8 +232,8 @@ pub struct Normalization<'a> {
     pub bias: &'a [f32],
     /// Added to variances.
     pub epsilon: f32,
-    /// Whether a ReLU follows.
-    pub relu: bool,
+    /// What follows.
+    pub activation: Activation,
 }
 
 impl Normalization<'_> {
@@ -255,7 +277,7 @@ pub fn backward(
     let (scale, shift) = normalization.affine();
     let inverse: Vec<f32> =
         normalization.moments.iter().map(|m| normalization.inverse_deviation(m)).collect();
-    let floor = if normalization.relu { 0.0 } else { f32::NEG_INFINITY };
+    let bounds = normalization.activation.bounds();
     let row = |row: usize| {
         let channel = row % rows.channels;
         let pixels = row * rows.pixels..(row + 1) * rows.pixels;
@@ -265,7 +287,7 @@ pub fn backward(
             mean: normalization.moments[channel].mean,
             scale: scale[channel],
             shift: shift[channel],
-            floor,
+            bounds,
         }
     };
     let parts: Vec<[f32; 2]> = (0..rows.batch_size * rows.channels)
@@ -305,26 +327,23 @@ struct Backward<'a> {
     mean: f32,
     scale: f32,
     shift: f32,
-    /// Outputs below it have no gradient.
-    floor: f32,
+    /// Outputs at and beyond them have no gradient.
+    bounds: [f32; 2],
 }
 
 impl Backward<'_> {
-    /// The gradient that passes the ReLU.
+    /// The gradient that passes the activation.
     #[inline(always)]
     fn passed(self, x: f32, gradient: f32) -> f32 {
-        if x.mul_add(self.scale, self.shift) > self.floor { gradient } else { 0.0 }
+        passed(x.mul_add(self.scale, self.shift), gradient, self.bounds)
     }
 
     /// The same for vectors.
     #[inline(always)]
     fn pass<S: Simd>(self, simd: S) -> impl Fn(S::f32s, S::f32s) -> S::f32s {
-        let [scale, shift, floor, zero] =
-            [self.scale, self.shift, self.floor, 0.0].map(|x| simd.splat_f32s(x));
-        move |x, gradient| {
-            let above = simd.less_than_f32s(floor, simd.mul_add_f32s(x, scale, shift));
-            simd.select_f32s(above, gradient, zero)
-        }
+        let [scale, shift] = [self.scale, self.shift].map(|x| simd.splat_f32s(x));
+        let bounds = self.bounds.map(|bound| simd.splat_f32s(bound));
+        move |x, gradient| passed_vector(simd, simd.mul_add_f32s(x, scale, shift), gradient, bounds)
     }
 }
 

@@ -6,9 +6,9 @@
 //!
 //! Maps are `[batch_size, channels, height, width]`, row after row.
 
-mod backwards;
 pub mod batch_norm;
 pub mod conv;
-mod correlate;
-mod lines;
+mod finish;
 mod simd;
+
+pub use finish::{Activation, Finish, activation_gradient};

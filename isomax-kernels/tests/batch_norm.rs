@@ -3,6 +3,7 @@
 // A test says what it expects by failing.
 #![allow(clippy::unwrap_used)]
 
+use isomax_kernels::Activation;
 use isomax_kernels::batch_norm::{Normalization, Rows, affine, backward, statistics};
 use proptest::prelude::*;
 
@@ -15,7 +16,7 @@ fn loss(
     weight: &[f64],
     bias: &[f64],
     upstream: &[f32],
-    relu: bool,
+    activation: Activation,
 ) -> f64 {
     let count = (rows.batch_size * rows.pixels) as f64;
     let index = |n: usize, c: usize, p: usize| (n * rows.channels + c) * rows.pixels + p;
@@ -29,7 +30,12 @@ fn loss(
         for i in all() {
             let value =
                 (maps[i] - mean) / (variance + f64::from(EPSILON)).sqrt() * weight[c] + bias[c];
-            loss += f64::from(upstream[i]) * if relu { value.max(0.0) } else { value };
+            let value = match activation {
+                Activation::Identity => value,
+                Activation::Relu => value.max(0.0),
+                Activation::Relu6 => value.clamp(0.0, 6.0),
+            };
+            loss += f64::from(upstream[i]) * value;
         }
     }
     loss
@@ -54,41 +60,45 @@ proptest! {
         batch_size in 2..4_usize,
         channels in 1..4_usize,
         pixels in 1..40_usize,
-        relu in any::<bool>(),
+        activation in prop_oneof![
+            Just(Activation::Identity),
+            Just(Activation::Relu),
+            Just(Activation::Relu6),
+        ],
         values in proptest::collection::vec(-2.0..2.0_f32, 3 * 3 * 39 * 2 + 6),
     ) {
         let rows = Rows { batch_size, channels, pixels };
         let size = batch_size * channels * pixels;
         let (maps, rest) = values.split_at(size);
         let (upstream, rest) = rest.split_at(size);
-        let (weight, bias) = (&rest[..channels], &rest[channels..2 * channels]);
+        // Some outputs lie above 6.
+        let weight: Vec<f32> = rest[..channels].iter().map(|w| 3.0 * w).collect();
+        let (weight, bias) = (&weight[..], &rest[channels..2 * channels]);
         let moments = statistics(rows, maps);
-        let normalization = Normalization { moments: &moments, weight, bias, epsilon: EPSILON, relu };
+        let normalization = Normalization { moments: &moments, weight, bias, epsilon: EPSILON, activation };
         let ours = backward(rows, maps, upstream, &normalization);
         let (scale, shift) = normalization.affine();
-        let output = affine(rows, maps, &scale, &shift, relu);
+        let output = affine(rows, maps, &scale, &shift, None, activation);
         let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
         let (mut maps, mut weight, mut bias) = (wide(maps), wide(weight), wide(bias));
         let total: f64 = output.iter().zip(upstream).map(|(&o, &u)| f64::from(o) * f64::from(u)).sum();
-        let expected = loss(rows, &maps, &weight, &bias, upstream, relu);
+        let expected = loss(rows, &maps, &weight, &bias, upstream, activation);
         prop_assert!((total - expected).abs() < 1e-3 * (1.0 + size as f64), "{total} {expected}");
-        // Where the ReLU has its corner there is no slope.
-        prop_assume!(!relu || output.iter().zip(&maps).all(|(o, m)| {
-            let _ = m;
-            *o == 0.0 || *o > 1e-3
-        }));
+        // Where an activation has its corners there is no slope.
+        let far = |o: &f32| [0.0, 6.0].contains(o) || (1e-3..6.0 - 1e-3).contains(o);
+        prop_assume!(activation == Activation::Identity || output.iter().all(far));
         let near = |ours: f32, slope: f64| (f64::from(ours) - slope).abs() < 2e-3 * (1.0 + slope.abs());
         for index in 0..size.min(12) {
             let (w, b) = (weight.clone(), bias.clone());
-            let s = slope(&mut maps, index, |m| loss(rows, m, &w, &b, upstream, relu));
+            let s = slope(&mut maps, index, |m| loss(rows, m, &w, &b, upstream, activation));
             prop_assert!(near(ours.maps[index], s), "map {index}: {} {s}", ours.maps[index]);
         }
         for channel in 0..channels {
             let (m, b) = (maps.clone(), bias.clone());
-            let s = slope(&mut weight, channel, |w| loss(rows, &m, w, &b, upstream, relu));
+            let s = slope(&mut weight, channel, |w| loss(rows, &m, w, &b, upstream, activation));
             prop_assert!(near(ours.weight[channel], s), "weight: {} {s}", ours.weight[channel]);
             let (m, w) = (maps.clone(), weight.clone());
-            let s = slope(&mut bias, channel, |b| loss(rows, &m, &w, b, upstream, relu));
+            let s = slope(&mut bias, channel, |b| loss(rows, &m, &w, b, upstream, activation));
             prop_assert!(near(ours.bias[channel], s), "bias: {} {s}", ours.bias[channel]);
         }
     }
@@ -109,7 +119,7 @@ fn not_a_number_stays_so() {
     let rows = Rows { batch_size: 1, channels: 1, pixels: 18 };
     let mut maps = [1.0; 18];
     (maps[3], maps[17]) = (f32::NAN, f32::NAN);
-    let output = affine(rows, &maps, &[1.0], &[0.0], true);
+    let output = affine(rows, &maps, &[1.0], &[0.0], None, Activation::Relu);
     assert!(output[3].is_nan() && output[17].is_nan() && output[4] == 1.0);
 }
 
@@ -127,7 +137,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 weight: &weight,
                 bias: &bias,
                 epsilon: EPSILON,
-                relu: true,
+                activation: Activation::Relu,
             };
             (moments.clone(), backward(rows, &maps, &maps, &normalization))
         })
@@ -138,7 +148,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn nothing_gives_nothing() {
     let rows = Rows { batch_size: 0, channels: 2, pixels: 4 };
-    assert!(affine(rows, &[], &[1.0; 2], &[0.0; 2], true).is_empty());
+    assert!(affine(rows, &[], &[1.0; 2], &[0.0; 2], None, Activation::Relu6).is_empty());
     let moments = statistics(rows, &[]);
     let (weight, bias) = ([1.0; 2], [0.0; 2]);
     let normalization = Normalization {
@@ -146,7 +156,21 @@ fn nothing_gives_nothing() {
         weight: &weight,
         bias: &bias,
         epsilon: EPSILON,
-        relu: false,
+        activation: Activation::Identity,
     };
     assert_eq!(backward(rows, &[], &[], &normalization).bias, [0.0; 2]);
+}
+
+/// Maps that are added, in whole vectors and in what is left of a row.
+#[test]
+fn shortcuts_are_added() {
+    let rows = Rows { batch_size: 2, channels: 2, pixels: 37 };
+    let maps: Vec<f32> = (0..148).map(|i| (i % 11) as f32 - 5.0).collect();
+    let residual: Vec<f32> = (0..148).map(|i| (i % 7) as f32 - 3.0).collect();
+    let output = affine(rows, &maps, &[1.0, 2.0], &[0.5, -1.0], Some(&residual), Activation::Relu6);
+    for index in 0..148 {
+        let (scale, shift) = [(1.0, 0.5), (2.0, -1.0)][index / 37 % 2];
+        let expected = (maps[index] * scale + shift + residual[index]).clamp(0.0, 6.0);
+        assert_eq!(output[index], expected);
+    }
 }

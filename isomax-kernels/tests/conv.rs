@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use isomax_kernels::conv::{Conv, forward, maps_gradient, weight_gradient};
+use isomax_kernels::{Activation, Finish};
 use proptest::prelude::*;
 
 /// Values that are not random, but look so.
@@ -20,15 +21,17 @@ fn values(count: usize, seed: u64) -> Vec<f32> {
 
 /// Calls `visit` with the indices of output, map and weight of every product.
 fn products(conv: Conv, mut visit: impl FnMut(usize, usize, usize)) {
-    let Conv { batch_size, channels: [inputs, outputs], size, kernel, stride, padding } = conv;
+    let Conv { batch_size, channels: [inputs, outputs], size, kernel, stride, padding, groups } =
+        conv;
+    let [inputs_of_group, outputs_of_group] = [inputs / groups, outputs / groups];
     let [rows, columns] = conv.output_size();
     // Where a tap of an output lies in the maps.
     let place = |axis: usize, output: usize, tap: usize| {
         let padded = output * stride + tap;
-        padded.checked_sub(padding[axis]).filter(|&place| place < size[axis])
+        padded.checked_sub(padding[axis][0]).filter(|&place| place < size[axis])
     };
     for n in 0..batch_size {
-        for (o, c) in (0..outputs).flat_map(|o| (0..inputs).map(move |c| (o, c))) {
+        for (o, c) in (0..outputs).flat_map(|o| (0..inputs_of_group).map(move |c| (o, c))) {
             for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
                 for tap in 0..kernel[0] * kernel[1] {
                     let (row, column) =
@@ -36,8 +39,11 @@ fn products(conv: Conv, mut visit: impl FnMut(usize, usize, usize)) {
                     if let (Some(row), Some(column)) = (row, column) {
                         visit(
                             ((n * outputs + o) * rows + y) * columns + x,
-                            ((n * inputs + c) * size[0] + row) * size[1] + column,
-                            (o * inputs + c) * kernel[0] * kernel[1] + tap,
+                            ((n * inputs + o / outputs_of_group * inputs_of_group + c) * size[0]
+                                + row)
+                                * size[1]
+                                + column,
+                            (o * inputs_of_group + c) * kernel[0] * kernel[1] + tap,
                         );
                     }
                 }
@@ -58,7 +64,7 @@ fn check(conv: Conv, seed: u64) {
     let [rows, columns] = conv.output_size();
     let [inputs, outputs] = conv.channels;
     let maps = values(conv.batch_size * inputs * conv.size[0] * conv.size[1], seed);
-    let weight = values(outputs * inputs * conv.kernel[0] * conv.kernel[1], seed + 1);
+    let weight = values(outputs * inputs / conv.groups * conv.kernel[0] * conv.kernel[1], seed + 1);
     let upstream = values(conv.batch_size * outputs * rows * columns, seed + 2);
     // Each with the sum of the magnitudes of what was added.
     let mut output = vec![[0.0; 2]; upstream.len()];
@@ -75,7 +81,7 @@ fn check(conv: Conv, seed: u64) {
         add(&mut of_weight[w], upstream[o], maps[m]);
     });
     for (ours, definition) in [
-        (forward(conv, &maps, &weight), &output),
+        (forward(conv, &maps, &weight, Finish::default()), &output),
         (maps_gradient(conv, &upstream, &weight), &of_maps),
         (weight_gradient(conv, &maps, &upstream), &of_weight),
     ] {
@@ -87,7 +93,7 @@ fn check(conv: Conv, seed: u64) {
 
 /// A convolution of 3 × 3 that keeps the size.
 fn same(batch_size: usize, channels: [usize; 2], size: [usize; 2]) -> Conv {
-    Conv { batch_size, channels, size, kernel: [3, 3], stride: 1, padding: [1, 1] }
+    Conv { padding: [[1, 1]; 2], ..Conv::new(batch_size, channels, size, [3, 3]) }
 }
 
 proptest! {
@@ -97,15 +103,18 @@ proptest! {
     fn convolutions_are_their_definition(
         batch_size in 1..4_usize,
         channels in [1..10_usize, 1..10_usize],
+        groups in prop_oneof![Just(1), 2..6_usize],
         size in [1..14_usize, 1..14_usize],
         kernel in [1..8_usize, 1..8_usize],
         stride in 1..4_usize,
-        padding in [0..7_usize, 0..7_usize],
+        padding in [[0..7_usize, 0..7], [0..7, 0..7]],
         seed in 0..u64::MAX / 2,
     ) {
-        let padding = [0, 1].map(|axis| padding[axis] % kernel[axis]);
-        prop_assume!((0..2).all(|axis| kernel[axis] <= size[axis] + 2 * padding[axis]));
-        check(Conv { batch_size, channels, size, kernel, stride, padding }, seed);
+        let padding = [0, 1].map(|axis| padding[axis].map(|side| side % kernel[axis]));
+        let fits = |axis: usize| kernel[axis] <= size[axis] + padding[axis].iter().sum::<usize>();
+        prop_assume!((0..2).all(fits));
+        let channels = channels.map(|channels| if groups == 1 { channels } else { channels.div_ceil(3) * groups });
+        check(Conv { stride, padding, groups, ..Conv::new(batch_size, channels, size, kernel) }, seed);
     }
 }
 
@@ -119,25 +128,85 @@ fn large_convolutions_are_their_definition() {
     check(same(1, [3, 16], [32, 32]), 5);
     check(same(40, [3, 5], [8, 8]), 6);
     check(Conv { stride: 2, ..same(9, [50, 9], [16, 16]) }, 7);
-    check(Conv { kernel: [1, 1], padding: [0, 0], ..same(3, [100, 20], [9, 9]) }, 8);
+    check(Conv { kernel: [1, 1], padding: [[0; 2]; 2], ..same(3, [100, 20], [9, 9]) }, 8);
     for channels in [[100, 20], [7, 9], [1, 1]] {
-        check(Conv { kernel: [1, 1], padding: [0, 0], ..same(3, channels, [4, 8]) }, 10);
+        check(Conv { kernel: [1, 1], padding: [[0; 2]; 2], ..same(3, channels, [4, 8]) }, 10);
     }
-    let stem = Conv { kernel: [7, 7], stride: 2, padding: [3, 3], ..same(2, [3, 8], [33, 32]) };
+    let stem =
+        Conv { kernel: [7, 7], stride: 2, padding: [[3, 3]; 2], ..same(2, [3, 8], [33, 32]) };
     check(stem, 9);
+    let depthwise = Conv { groups: 40, ..same(20, [40, 40], [7, 7]) };
+    check(depthwise, 11);
+    let tensorflow = Conv { kernel: [5, 5], stride: 2, padding: [[1, 2]; 2], ..depthwise };
+    check(Conv { size: [14, 14], ..tensorflow }, 12);
+    check(Conv { groups: 4, kernel: [1, 1], padding: [[0; 2]; 2], ..same(3, [8, 16], [4, 8]) }, 13);
+}
+
+/// Offsets, shortcuts and activations, on convolutions on lines and on those without.
+#[test]
+fn outputs_are_finished() {
+    for (kernel, padding) in [([3, 3], [[1, 1]; 2]), ([1, 1], [[0; 2]; 2])] {
+        for (channels, groups) in [([3, 5], 1), ([4, 4], 4), ([2, 8], 1)] {
+            for size in [[4, 8], [3, 5]] {
+                let conv = Conv { padding, groups, ..Conv::new(2, channels, size, kernel) };
+                let pixels = size[0] * size[1];
+                let maps = values(2 * channels[0] * pixels, 1);
+                let weight = values(channels[1] * channels[0] / groups * kernel[0] * kernel[1], 2);
+                let (bias, residual) =
+                    (values(channels[1], 3), values(2 * channels[1] * pixels, 4));
+                let sums = forward(conv, &maps, &weight, Finish::default());
+                for activation in [Activation::Identity, Activation::Relu, Activation::Relu6] {
+                    for (bias, residual) in [
+                        (Some(&bias), None),
+                        (None, Some(&residual)),
+                        (Some(&bias), Some(&residual)),
+                        (None, None),
+                    ] {
+                        // Values of either side of all bounds.
+                        let scaled: Option<Vec<f32>> =
+                            residual.map(|maps| maps.iter().map(|x| 20.0 * x).collect());
+                        let finish = Finish {
+                            bias: bias.map(Vec::as_slice),
+                            residual: scaled.as_deref(),
+                            activation,
+                        };
+                        let ours = forward(conv, &maps, &weight, finish);
+                        for (index, (ours, sum)) in ours.iter().zip(&sums).enumerate() {
+                            let bias = bias.map_or(0.0, |bias| bias[index / pixels % channels[1]]);
+                            let value =
+                                sum + bias + scaled.as_ref().map_or(0.0, |maps| maps[index]);
+                            let expected = match activation {
+                                Activation::Identity => value,
+                                Activation::Relu => value.max(0.0),
+                                Activation::Relu6 => value.clamp(0.0, 6.0),
+                            };
+                            assert!((ours - expected).abs() < 1e-5, "{ours} is not {expected}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Threads share the work, not the result.
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let conv = same(33, [5, 13], [9, 7]);
-    let maps = values(33 * 5 * 63, 1);
-    let (weight, upstream) = (values(13 * 5 * 9, 2), values(33 * 13 * 63, 3));
+    threads_share(same(33, [5, 13], [9, 7]));
+    threads_share(same(1, [5, 13], [9, 7]));
+    threads_share(Conv { groups: 5, ..same(9, [5, 5], [9, 7]) });
+}
+
+fn threads_share(conv: Conv) {
+    let [inputs, outputs] = conv.channels;
+    let maps = values(conv.batch_size * inputs * 63, 1);
+    let weight = values(outputs * inputs / conv.groups * 9, 2);
+    let upstream = values(conv.batch_size * outputs * 63, 3);
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let results = pool.install(|| {
             [
-                forward(conv, &maps, &weight),
+                forward(conv, &maps, &weight, Finish::default()),
                 maps_gradient(conv, &upstream, &weight),
                 weight_gradient(conv, &maps, &upstream),
             ]
@@ -151,23 +220,28 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn nothing_gives_nothing() {
     let empty = same(0, [2, 3], [4, 4]);
-    assert!(forward(empty, &[], &[0.0; 54]).is_empty());
+    assert!(forward(empty, &[], &[0.0; 54], Finish::default()).is_empty());
     assert!(maps_gradient(empty, &[], &[0.0; 54]).is_empty());
     assert_eq!(weight_gradient(empty, &[], &[]), [0.0; 54]);
     let none = same(2, [0, 1], [2, 2]);
-    assert_eq!(forward(none, &[], &[]), [0.0; 8]);
-    let pointwise = Conv { kernel: [1, 1], padding: [0, 0], ..same(2, [0, 1], [4, 4]) };
-    assert_eq!(forward(pointwise, &[], &[]), [0.0; 32]);
+    assert_eq!(forward(none, &[], &[], Finish::default()), [0.0; 8]);
+    let pointwise = Conv { kernel: [1, 1], padding: [[0; 2]; 2], ..same(2, [0, 1], [4, 4]) };
+    assert_eq!(forward(pointwise, &[], &[], Finish::default()), [0.0; 32]);
 }
 
 #[test]
 #[should_panic(expected = "Maps of 3 values do not fit")]
 fn maps_of_another_size_are_refused() {
-    forward(same(1, [1, 1], [2, 2]), &[0.0; 3], &[0.0; 9]);
+    forward(same(1, [1, 1], [2, 2]), &[0.0; 3], &[0.0; 9], Finish::default());
 }
 
 #[test]
 #[should_panic(expected = "is no convolution")]
 fn kernels_that_do_not_fit_are_refused() {
-    forward(Conv { padding: [0, 0], ..same(1, [1, 1], [2, 2]) }, &[0.0; 4], &[0.0; 9]);
+    forward(
+        Conv { padding: [[0; 2]; 2], ..same(1, [1, 1], [2, 2]) },
+        &[0.0; 4],
+        &[0.0; 9],
+        Finish::default(),
+    );
 }

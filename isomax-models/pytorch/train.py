@@ -3,7 +3,8 @@
     python isomax-models/pytorch/train.py resnet-20 isomax+ --id-data data/cifar10 --ood-data data/svhn \\
         --epochs 8 --milestones 4 5 7 --seed 43
 
-The twin of `isomax-bench train --validation-images 0 --selection last` on folders of images: `--id-data` has
+The twin of `isomax-bench train --selection last` on folders of images, with `--validation-images 0`, or else with
+as many images held out: `--id-data` has
 `train` and `test` with a folder for each class of CIFAR-10, `--ood-data` are folders of images of the same size,
 at any depth. After every epoch a line of JSON says the loss, the test accuracy and, for each OOD set and
 score, the AUROC and the TNR at 95 % TPR in the field's convention, in percent. Needs NumPy and Pillow.
@@ -82,6 +83,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--milestones", type=int, nargs="*", default=[150, 200, 250])
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--held-out", type=int, default=0, help="leave out this many training images")
     parser.add_argument("--seed", type=int, default=42)
     arguments = parser.parse_args()
 
@@ -89,7 +91,9 @@ def main():
     random = np.random.RandomState(arguments.seed)
     id_data = pathlib.Path(arguments.id_data)
     (images, labels), (test, test_labels) = read(id_data / "train"), read(id_data / "test")
-    sets = {pathlib.Path(folder).name: read(folder)[0] for folder in arguments.ood}
+    kept = np.sort(random.permutation(len(images))[arguments.held_out :])
+    images, labels = images[kept], labels[kept]
+    sets = {pathlib.Path(folder).name: read(folder)[0] for folder in arguments.ood_data}
 
     network = networks.build(arguments.network, arguments.head, labels.max() + 1)
     optimizer = networks.sgd(network)

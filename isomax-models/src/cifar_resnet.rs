@@ -1,11 +1,12 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
-use crate::layers::{BatchNorm, BatchNormConfig, concat_channels, conv3x3, convolve, subsample};
+use crate::layers::{
+    Activation, BatchNorm, BatchNormConfig, ConvNorm, concat_channels, conv3x3, subsample,
+};
 use crate::stages::{Stages, backbone_of_stages};
 
 /// Channels of the three stages.
@@ -91,7 +92,8 @@ impl<B: Backend> Stages<B> for CifarResNet<B> {
         images: Tensor<B, 4>,
         show: &mut dyn FnMut(&Tensor<B, 4>),
     ) -> Tensor<B, 4> {
-        let mut maps = self.bn1.forward_relu(convolve(&self.conv1, images));
+        let stem = ConvNorm::new(&self.conv1, &self.bn1).with_activation(Activation::Relu);
+        let mut maps = stem.forward(images);
         show(&maps);
         for stage in [&self.layer1, &self.layer2, &self.layer3] {
             maps = stage.iter().fold(maps, |maps, block| block.forward(maps));
@@ -153,10 +155,13 @@ impl<B: Backend> BasicBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width if the channels double.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = self.bn1.forward_relu(convolve(&self.conv1, maps.clone()));
-        let inner = self.bn2.forward(convolve(&self.conv2, inner));
-        let [_, channels, ..] = inner.dims();
-        relu(inner + shortcut(maps, channels))
+        let [channels, ..] = self.conv2.weight.dims();
+        let first = ConvNorm::new(&self.conv1, &self.bn1).with_activation(Activation::Relu);
+        let inner = first.forward(maps.clone());
+        ConvNorm::new(&self.conv2, &self.bn2)
+            .with_shortcut(shortcut(maps, channels))
+            .with_activation(Activation::Relu)
+            .forward(inner)
     }
 }
 

@@ -6,8 +6,8 @@ use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
 use crate::layers::{
-    BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, average_2x2, concat_channels, conv3x3,
-    convolve,
+    Activation, BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, ConvNorm, average_2x2,
+    concat_channels, conv3x3, convolve,
 };
 use crate::stages::{Stages, backbone_of_stages};
 
@@ -134,7 +134,7 @@ impl<B: Backend> Stages<B> for DenseNetBc<B> {
         show(&maps);
         let maps = self.trans2.forward(self.block2.forward(maps));
         show(&maps);
-        let maps = self.bn1.forward_relu(self.block3.forward(maps));
+        let maps = self.bn1.forward_with(self.block3.forward(maps), Activation::Relu);
         show(&maps);
         maps
     }
@@ -220,9 +220,12 @@ impl<B: Backend> BottleneckLayer<B> {
 
     /// `[batch_size, channels, height, width]` to one growth rate of channels more.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let new = self.conv1.forward(self.bn1.forward_relu(maps.clone()));
-        let new = self.dropout.forward(new);
-        let new = convolve(&self.conv2, self.bn2.forward_relu(new));
+        let new = self.bn1.forward_with(maps.clone(), Activation::Relu);
+        let new = ConvNorm::new(&self.conv1, &self.bn2)
+            .with_dropout(&self.dropout)
+            .with_activation(Activation::Relu)
+            .forward(new);
+        let new = convolve(&self.conv2, new);
         concat_channels(vec![maps, self.dropout.forward(new)])
     }
 }
@@ -260,7 +263,7 @@ impl<B: Backend> Transition<B> {
 
     /// `[batch_size, channels, height, width]` to `[batch_size, kept, ⌊height / 2⌋, ⌊width / 2⌋]`.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let maps = self.conv1.forward(self.bn1.forward_relu(maps));
+        let maps = self.conv1.forward(self.bn1.forward_with(maps, Activation::Relu));
         average_2x2(self.dropout.forward(maps))
     }
 }

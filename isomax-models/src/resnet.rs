@@ -3,13 +3,12 @@ use burn::module::{Initializer, Module};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{
-    BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, conv7x7, convolve,
+    Activation, BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, ConvNorm, conv3x3, conv7x7,
 };
 use crate::stages::{Stages, backbone_of_stages};
 
@@ -140,7 +139,8 @@ impl<B: Backend> Stages<B> for ResNet<B> {
         images: Tensor<B, 4>,
         show: &mut dyn FnMut(&Tensor<B, 4>),
     ) -> Tensor<B, 4> {
-        let mut maps = self.bn1.forward_relu(convolve(&self.conv1, images));
+        let stem = ConvNorm::new(&self.conv1, &self.bn1).with_activation(Activation::Relu);
+        let mut maps = stem.forward(images);
         if let Some(maxpool) = &self.maxpool {
             maps = maxpool.forward(maps);
         }
@@ -213,12 +213,15 @@ impl<B: Backend> ProjectedBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width, rounded up, if the block halves them.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = self.bn1.forward_relu(convolve(&self.conv1, maps.clone()));
-        let inner = self.bn2.forward(convolve(&self.conv2, inner));
+        let first = ConvNorm::new(&self.conv1, &self.bn1).with_activation(Activation::Relu);
+        let inner = first.forward(maps.clone());
         let around = match &self.shortcut {
-            Some((conv, norm)) => norm.forward(conv.forward(maps)),
+            Some((conv, norm)) => ConvNorm::new(conv, norm).forward(maps),
             None => maps,
         };
-        relu(inner + around)
+        ConvNorm::new(&self.conv2, &self.bn2)
+            .with_shortcut(around)
+            .with_activation(Activation::Relu)
+            .forward(inner)
     }
 }

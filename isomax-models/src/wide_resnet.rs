@@ -5,7 +5,9 @@ use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 
-use crate::layers::{BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, conv3x3, convolve};
+use crate::layers::{
+    Activation, BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, ConvNorm, conv3x3, convolve,
+};
 use crate::stages::{Stages, backbone_of_stages};
 
 /// Channels before the stages, and of each stage at widen factor 1.
@@ -114,7 +116,7 @@ impl<B: Backend> Stages<B> for WideResNet<B> {
             show(&maps);
         }
         maps = self.layer3.iter().fold(maps, |maps, block| block.forward(maps));
-        maps = self.bn1.forward_relu(maps);
+        maps = self.bn1.forward_with(maps, Activation::Relu);
         show(&maps);
         maps
     }
@@ -181,9 +183,12 @@ impl<B: Backend> PreactivatedBlock<B> {
     /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
     /// height and width, rounded up, if the block halves them.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = convolve(&self.conv1, self.bn1.forward_relu(maps.clone()));
-        let inner = self.dropout.forward(inner);
-        let inner = convolve(&self.conv2, self.bn2.forward_relu(inner));
+        let inner = self.bn1.forward_with(maps.clone(), Activation::Relu);
+        let inner = ConvNorm::new(&self.conv1, &self.bn2)
+            .with_dropout(&self.dropout)
+            .with_activation(Activation::Relu)
+            .forward(inner);
+        let inner = convolve(&self.conv2, inner);
         inner + self.shortcut.iter().fold(maps, |maps, conv| conv.forward(maps))
     }
 }

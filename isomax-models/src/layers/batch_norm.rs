@@ -2,10 +2,10 @@ use burn::config::Config;
 use burn::module::{
     Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param, RunningState,
 };
-use burn::tensor::{Tensor, activation, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 
-use super::fast_backends;
 use super::rows::Rows;
+use super::{Activation, fast_backends};
 
 /// Configuration of a [`BatchNorm`], which has an example.
 #[derive(Config, Debug, PartialEq)]
@@ -85,10 +85,10 @@ impl<B: Backend> BatchNorm<B> {
     /// If the images have another number of channels than the layer, or if there is a single value
     /// for each channel to form batch statistics of.
     pub fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.normalize(images, false)
+        self.normalize(images, None, Activation::Identity)
     }
 
-    /// Normalizes a batch and takes the ReLU of it, in one pass over the pixels where the backend has it.
+    /// Normalizes a batch and takes an activation of it, in one pass over the pixels where the backend has it.
     ///
     /// # Shapes
     ///
@@ -97,37 +97,57 @@ impl<B: Backend> BatchNorm<B> {
     /// # Panics
     ///
     /// As [`BatchNorm::forward`].
-    pub fn forward_relu(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.normalize(images, true)
+    pub fn forward_with(&self, images: Tensor<B, 4>, activation: Activation) -> Tensor<B, 4> {
+        self.normalize(images, None, activation)
     }
 
-    fn normalize(&self, images: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
-        let shape @ [_, channels, ..] = images.dims();
-        let [expected] = self.weight.val().dims();
-        assert!(
-            channels == expected,
-            "Images of shape {shape:?} do not fit a batch normalisation of {expected} channels"
-        );
+    /// Normalizes a batch, adds maps to it and takes an activation of the sum.
+    pub(super) fn normalize(
+        &self,
+        images: Tensor<B, 4>,
+        shortcut: Option<Tensor<B, 4>>,
+        activation: Activation,
+    ) -> Tensor<B, 4> {
+        self.check_channels(images.dims()[1]);
         if B::ad_enabled(&images.device()) {
-            self.normalize_with_batch(images, relu)
+            self.normalize_with_batch(images, shortcut, activation)
         } else {
-            self.normalize_with_running(images, relu)
+            self.normalize_with_running(images, shortcut, activation)
         }
     }
 
-    fn normalize_with_running(&self, images: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
+    pub(super) fn check_channels(&self, channels: usize) {
+        let [expected] = self.weight.dims();
+        assert!(
+            channels == expected,
+            "Images of {channels} channels do not fit a batch normalisation of {expected} channels"
+        );
+    }
+
+    /// Scale and shift of each channel by the running statistics.
+    pub(super) fn affine(&self, device: &B::Device) -> (Tensor<B, 1>, Tensor<B, 1>) {
         // Clones of a network on other devices share their running statistics.
-        let device = images.device();
-        let mean = self.running_mean.value().to_device(&device);
-        let variance = self.running_var.value().to_device(&device) + self.epsilon;
+        let mean = self.running_mean.value().to_device(device);
+        let variance = self.running_var.value().to_device(device) + self.epsilon;
         let scale = self.weight.val() / variance.sqrt();
         let shift = self.bias.val() - mean * scale.clone();
-        if let Some(output) = fast_backends::affine(&images, &scale, &shift, relu) {
+        (scale, shift)
+    }
+
+    fn normalize_with_running(
+        &self,
+        images: Tensor<B, 4>,
+        shortcut: Option<Tensor<B, 4>>,
+        activation: Activation,
+    ) -> Tensor<B, 4> {
+        let (scale, shift) = self.affine(&images.device());
+        let output = fast_backends::affine(&images, &scale, &shift, shortcut.as_ref(), activation);
+        if let Some(output) = output {
             return output;
         }
         let rows = Rows::new(images);
         let (scale, shift) = (rows.spread(scale.unsqueeze()), rows.spread(shift.unsqueeze()));
-        rectified(rows.map(|values| values * scale + shift), relu)
+        finished(rows.map(|values| values * scale + shift), shortcut, activation)
     }
 
     /// Values are taken relative to the batch mean `k`, a constant: the variance
@@ -136,14 +156,20 @@ impl<B: Backend> BatchNorm<B> {
     ///
     /// One factor of the square is a constant as well, `q = E[(x - k) · const(x - k)]`, which has half
     /// the gradient of `E[(x - k)²]` at half the work; `2 q - const(q)` has the same value and all of it.
-    fn normalize_with_batch(&self, images: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
+    fn normalize_with_batch(
+        &self,
+        images: Tensor<B, 4>,
+        shortcut: Option<Tensor<B, 4>>,
+        activation: Activation,
+    ) -> Tensor<B, 4> {
         let [batch_size, _, height, width] = images.dims();
         let count = batch_size * height * width;
         assert!(count > 1, "Batch statistics need more than one value for each channel");
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        if let Some(normalized) =
-            fast_backends::normalize(&images, &weight, &bias, self.epsilon, relu)
-        {
+        let affine = [&weight, &bias];
+        let normalized =
+            fast_backends::normalize(&images, affine, self.epsilon, shortcut.as_ref(), activation);
+        if let Some(normalized) = normalized {
             self.update_both(normalized.mean, normalized.variance, count);
             return normalized.maps;
         }
@@ -162,7 +188,7 @@ impl<B: Backend> BatchNorm<B> {
         self.update_both(mean, variance.detach().squeeze_dim::<1>(0), count);
 
         let (scale, shift) = (rows.spread(scale), rows.spread(shift));
-        rectified(rows.map(|_| centred * scale + shift), relu)
+        finished(rows.map(|_| centred * scale + shift), shortcut, activation)
     }
 
     /// Takes the moments of a batch into the running ones; its variance is the biased one.
@@ -178,8 +204,15 @@ impl<B: Backend> BatchNorm<B> {
     }
 }
 
-fn rectified<B: Backend>(maps: Tensor<B, 4>, relu: bool) -> Tensor<B, 4> {
-    if relu { activation::relu(maps) } else { maps }
+fn finished<B: Backend>(
+    maps: Tensor<B, 4>,
+    shortcut: Option<Tensor<B, 4>>,
+    activation: Activation,
+) -> Tensor<B, 4> {
+    activation.forward(match shortcut {
+        Some(shortcut) => maps + shortcut,
+        None => maps,
+    })
 }
 
 impl<B: Backend> ModuleDisplay for BatchNorm<B> {

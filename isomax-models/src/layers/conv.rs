@@ -4,9 +4,9 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::fast_backends;
 use super::pool::subsample;
 use super::rows::add_bias;
+use super::{Activation, fast_backends};
 
 /// A 3 × 3 convolution padded by 1.
 pub(crate) fn conv3x3<B: Backend>(
@@ -65,35 +65,141 @@ fn conv<B: Backend>(
 /// - maps: `[batch_size, channels_in, height, width]`
 /// - output: `[batch_size, channels_out, …]`, as of the layer
 pub fn convolve<B: Backend>(conv: &Conv2d<B>, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-    let output = symmetric_padding(conv).and_then(|padding| {
-        fast_backends::convolve(&maps, &conv.weight.val(), conv.stride[0], padding)
-    });
-    match output {
-        Some(output) => with_bias(output, &conv.bias),
-        None => conv.forward(maps),
+    AnyConv::from(conv).forward(maps)
+}
+
+/// A convolution, whichever of the two layers it is, as [`ConvNorm`](super::ConvNorm) takes it.
+#[derive(Debug, Clone, Copy)]
+pub enum AnyConv<'a, B: Backend> {
+    /// Burn's.
+    Conv2d(&'a Conv2d<B>),
+    /// The one of this crate.
+    Conv1x1(&'a Conv1x1<B>),
+}
+
+impl<'a, B: Backend> From<&'a Conv2d<B>> for AnyConv<'a, B> {
+    fn from(conv: &'a Conv2d<B>) -> Self {
+        Self::Conv2d(conv)
     }
 }
 
-fn with_bias<B: Backend>(maps: Tensor<B, 4>, bias: &Option<Param<Tensor<B, 1>>>) -> Tensor<B, 4> {
+impl<'a, B: Backend> From<&'a Conv1x1<B>> for AnyConv<'a, B> {
+    fn from(conv: &'a Conv1x1<B>) -> Self {
+        Self::Conv1x1(conv)
+    }
+}
+
+/// How weights move over maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Geometry {
+    pub stride: usize,
+    /// Before and behind, along height and width.
+    pub padding: [[usize; 2]; 2],
+    pub groups: usize,
+}
+
+/// What is done to the sums of a convolution, in this order.
+#[derive(Debug, Clone)]
+pub(super) struct Finish<B: Backend> {
+    /// Offset of each channel.
+    pub bias: Option<Tensor<B, 1>>,
+    /// Maps that are added.
+    pub shortcut: Option<Tensor<B, 4>>,
+    pub activation: Activation,
+}
+
+impl<B: Backend> AnyConv<'_, B> {
+    pub(super) fn weight(&self) -> Tensor<B, 4> {
+        match self {
+            Self::Conv2d(conv) => conv.weight.val(),
+            Self::Conv1x1(conv) => conv.weight.val(),
+        }
+    }
+
+    pub(super) fn bias(&self) -> Option<Tensor<B, 1>> {
+        let bias = match self {
+            Self::Conv2d(conv) => &conv.bias,
+            Self::Conv1x1(conv) => &conv.bias,
+        };
+        bias.as_ref().map(Param::val)
+    }
+
+    /// The convolution as it is.
+    pub(super) fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
+        let activation = Activation::Identity;
+        self.run(maps, self.weight(), Finish { bias: self.bias(), shortcut: None, activation })
+    }
+
+    /// The convolution with other weights, and another end.
+    pub(super) fn run(
+        &self,
+        maps: Tensor<B, 4>,
+        weight: Tensor<B, 4>,
+        finish: Finish<B>,
+    ) -> Tensor<B, 4> {
+        let geometry = self.geometry();
+        let whole =
+            geometry.and_then(|g| fast_backends::convolve_and_finish(&maps, &weight, g, &finish));
+        if let Some(output) = whole {
+            return output;
+        }
+        let Finish { bias, shortcut, activation } = finish;
+        let sums = geometry.and_then(|g| fast_backends::convolve(&maps, &weight, g));
+        let output = match (sums, self) {
+            (Some(sums), _) => with_bias(sums, bias),
+            (None, Self::Conv2d(conv)) => {
+                let bias = bias.map(Param::from_tensor);
+                let weight = Param::from_tensor(weight);
+                Conv2d { weight, bias, ..(*conv).clone() }.forward(maps)
+            }
+            (None, Self::Conv1x1(conv)) => with_bias(products(maps, weight, conv.stride), bias),
+        };
+        let output = match shortcut {
+            Some(shortcut) => output + shortcut,
+            None => output,
+        };
+        activation.forward(output)
+    }
+
+    /// Unless it is a convolution with dilation, or with a stride or a padding that kernels do not have.
+    fn geometry(&self) -> Option<Geometry> {
+        let conv = match self {
+            Self::Conv2d(conv) => conv,
+            Self::Conv1x1(conv) => {
+                return Some(Geometry { stride: conv.stride, padding: [[0; 2]; 2], groups: 1 });
+            }
+        };
+        let padding = match conv.padding {
+            PaddingConfig2d::Valid => [[0; 2]; 2],
+            PaddingConfig2d::Explicit(top, left, bottom, right) => [[top, bottom], [left, right]],
+            PaddingConfig2d::Same => return None,
+        };
+        let [vertical, horizontal] = conv.stride;
+        let inside = padding
+            .iter()
+            .zip(conv.kernel_size)
+            .all(|(sides, kernel)| sides.iter().all(|&side| side < kernel));
+        let has = conv.dilation == [1, 1] && vertical == horizontal && inside;
+        has.then_some(Geometry { stride: vertical, padding, groups: conv.groups })
+    }
+}
+
+fn with_bias<B: Backend>(maps: Tensor<B, 4>, bias: Option<Tensor<B, 1>>) -> Tensor<B, 4> {
     match bias {
-        Some(bias) => add_bias(maps, bias.val()),
+        Some(bias) => add_bias(maps, bias),
         None => maps,
     }
 }
 
-/// The padding of each side, along height and width, of a convolution with nothing else but a stride.
-fn symmetric_padding<B: Backend>(conv: &Conv2d<B>) -> Option<[usize; 2]> {
-    let padding = match conv.padding {
-        PaddingConfig2d::Valid => [0, 0],
-        PaddingConfig2d::Explicit(top, left, bottom, right) if top == bottom && left == right => {
-            [top, left]
-        }
-        _ => return None,
-    };
-    let [vertical, horizontal] = conv.stride;
-    let plain = conv.dilation == [1, 1] && conv.groups == 1 && vertical == horizontal;
-    let inside = (0..2).all(|axis| padding[axis] < conv.kernel_size[axis]);
-    (plain && inside).then_some(padding)
+/// A 1 × 1 convolution as one matrix product for each image.
+fn products<B: Backend>(maps: Tensor<B, 4>, weight: Tensor<B, 4>, stride: usize) -> Tensor<B, 4> {
+    let maps = subsample(maps, stride);
+    let [batch_size, channels_in, height, width] = maps.dims();
+    let channels_out = weight.dims()[0];
+    weight
+        .reshape([1, channels_out, channels_in])
+        .matmul(maps.reshape([batch_size, channels_in, height * width]))
+        .reshape([batch_size, channels_out, height, width])
 }
 
 /// Kaiming normal over the fan-out, `N(0, 2 / (kernel² · channels_out))`: the published
@@ -177,24 +283,13 @@ impl<B: Backend> Conv1x1<B> {
     ///
     /// If the maps have another number of channels than the layer.
     pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [channels_out, channels_in, ..] = self.weight.dims();
+        let channels_in = self.weight.dims()[1];
         let shape @ [_, channels, ..] = maps.dims();
         assert!(
             channels == channels_in,
             "Maps of shape {shape:?} do not fit a convolution of {channels_in} channels"
         );
-        if let Some(output) =
-            fast_backends::convolve(&maps, &self.weight.val(), self.stride, [0, 0])
-        {
-            return with_bias(output, &self.bias);
-        }
-        let maps = subsample(maps, self.stride);
-        let [batch_size, _, height, width] = maps.dims();
-        let weight = self.weight.val().reshape([1, channels_out, channels_in]);
-        let output = weight
-            .matmul(maps.reshape([batch_size, channels_in, height * width]))
-            .reshape([batch_size, channels_out, height, width]);
-        with_bias(output, &self.bias)
+        AnyConv::from(self).forward(maps)
     }
 }
 
@@ -283,22 +378,42 @@ mod tests {
         assert!(frozen.weight.val().grad(&gradients).is_none());
     }
 
-    /// A layer that is more than its sizes keeps Burn's way.
+    /// Gradients of groups, and of paddings that differ, are those of Burn; so is all that keeps Burn's way.
     #[test]
-    fn other_convolutions_are_left_alone() {
+    fn other_convolutions_have_the_gradients_of_burn() {
         let device = Default::default();
-        let maps = Tensor::<B, 4>::ones([1, 2, 6, 6], &device);
-        let config = Conv2dConfig::new([2, 2], [3, 3]);
-        let same = || PaddingConfig2d::Explicit(1, 1, 1, 1);
+        let maps = Tensor::<B, 4>::random([3, 4, 6, 5], Distribution::Default, &device);
+        let config = || Conv2dConfig::new([4, 8], [3, 3]);
+        let sides = |[top, left, bottom, right]: [usize; 4]| {
+            PaddingConfig2d::Explicit(top, left, bottom, right)
+        };
         for config in [
-            config.clone(),
-            config.clone().with_padding(same()).with_dilation([2, 2]),
-            config.clone().with_padding(same()).with_groups(2),
-            config.with_padding(same()).with_stride([2, 2]),
+            config(),
+            config().with_padding(sides([1; 4])).with_dilation([2, 2]),
+            config().with_padding(sides([1; 4])).with_groups(2),
+            config().with_padding(sides([0, 0, 1, 1])).with_stride([2, 2]).with_groups(4),
+            config().with_padding(sides([2, 0, 0, 1])),
+            config().with_padding(PaddingConfig2d::Same),
+            config().with_padding(sides([1; 4])).with_stride([1, 2]),
         ] {
             let conv = config.init::<B>(&device);
-            let (ours, stock) = (convolve(&conv, maps.clone()), conv.forward(maps.clone()));
-            assert_eq!(ours.into_data(), stock.into_data());
+            let run = |forward: &dyn Fn(Tensor<B, 4>) -> Tensor<B, 4>| {
+                let maps = maps.clone().require_grad();
+                let output = forward(maps.clone());
+                let gradients = output.clone().powi_scalar(2).sum().backward();
+                let of_weight = conv.weight.val().grad(&gradients);
+                let of_bias = conv.bias.as_ref().and_then(|bias| bias.val().grad(&gradients));
+                [
+                    output.into_data(),
+                    maps.grad(&gradients).expect("gradient").into_data(),
+                    of_weight.expect("gradient").into_data(),
+                    of_bias.expect("gradient").into_data(),
+                ]
+            };
+            let (ours, stock) = (run(&|x| convolve(&conv, x)), run(&|x| conv.forward(x)));
+            for (ours, stock) in ours.iter().zip(&stock) {
+                ours.assert_approx_eq::<f32>(stock, Tolerance::rel_abs(1e-4, 1e-4));
+            }
         }
     }
 }

@@ -13,39 +13,26 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
 use burn_flex::FlexTensor;
+use isomax_kernels::activation_gradient;
 use isomax_kernels::batch_norm::{self, Moments, Normalization, Rows};
 use isomax_kernels::conv::{self, Conv};
 
+use super::Activation;
+use super::conv::{Finish, Geometry};
 use super::fast_backends::Normalized;
 
-/// A convolution without bias, dilation and groups, if the kernels have it.
+/// A convolution.
 pub(super) fn convolve<B: Backend>(
     maps: &Tensor<B, 4>,
     weight: &Tensor<B, 4>,
-    stride: usize,
-    padding: [usize; 2],
+    geometry: Geometry,
 ) -> Option<Tensor<B, 4>> {
-    let [batch_size, channels_in, height, width] = maps.dims();
-    let [channels_out, .., kernel_height, kernel_width] = weight.dims();
-    let conv = Conv {
-        batch_size,
-        channels: [channels_in, channels_out],
-        size: [height, width],
-        kernel: [kernel_height, kernel_width],
-        stride,
-        padding,
-    };
-    let forward = |maps: &FlexTensor, weight: &FlexTensor| {
-        let output = conv::forward(conv, maps.storage(), weight.storage());
-        let [height, width] = conv.output_size();
-        primitive(output, [batch_size, channels_out, height, width])
-    };
-    if let Some((maps, weight)) = without_gradients(maps).zip(without_gradients(weight)) {
-        return same(tensor::<4>(forward(&maps, &weight)));
-    }
+    let (conv, shape) = sizes(maps, weight, geometry)?;
     let (maps, weight) = (with_gradients(maps)?, with_gradients(weight)?);
     let state = (contiguous(&maps.primitive)?, contiguous(&weight.primitive)?);
-    let output = forward(&state.0, &state.1);
+    let finish = isomax_kernels::Finish::default();
+    let output = conv::forward(conv, state.0.storage(), state.1.storage(), finish);
+    let output = primitive(output, shape);
     let nodes = [maps.node, weight.node];
     let output =
         match Convolution(conv).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
@@ -53,6 +40,61 @@ pub(super) fn convolve<B: Backend>(
             OpsKind::UnTracked(prep) => prep.finish(output),
         };
     same(Tensor::<Autodiff<Flex>, 4>::from_primitive(TensorPrimitive::Float(output)))
+}
+
+/// A convolution without gradients, and what is done to its sums.
+pub(super) fn convolve_and_finish<B: Backend>(
+    maps: &Tensor<B, 4>,
+    weight: &Tensor<B, 4>,
+    geometry: Geometry,
+    finish: &Finish<B>,
+) -> Option<Tensor<B, 4>> {
+    let (conv, shape) = sizes(maps, weight, geometry)?;
+    let (maps, weight) = without_gradients(maps).zip(without_gradients(weight))?;
+    let bias = all(finish.bias.as_ref().map(without_gradients))?;
+    let shortcut = all(finish.shortcut.as_ref().map(|maps| of_shape(maps, shape)))?;
+    let finish = isomax_kernels::Finish {
+        bias: bias.as_ref().map(FlexTensor::storage),
+        residual: shortcut.as_ref().map(FlexTensor::storage),
+        activation: finish.activation.into(),
+    };
+    let output = conv::forward(conv, maps.storage(), weight.storage(), finish);
+    same(tensor::<4>(primitive(output, shape)))
+}
+
+/// The sizes of a convolution and of its output, if it is one that the kernels have.
+fn sizes<B: Backend>(
+    maps: &Tensor<B, 4>,
+    weight: &Tensor<B, 4>,
+    Geometry { stride, padding, groups }: Geometry,
+) -> Option<(Conv, [usize; 4])> {
+    let [batch_size, channels_in, height, width] = maps.dims();
+    let [channels_out, of_group, kernel_height, kernel_width] = weight.dims();
+    let conv = Conv {
+        batch_size,
+        channels: [channels_in, channels_out],
+        size: [height, width],
+        kernel: [kernel_height, kernel_width],
+        stride,
+        padding,
+        groups,
+    };
+    // What does not fit is left to Burn, and to what it says.
+    if of_group * groups != channels_in {
+        return None;
+    }
+    let [height, width] = conv.output_size();
+    Some((conv, [batch_size, channels_out, height, width]))
+}
+
+impl From<Activation> for isomax_kernels::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Identity => Self::Identity,
+            Activation::Relu => Self::Relu,
+            Activation::Relu6 => Self::Relu6,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -82,51 +124,75 @@ impl Backward<Flex, 2> for Convolution {
     }
 }
 
-/// Normalizes by the statistics of the batch, with a ReLU behind it or not.
+/// Normalizes by the statistics of the batch, adds maps, and takes an activation.
 pub(super) fn normalize<B: Backend>(
     maps: &Tensor<B, 4>,
-    weight: &Tensor<B, 1>,
-    bias: &Tensor<B, 1>,
+    [weight, bias]: [&Tensor<B, 1>; 2],
     epsilon: f64,
-    relu: bool,
+    shortcut: Option<&Tensor<B, 4>>,
+    activation: Activation,
 ) -> Option<Normalized<B>> {
     let shape @ [batch_size, channels, height, width] = maps.dims();
     let rows = Rows { batch_size, channels, pixels: height * width };
+    let shortcut = all(shortcut.map(|maps| {
+        let maps = (maps.dims() == shape).then(|| with_gradients(maps)).flatten()?;
+        Some((contiguous(&maps.primitive)?, maps))
+    }))?;
     let nodes = [with_gradients(maps)?, with_gradients(weight)?, with_gradients(bias)?];
     let [maps, weight, bias] = nodes.each_ref().map(|node| contiguous(&node.primitive));
-    let state = State { maps: maps?, weight: weight?, bias: bias?, moments: Vec::new() };
-    let moments = batch_norm::statistics(rows, state.maps.storage());
-    let state = State { moments, ..state };
-    let operation = BatchNorm { rows, epsilon: epsilon as f32, relu };
+    let (maps, weight, bias) = (maps?, weight?, bias?);
+    let moments = batch_norm::statistics(rows, maps.storage());
+    let state = State { maps, weight, bias, moments, output: None };
+    let operation = BatchNorm { rows, epsilon: epsilon as f32, activation };
     let (scale, shift) = operation.normalization(&state).affine();
-    let output = batch_norm::affine(rows, state.maps.storage(), &scale, &shift, relu);
+    let output = batch_norm::affine(
+        rows,
+        state.maps.storage(),
+        &scale,
+        &shift,
+        shortcut.as_ref().map(|(maps, _)| maps.storage()),
+        activation.into(),
+    );
     let output = primitive(output, shape);
     let of_channels = |value: fn(&Moments) -> f32| {
         let values = state.moments.iter().map(value).collect();
         same(Tensor::<Autodiff<Flex>, 1>::from_inner(tensor(primitive(values, [channels]))))
     };
     let (mean, variance) = (of_channels(|m| m.mean)?, of_channels(|m| m.variance)?);
-    let nodes = nodes.map(|node| node.node);
-    let output = match operation.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(state, output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
+    let output = match shortcut {
+        None => operation.register(nodes, state, output),
+        Some((_, shortcut)) => {
+            let [maps, weight, bias] = nodes;
+            // The mask of the activation is read from the output, which the next layer keeps anyway.
+            let state = State { output: Some(output.clone()), ..state };
+            operation.register([maps, weight, bias, shortcut], state, output)
+        }
     };
     let maps = Tensor::<Autodiff<Flex>, 4>::from_primitive(TensorPrimitive::Float(output));
     Some(Normalized { maps: same(maps)?, mean, variance })
 }
 
-/// Computes `maps · scale + shift` for each channel, with a ReLU behind it or not; without gradients.
+/// Computes `maps · scale + shift` for each channel without gradients, adds maps, and takes an activation.
 pub(super) fn affine<B: Backend>(
     maps: &Tensor<B, 4>,
     scale: &Tensor<B, 1>,
     shift: &Tensor<B, 1>,
-    relu: bool,
+    shortcut: Option<&Tensor<B, 4>>,
+    activation: Activation,
 ) -> Option<Tensor<B, 4>> {
     let shape @ [batch_size, channels, height, width] = maps.dims();
     let rows = Rows { batch_size, channels, pixels: height * width };
+    let shortcut = all(shortcut.map(|maps| of_shape(maps, shape)))?;
     let (maps, scale) = without_gradients(maps).zip(without_gradients(scale))?;
     let shift = without_gradients(shift)?;
-    let output = batch_norm::affine(rows, maps.storage(), scale.storage(), shift.storage(), relu);
+    let output = batch_norm::affine(
+        rows,
+        maps.storage(),
+        scale.storage(),
+        shift.storage(),
+        shortcut.as_ref().map(FlexTensor::storage),
+        activation.into(),
+    );
     same(tensor::<4>(primitive(output, shape)))
 }
 
@@ -134,7 +200,7 @@ pub(super) fn affine<B: Backend>(
 struct BatchNorm {
     rows: Rows,
     epsilon: f32,
-    relu: bool,
+    activation: Activation,
 }
 
 #[derive(Debug, Clone)]
@@ -143,6 +209,8 @@ struct State {
     weight: FlexTensor,
     bias: FlexTensor,
     moments: Vec<Moments>,
+    /// Kept if a shortcut was added: then it cannot be computed again from the maps.
+    output: Option<FlexTensor>,
 }
 
 impl BatchNorm {
@@ -152,40 +220,67 @@ impl BatchNorm {
             weight: state.weight.storage(),
             bias: state.bias.storage(),
             epsilon: self.epsilon,
-            relu: self.relu,
+            activation: match state.output {
+                None => self.activation.into(),
+                Some(_) => isomax_kernels::Activation::Identity,
+            },
+        }
+    }
+
+    fn register<const N: usize>(
+        self,
+        parents: [WithGradients; N],
+        state: State,
+        output: FlexTensor,
+    ) -> WithGradients {
+        let nodes = parents.map(|parent| parent.node);
+        match self.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(state, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
 }
 
-impl Backward<Flex, 3> for BatchNorm {
+/// The parents are maps, weight, bias, and the shortcut if there is one.
+impl<const N: usize> Backward<Flex, N> for BatchNorm {
     type State = State;
 
     fn backward(
         self,
-        ops: Ops<State, 3>,
+        ops: Ops<State, N>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let Rows { channels, .. } = self.rows;
+        let channels = [self.rows.channels];
         let upstream = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let state = ops.state;
         let shape: [usize; 4] = state.maps.layout().shape().dims();
-        let normalization = self.normalization(&state);
+        let upstream = match &state.output {
+            Some(output) if self.activation != Activation::Identity => primitive(
+                activation_gradient(self.activation.into(), output.storage(), upstream.storage()),
+                shape,
+            ),
+            _ => upstream,
+        };
         let ours = batch_norm::backward(
             self.rows,
             state.maps.storage(),
             upstream.storage(),
-            &normalization,
+            &self.normalization(&state),
         );
-        let [of_maps, of_weight, of_bias] = ops.parents;
-        if let Some(node) = of_maps {
+        let mut parents = ops.parents.into_iter();
+        let mut next = || parents.next().flatten();
+        if let Some(node) = next() {
             gradients.register::<Flex>(node.id, primitive(ours.maps, shape));
         }
-        if let Some(node) = of_weight {
-            gradients.register::<Flex>(node.id, primitive(ours.weight, [channels]));
+        if let Some(node) = next() {
+            gradients.register::<Flex>(node.id, primitive(ours.weight, channels));
         }
-        if let Some(node) = of_bias {
-            gradients.register::<Flex>(node.id, primitive(ours.bias, [channels]));
+        if let Some(node) = next() {
+            gradients.register::<Flex>(node.id, primitive(ours.bias, channels));
+        }
+        if let Some(node) = next() {
+            gradients.register::<Flex>(node.id, upstream);
         }
     }
 }
@@ -207,6 +302,16 @@ fn contiguous(tensor: &FlexTensor) -> Option<FlexTensor> {
 fn without_gradients<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
     let tensor = (tensor as &dyn Any).downcast_ref::<Tensor<Flex, D>>()?;
     contiguous(&tensor.clone().into_primitive().tensor())
+}
+
+/// The same, if the tensor is of a shape.
+fn of_shape<B: Backend>(tensor: &Tensor<B, 4>, shape: [usize; 4]) -> Option<FlexTensor> {
+    if tensor.dims() == shape { without_gradients(tensor) } else { None }
+}
+
+/// `None` if something is there that cannot be had.
+fn all<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    value.map_or(Some(None), |value| value.map(Some))
 }
 
 type WithGradients = <Autodiff<Flex> as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;

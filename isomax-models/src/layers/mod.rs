@@ -6,30 +6,35 @@
 //!
 //! ```
 //! use burn::backend::Flex;
-//! use burn::tensor::{Tensor, activation::relu};
-//! use isomax_models::layers::{BatchNormConfig, Conv1x1Config, global_average};
+//! use burn::tensor::Tensor;
+//! use isomax_models::layers::{Activation, BatchNormConfig, Conv1x1Config, ConvNorm, global_average};
 //!
 //! let device = Default::default();
-//! let norm = BatchNormConfig::new(16).init::<Flex>(&device);
 //! let conv = Conv1x1Config::new([16, 32]).init::<Flex>(&device);
-//! let maps = conv.forward(relu(norm.forward(Tensor::zeros([2, 16, 8, 8], &device))));
+//! let norm = BatchNormConfig::new(32).init::<Flex>(&device);
+//! let layer = ConvNorm::new(&conv, &norm).with_activation(Activation::Relu);
+//! let maps = layer.forward(Tensor::zeros([2, 16, 8, 8], &device));
 //! assert_eq!(global_average(maps).dims(), [2, 32]);
 //! ```
 
+mod activation;
 mod batch_norm;
 mod concat;
 mod conv;
 #[cfg(feature = "tch")]
 mod conv3x3;
+mod conv_norm;
 mod fast_backends;
 #[cfg(feature = "flex")]
 mod flex;
 mod pool;
 mod rows;
 
+pub use activation::Activation;
 pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use concat::concat_channels;
-pub use conv::{Conv1x1, Conv1x1Config, convolve};
+pub use conv::{AnyConv, Conv1x1, Conv1x1Config, convolve};
+pub use conv_norm::ConvNorm;
 pub use pool::{average_2x2, global_average, subsample};
 
 pub(crate) use conv::{conv3x3, conv7x7};

@@ -3,11 +3,13 @@
 use burn::backend::Flex;
 use burn::module::{AutodiffModule, Param};
 use burn::nn;
+use burn::tensor::activation::relu;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Distribution, Tensor, TensorData, Tolerance, s};
 use isomax_burn::HeadKind;
 use isomax_models::layers::{
-    Conv1x1Config, average_2x2, concat_channels, convolve, global_average, subsample,
+    Activation, AnyConv, Conv1x1, Conv1x1Config, ConvNorm, average_2x2, concat_channels, convolve,
+    global_average, subsample,
 };
 use isomax_models::{Backbone, BatchNormConfig, CifarResNetConfig, ModelConfig};
 
@@ -162,6 +164,115 @@ fn convolutions_have_the_gradients_of_the_cpu<B: AutodiffBackend>() {
     }
 }
 
+/// Folded in evaluation, in one pass in training: the values and gradients of one layer after the other.
+fn conv_norms_are_their_layers<B: AutodiffBackend>() {
+    let device = device();
+    let padding = |sides: [usize; 4]| {
+        let [top, left, bottom, right] = sides;
+        nn::PaddingConfig2d::Explicit(top, left, bottom, right)
+    };
+    let config = |groups, kernel, stride, sides| {
+        nn::conv::Conv2dConfig::new([4, 8], [kernel; 2])
+            .with_groups(groups)
+            .with_stride([stride; 2])
+            .with_padding(padding(sides))
+    };
+    let convs = [
+        config(1, 3, 1, [1; 4]).with_bias(false),
+        config(1, 3, 2, [0, 0, 1, 1]),
+        config(4, 5, 1, [2; 4]).with_bias(false),
+        config(2, 3, 2, [1; 4]),
+        // Burn's own on every backend.
+        config(1, 3, 1, [1; 4]).with_dilation([2, 2]),
+    ];
+    let activations = [Activation::Identity, Activation::Relu, Activation::Relu6];
+    let conv1x1 = Conv1x1Config::new([4, 8]).with_bias(true).init::<B>(&device);
+    for (index, activation) in (0..=convs.len()).zip(activations.into_iter().cycle()) {
+        let conv = convs.get(index).map(|config| config.init::<B>(&device));
+        let mut norm = BatchNormConfig::new(8).init::<B>(&device);
+        let random = |low, high| {
+            Param::from_tensor(Tensor::random([8], Distribution::Uniform(low, high), &device))
+        };
+        (norm.weight, norm.bias) = (random(1.0, 4.0), random(-1.0, 3.0));
+        let any = || match &conv {
+            Some(conv) => AnyConv::from(conv),
+            None => AnyConv::from(&conv1x1),
+        };
+        let plain = |maps| match &conv {
+            Some(conv) => convolve(conv, maps),
+            None => conv1x1.forward(maps),
+        };
+        let maps = Tensor::<B, 4>::random([2, 4, 7, 6], Distribution::Default, &device);
+        let shape = plain(maps.clone()).dims();
+        let beside = Tensor::<B, 4>::random(shape, Distribution::Default, &device);
+        let upstream = Tensor::<B, 4>::random(shape, Distribution::Default, &device);
+        let activated = |maps: Tensor<B, 4>| match activation {
+            Activation::Identity => maps,
+            Activation::Relu => relu(maps),
+            Activation::Relu6 => maps.clamp(0.0, 6.0),
+        };
+        let run = |layer: &dyn Fn(Tensor<B, 4>, Tensor<B, 4>) -> Tensor<B, 4>| {
+            let (maps, beside) = (maps.clone().require_grad(), beside.clone().require_grad());
+            let output = layer(maps.clone(), beside.clone());
+            let gradients = (output.clone() * upstream.clone()).sum().backward();
+            let of_weight = any_weight(&conv, &conv1x1).grad(&gradients);
+            vec![
+                output.into_data(),
+                maps.grad(&gradients).unwrap().into_data(),
+                of_weight.unwrap().into_data(),
+                norm.weight.val().grad(&gradients).unwrap().into_data(),
+                norm.bias.val().grad(&gradients).unwrap().into_data(),
+                beside.grad(&gradients).map_or(TensorData::from([0.0_f32]), |g| g.into_data()),
+            ]
+        };
+        let layer = || ConvNorm::new(any(), &norm).with_activation(activation);
+        let pairs = [
+            (
+                run(&|maps, beside| layer().with_shortcut(beside).forward(maps)),
+                run(&|maps, beside| activated(norm.forward(plain(maps)) + beside)),
+            ),
+            (
+                run(&|maps, _| layer().forward(maps)),
+                run(&|maps, _| activated(norm.forward(plain(maps)))),
+            ),
+        ];
+        for (ours, stock) in pairs {
+            for (ours, stock) in ours.iter().zip(&stock) {
+                ours.assert_approx_eq::<f32>(stock, Tolerance::rel_abs(1e-4, 1e-4));
+            }
+        }
+        // With running statistics that the passes above have moved.
+        let norm = norm.valid();
+        let (maps, beside) = (maps.inner(), beside.inner());
+        let (conv, conv1x1) = (conv.as_ref().map(AutodiffModule::valid), conv1x1.valid());
+        let sums = match &conv {
+            Some(conv) => conv.forward(maps.clone()),
+            None => conv1x1.forward(maps.clone()),
+        };
+        let stock = norm.forward(sums) + beside.clone();
+        let stock = match activation {
+            Activation::Identity => stock,
+            Activation::Relu => relu(stock),
+            Activation::Relu6 => stock.clamp(0.0, 6.0),
+        };
+        let any = match &conv {
+            Some(conv) => AnyConv::from(conv),
+            None => AnyConv::from(&conv1x1),
+        };
+        let layer = ConvNorm::new(any, &norm).with_activation(activation);
+        let ours = layer.with_shortcut(beside).forward(maps);
+        ours.into_data()
+            .assert_approx_eq::<f32>(&stock.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
+    }
+}
+
+fn any_weight<B: AutodiffBackend>(
+    conv: &Option<nn::conv::Conv2d<B>>,
+    conv1x1: &Conv1x1<B>,
+) -> Tensor<B, 4> {
+    conv.as_ref().map_or_else(|| conv1x1.weight.val(), |conv| conv.weight.val())
+}
+
 fn every_network_and_head_trains<B: AutodiffBackend>() {
     let device = device();
     let networks = ["densenet-bc-10", "resnet-8", "wrn-10-1"];
@@ -181,6 +292,7 @@ on_every_backend!(
     batch_norm_is_that_of_burn,
     layers_are_those_of_burn,
     convolutions_have_the_gradients_of_the_cpu,
+    conv_norms_are_their_layers,
     every_network_and_head_trains,
 );
 

@@ -8,33 +8,35 @@ use pulp::{Simd, WithSimd};
 
 use crate::simd::{load, store};
 
-/// Outputs that are computed at once.
-pub(crate) const OUTPUTS: usize = 4;
-/// What is read and written behind the last position, at most: a whole tile of the widest vectors.
-pub(crate) const SLACK: usize = 16 * 6;
+/// What is read and written behind the last position, at most: one of the widest vectors.
+pub(super) const SLACK: usize = 16;
 
 /// Computes `sums[output][p] = Σ weight[output][column] · input[columns[column] + p]`.
-pub(crate) struct Correlate<'a> {
+pub(super) struct Correlate<'a, const O: usize> {
     pub input: &'a [f32],
     pub columns: &'a [usize],
     /// Columns after which sums are put down, so that what the next outputs read again is still near.
     pub at_once: usize,
     /// `[block of outputs][column]`.
-    pub weight: &'a [[f32; OUTPUTS]],
+    pub weight: &'a [[f32; O]],
     /// Lines of whole blocks of outputs, each at least [`SLACK`] longer than the positions.
     pub sums: &'a mut [f32],
     pub line: usize,
     pub positions: usize,
 }
 
-impl WithSimd for Correlate<'_> {
+impl<const O: usize> WithSimd for Correlate<'_, O> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let vectors = self.positions.div_ceil(S::F32_LANES);
         // Sums of a block fill the registers: 16 hold 4 × 3 and what is read, 32 hold 4 × 6.
-        let most = if S::REGISTER_COUNT >= 32 { 6 } else { 3 };
+        let most = match (S::REGISTER_COUNT >= 32, O) {
+            (_, 1) => 8,
+            (true, _) => 6,
+            (false, _) => 3,
+        };
         let tiles = vectors.div_ceil(most);
         let mut first = 0;
         loop {
@@ -49,7 +51,9 @@ impl WithSimd for Correlate<'_> {
                     3 => self.tile::<S, 3>(simd, columns.clone(), position),
                     4 => self.tile::<S, 4>(simd, columns.clone(), position),
                     5 => self.tile::<S, 5>(simd, columns.clone(), position),
-                    _ => self.tile::<S, 6>(simd, columns.clone(), position),
+                    6 => self.tile::<S, 6>(simd, columns.clone(), position),
+                    7 => self.tile::<S, 7>(simd, columns.clone(), position),
+                    _ => self.tile::<S, 8>(simd, columns.clone(), position),
                 }
             }
             first += self.at_once;
@@ -60,7 +64,7 @@ impl WithSimd for Correlate<'_> {
     }
 }
 
-impl Correlate<'_> {
+impl<const O: usize> Correlate<'_, O> {
     /// Adds some columns to `N` vectors of all outputs.
     #[inline(always)]
     fn tile<S: Simd, const N: usize>(
@@ -69,13 +73,13 @@ impl Correlate<'_> {
         columns: std::ops::Range<usize>,
         position: usize,
     ) {
-        let blocks = self.sums.chunks_exact_mut(OUTPUTS * self.line);
+        let blocks = self.sums.chunks_exact_mut(O * self.line);
         for (block, lines) in blocks.enumerate() {
             let mut lines = lines.chunks_exact_mut(self.line);
-            let places: [&mut [f32]; OUTPUTS] =
+            let places: [&mut [f32]; O] =
                 std::array::from_fn(|_| &mut lines.next().unwrap_or_default()[position..]);
-            let mut sums: [[S::f32s; N]; OUTPUTS] = match columns.start {
-                0 => [[simd.splat_f32s(0.0); N]; OUTPUTS],
+            let mut sums: [[S::f32s; N]; O] = match columns.start {
+                0 => [[simd.splat_f32s(0.0); N]; O],
                 _ => std::array::from_fn(|output| load::<S, N>(places[output])),
             };
             let weight = &self.weight[block * self.columns.len()..][columns.clone()];
@@ -97,7 +101,7 @@ impl Correlate<'_> {
 
 /// Computes `gradient[output][column] = Σ upstream[image][output][p] · input[image][columns[column] + p]`, over
 /// images and positions.
-pub(crate) struct WeightGradient<'a> {
+pub(super) struct WeightGradient<'a> {
     /// Lines of the images, each `input_image` long.
     pub input: &'a [f32],
     pub input_image: usize,

@@ -5,11 +5,11 @@
 //! one. At a larger stride `s`, pixels whose row and column leave the same remainders by `s` lie on a line of
 //! their own, a *phase*, so that each weight still reads pixels that lie side by side.
 
-use crate::correlate::SLACK;
+use super::loops::SLACK;
 
 /// Some pixels of a channel, every `step`-th along both axes, and where they lie on a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Placement {
+pub(super) struct Placement {
     /// Row and column of the first one.
     pub first: [usize; 2],
     pub step: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// All pixels of a channel.
-    pub(crate) fn all(size: [usize; 2], at: usize, stride: usize) -> Self {
+    pub(super) fn all(size: [usize; 2], at: usize, stride: usize) -> Self {
         Self { first: [0; 2], step: 1, count: size, at, stride }
     }
 
@@ -32,7 +32,7 @@ impl Placement {
     }
 
     /// Copies pixels to their line.
-    pub(crate) fn write(self, pixels: &[f32], width: usize, line: &mut [f32]) {
+    pub(super) fn write(self, pixels: &[f32], width: usize, line: &mut [f32]) {
         for row in 0..self.rows() {
             let place = &mut line[self.at + row * self.stride..][..self.count[1]];
             let pixels = &pixels[(self.first[0] + row * self.step) * width + self.first[1]..];
@@ -46,7 +46,7 @@ impl Placement {
     }
 
     /// Copies pixels from their line.
-    pub(crate) fn read(self, line: &[f32], width: usize, pixels: &mut [f32]) {
+    pub(super) fn read(self, line: &[f32], width: usize, pixels: &mut [f32]) {
         for row in 0..self.rows() {
             let place = &line[self.at + row * self.stride..][..self.count[1]];
             let pixels = &mut pixels[(self.first[0] + row * self.step) * width + self.first[1]..];
@@ -61,19 +61,19 @@ impl Placement {
 }
 
 /// From the first position of an output to behind its last one.
-pub(crate) fn positions([rows, columns]: [usize; 2], stride: usize) -> usize {
+pub(super) fn positions([rows, columns]: [usize; 2], stride: usize) -> usize {
     if rows * columns == 0 { 0 } else { (rows - 1) * stride + columns }
 }
 
 /// Length of a line on which vectors may begin at any position: an odd number of cache lines, so that channels
 /// do not fall on the same places of a cache.
-pub(crate) fn padded(length: usize) -> usize {
+pub(super) fn padded(length: usize) -> usize {
     ((length + SLACK).div_ceil(16) | 1) * 16
 }
 
 /// Along one axis, the pixels of one remainder.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Phase {
+pub(super) struct Phase {
     /// Zeros of the padding before the first pixel.
     pub lead: usize,
     /// The first pixel.
@@ -85,7 +85,7 @@ pub(crate) struct Phase {
 }
 
 /// The phases of an axis of `size` pixels for `outputs` outputs.
-pub(crate) fn phases(
+pub(super) fn phases(
     size: usize,
     outputs: usize,
     kernel: usize,
@@ -106,7 +106,7 @@ pub(crate) fn phases(
 
 /// From a row to the next one on lines of these phases: what follows the pixels of a row are the zeros before
 /// those of the next.
-pub(crate) fn row_stride(phases: &[Phase], outputs: usize) -> usize {
+pub(super) fn row_stride(phases: &[Phase], outputs: usize) -> usize {
     let needed = |phase: &Phase| {
         let behind = phase.needed.saturating_sub(phase.lead + phase.count);
         phase.count + phase.lead.max(behind)

@@ -1,9 +1,9 @@
 //! Which outputs of a convolution its maps have gone into, for the gradient of the maps.
 
-use crate::conv::Conv;
+use super::Conv;
 
 /// Along one axis, which outputs each pixel has gone into.
-pub(crate) struct Backwards {
+pub(super) struct Backwards {
     /// Zeros before and behind the gradients.
     pub before: usize,
     pub behind: usize,
@@ -11,7 +11,7 @@ pub(crate) struct Backwards {
 }
 
 /// The pixels of one remainder.
-pub(crate) struct BackwardsPhase {
+pub(super) struct BackwardsPhase {
     pub first: usize,
     pub count: usize,
     /// Where each tap reads, and which one it is.
@@ -21,8 +21,8 @@ pub(crate) struct BackwardsPhase {
 impl Backwards {
     /// A pixel at `y` lies under tap `t` of output `q - j`, where `y + padding = stride · q + r` and
     /// `t = r + stride · j`.
-    pub(crate) fn new(conv: &Conv, axis: usize, outputs: usize) -> Self {
-        let (kernel, stride, padding) = (conv.kernel[axis], conv.stride, conv.padding[axis]);
+    pub(super) fn new(conv: &Conv, axis: usize, outputs: usize) -> Self {
+        let (kernel, stride, padding) = (conv.kernel[axis], conv.stride, conv.padding[axis][0]);
         let size = conv.size[axis];
         let first_quotient = |r: usize| padding.saturating_sub(r).div_ceil(stride);
         let taps = |r: usize| (r..kernel).step_by(stride).enumerate();

@@ -64,6 +64,7 @@
 //! - [`calibration`]: temperatures; [`detector`]: thresholds, what they promise, saved and applied
 //! - [`HostLogits`]: logits read back once, for everything that is asked of them
 //! - [`LogitStatistics`]: how compact classes are and how far apart
+//! - `flex` (feature `flex`): heads and losses are kernels of their own on that backend
 //! - `train` (feature `train`): detection metrics in Burn's Learner
 //!
 //! Everything is generic over Burn's [`Backend`](burn::tensor::backend::Backend). The entropic scale
@@ -74,6 +75,8 @@
 pub mod atomic_file;
 pub mod calibration;
 pub mod detector;
+#[cfg(feature = "flex")]
+pub mod flex;
 pub mod head;
 mod logits;
 pub mod loss;

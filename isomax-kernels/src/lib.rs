@@ -8,6 +8,8 @@
 
 pub mod batch_norm;
 pub mod conv;
+pub mod cross_entropy;
+pub mod distance;
 mod finish;
 mod simd;
 

@@ -29,9 +29,14 @@
 //! Read the times as ratios: the machine was a shared one.
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, backend::Backend};
+#[cfg(feature = "flex")]
+use isomax_kernels::distance::Gradient;
+
+#[cfg(feature = "flex")]
+use super::fused_distance::distances_on_flex;
 
 /// Norms below this count as this (the guard of PyTorch's `normalize`).
-const SMALLEST_NORM: f64 = 1e-12;
+pub(super) const SMALLEST_NORM: f64 = 1e-12;
 
 /// Distances between the rows of `features` and of `prototypes`.
 ///
@@ -44,6 +49,10 @@ pub(super) fn euclidean<B: Backend>(
     features: Tensor<B, 2>,
     prototypes: Tensor<B, 2>,
 ) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if let Some(distances) = distances_on_flex(&features, &prototypes, Gradient::OfValues) {
+        return distances;
+    }
     let norms = squared_norms(features.clone()) + squared_norms(prototypes.clone()).transpose();
     let products = features.clone().matmul(prototypes.clone().transpose());
     let squared = norms - products * 2.0;
@@ -57,6 +66,10 @@ pub(super) fn euclidean_of_unit_vectors<B: Backend>(
     features: Tensor<B, 2>,
     prototypes: Tensor<B, 2>,
 ) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if let Some(distances) = distances_on_flex(&features, &prototypes, Gradient::OfDirections) {
+        return distances;
+    }
     let (features, prototypes) = (UnitRows::new(features), UnitRows::new(prototypes));
     // Scaling the products costs N·C where scaling the rows would cost (N + C)·D.
     let products = features.rows.clone().matmul(prototypes.rows.clone().transpose())

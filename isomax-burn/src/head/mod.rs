@@ -26,6 +26,8 @@ mod any;
 mod dismax;
 mod display;
 mod distance;
+#[cfg(feature = "flex")]
+mod fused_distance;
 mod isomax;
 mod isomax_plus;
 mod kind;

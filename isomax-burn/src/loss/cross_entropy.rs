@@ -4,6 +4,9 @@ use core::ops::Range;
 
 use burn::tensor::{Bool, Int, Tensor, backend::Backend};
 
+#[cfg(feature = "flex")]
+use super::fused_cross_entropy::cross_entropy_on_flex;
+
 /// Log-probabilities of `softmax(scale · logits)`, kept as the two parts they are the difference
 /// of, so that a loss which needs one class of each row does not compute them all.
 pub(super) struct LogSoftMax<B: Backend> {
@@ -46,6 +49,10 @@ pub(super) fn cross_entropy<B: Backend>(
     scale: f64,
 ) -> Tensor<B, 1> {
     check_shapes(&logits, &targets);
+    #[cfg(feature = "flex")]
+    if let Some(loss) = cross_entropy_on_flex(&logits, &targets, scale) {
+        return loss;
+    }
     let [_, num_classes] = logits.dims();
     let labels = Labels::new(targets, num_classes);
     let log_probabilities = LogSoftMax::new(logits, scale).of(labels.indices.clone());

@@ -32,6 +32,8 @@ use crate::HeadKind;
 mod cross_entropy;
 mod dismax;
 pub mod fpr;
+#[cfg(feature = "flex")]
+mod fused_cross_entropy;
 mod isomax;
 mod softmax;
 

@@ -3,16 +3,17 @@
 //! Each function is handed tensors of any backend and answers `None` unless they are `f32` on flex, with or
 //! without gradients: no bound of a network narrows.
 
-use core::any::Any;
-
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
-use burn_flex::FlexTensor;
+use isomax_burn::flex::{
+    FlexTensor, WithGradients, contiguous, primitive, same, tensor, tensor_with_gradients,
+    with_gradients, without_gradients,
+};
 use isomax_kernels::activation_gradient;
 use isomax_kernels::batch_norm::{self, Moments, Normalization, Rows};
 use isomax_kernels::conv::{self, Conv};
@@ -39,7 +40,7 @@ pub(super) fn convolve<B: Backend>(
             OpsKind::Tracked(prep) => prep.finish(state, output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         };
-    same(Tensor::<Autodiff<Flex>, 4>::from_primitive(TensorPrimitive::Float(output)))
+    same(tensor_with_gradients::<4>(output))
 }
 
 /// A convolution without gradients, and what is done to its sums.
@@ -168,8 +169,7 @@ pub(super) fn normalize<B: Backend>(
             operation.register([maps, weight, bias, shortcut], state, output)
         }
     };
-    let maps = Tensor::<Autodiff<Flex>, 4>::from_primitive(TensorPrimitive::Float(output));
-    Some(Normalized { maps: same(maps)?, mean, variance })
+    Some(Normalized { maps: same(tensor_with_gradients::<4>(output))?, mean, variance })
 }
 
 /// Computes `maps · scale + shift` for each channel without gradients, adds maps, and takes an activation.
@@ -285,26 +285,7 @@ impl<const N: usize> Backward<Flex, N> for BatchNorm {
     }
 }
 
-fn primitive<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape))
-}
-
-fn tensor<const D: usize>(primitive: FlexTensor) -> Tensor<Flex, D> {
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
-}
-
-/// The values in order, if they are `f32`.
-fn contiguous(tensor: &FlexTensor) -> Option<FlexTensor> {
-    (tensor.dtype() == DType::F32).then(|| tensor.to_contiguous())
-}
-
-/// The values of a tensor of flex without gradients.
-fn without_gradients<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
-    let tensor = (tensor as &dyn Any).downcast_ref::<Tensor<Flex, D>>()?;
-    contiguous(&tensor.clone().into_primitive().tensor())
-}
-
-/// The same, if the tensor is of a shape.
+/// The values of a tensor without gradients, if it is of a shape.
 fn of_shape<B: Backend>(tensor: &Tensor<B, 4>, shape: [usize; 4]) -> Option<FlexTensor> {
     if tensor.dims() == shape { without_gradients(tensor) } else { None }
 }
@@ -312,19 +293,4 @@ fn of_shape<B: Backend>(tensor: &Tensor<B, 4>, shape: [usize; 4]) -> Option<Flex
 /// `None` if something is there that cannot be had.
 fn all<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     value.map_or(Some(None), |value| value.map(Some))
-}
-
-type WithGradients = <Autodiff<Flex> as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
-
-/// A tensor of flex with gradients.
-fn with_gradients<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<WithGradients> {
-    let tensor = (tensor as &dyn Any).downcast_ref::<Tensor<Autodiff<Flex>, D>>()?;
-    Some(tensor.clone().into_primitive().tensor())
-}
-
-/// The same tensor by the name of its type that the caller has.
-fn same<From: Backend, To: Backend, const D: usize>(
-    tensor: Tensor<From, D>,
-) -> Option<Tensor<To, D>> {
-    (&tensor as &dyn Any).downcast_ref::<Tensor<To, D>>().cloned()
 }

@@ -1,5 +1,5 @@
 //! Heads and losses against `nn::Linear` + `CrossEntropyLoss`: time and peak memory, forward and
-//! forward + backward, on the flex backend.
+//! forward + backward, in turns, on the flex backend.
 //!
 //! ```text
 //! cargo bench -p isomax-burn --bench heads
@@ -8,7 +8,7 @@
 //! `distance/…` compares the formulations that a distance layer could have been built on.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn::backend::{Autodiff, Flex};
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -28,6 +28,10 @@ type Training = Autodiff<Flex>;
 
 /// Batch size, features, classes.
 const SHAPES: [[usize; 3]; 3] = [[64, 342, 10], [256, 512, 100], [256, 2048, 1000]];
+
+/// How often and how long each takes its turn.
+const ROUNDS: usize = 21;
+const TURN: Duration = Duration::from_millis(100);
 
 /// The stock layer and the heads, under one interface.
 enum Layer<B: Backend> {
@@ -72,39 +76,76 @@ fn batch<B: Backend>([size, features, classes]: [usize; 3]) -> (Tensor<B, 2>, Te
     )
 }
 
+/// Peak memory of some work, in MB.
+fn peak_memory(mut work: impl FnMut()) -> f32 {
+    work();
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage_as_mb();
+    work();
+    MEMORY.peak_usage_as_mb() - before
+}
+
+/// Times all work in turns, and prints medians: of the first one's time, and of the others' ratios to it.
+fn in_turns(what: &str, shape: [usize; 3], mut all: Vec<(String, Box<dyn FnMut() + '_>)>) {
+    let memory: Vec<f32> = all.iter_mut().map(|(_, work)| peak_memory(work)).collect();
+    let mut seconds = vec![Vec::new(); all.len()];
+    for _ in 0..ROUNDS {
+        for ((_, work), seconds) in all.iter_mut().zip(&mut seconds) {
+            let start = Instant::now();
+            let mut count = 0;
+            while start.elapsed() < TURN {
+                work();
+                count += 1;
+            }
+            seconds.push(start.elapsed().as_secs_f64() / f64::from(count));
+        }
+    }
+    let stock = seconds[0].clone();
+    println!("{what} {shape:?}");
+    for (((name, _), seconds), memory) in all.iter().zip(seconds).zip(memory) {
+        let ratios = seconds.iter().zip(&stock).map(|(ours, stock)| ours / stock).collect();
+        let (time, ratio) = (1e3 * median(seconds), median(ratios));
+        println!("    {name:>8}: {time:>7.3} ms, {ratio:.2} ×, peak memory {memory:.2} MB");
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn heads(_: &mut Criterion) {
+    for shape in SHAPES {
+        let (features, targets) = batch::<Inference>(shape);
+        let layers = Layer::<Inference>::all(shape);
+        let forward = layers.iter().map(|(name, layer)| {
+            let work =
+                || drop(black_box(layer.loss(features.clone(), targets.clone()).into_data()));
+            (name.clone(), Box::new(work) as Box<dyn FnMut()>)
+        });
+        in_turns("forward", shape, forward.collect());
+
+        let (features, targets) = batch::<Training>(shape);
+        let layers = Layer::<Training>::all(shape);
+        let backward = layers.iter().map(|(name, layer)| {
+            let work = || {
+                let features = features.clone().require_grad();
+                let gradients = layer.loss(features.clone(), targets.clone()).backward();
+                black_box(features.grad(&gradients));
+            };
+            (name.clone(), Box::new(work) as Box<dyn FnMut()>)
+        });
+        in_turns("forward + backward", shape, backward.collect());
+    }
+}
+
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     [name, shape]: [&str; 2],
     mut work: impl FnMut(),
 ) {
-    work();
-    MEMORY.reset_peak_usage();
-    let before = MEMORY.current_usage_as_mb();
-    work();
-    println!("{name} {shape}: peak memory {:.2} MB", MEMORY.peak_usage_as_mb() - before);
+    println!("{name} {shape}: peak memory {:.2} MB", peak_memory(&mut work));
     group.bench_function(BenchmarkId::new(name, shape), |b| b.iter(&mut work));
-}
-
-fn heads(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("heads");
-    group.sample_size(30).measurement_time(Duration::from_secs(4));
-    for shape in SHAPES {
-        let name = format!("{shape:?}");
-        let (features, targets) = batch::<Inference>(shape);
-        for (layer, module) in Layer::<Inference>::all(shape) {
-            measure(&mut group, [&format!("forward/{layer}"), &name], || {
-                black_box(module.loss(features.clone(), targets.clone()).into_data());
-            });
-        }
-        let (features, targets) = batch::<Training>(shape);
-        for (layer, module) in Layer::<Training>::all(shape) {
-            measure(&mut group, [&format!("backward/{layer}"), &name], || {
-                let features = features.clone().require_grad();
-                let gradients = module.loss(features.clone(), targets.clone()).backward();
-                black_box(features.grad(&gradients));
-            });
-        }
-    }
 }
 
 /// `[N, 1, D] − [1, C, D]`: exact, and `N·C·D` numbers in memory.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use isomax_kernels::Finish;
 use isomax_kernels::conv::{Conv, forward, maps_gradient, weight_gradient};
+use isomax_kernels::cross_entropy::cross_entropy;
+use isomax_kernels::distance::{Gradient, Pairs, backward, distances, squared_norms};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -70,6 +72,50 @@ fn main() {
             print!(" {shown:>24}");
         }
         println!();
+    }
+    for shape in [[256, 512, 100], [256, 2048, 1000]] {
+        heads(shape);
+    }
+}
+
+/// What heads and losses add to their products, for a batch, features and classes.
+fn heads([batch_size, num_features, num_classes]: [usize; 3]) {
+    let wave = |count: usize| (0..count).map(|i| (i as f32).sin()).collect::<Vec<_>>();
+    let (rows, prototypes) = (wave(batch_size * num_features), wave(num_classes * num_features));
+    let norms = [&rows, &prototypes].map(|rows| squared_norms(rows, num_features));
+    let factors = norms.each_ref().map(|norms| vec![1.0; norms.len()]);
+    let pairs = Pairs {
+        num_features,
+        rows: &rows,
+        row_factors: &factors[0],
+        row_norms: &norms[0],
+        prototypes: &prototypes,
+        prototype_factors: &factors[1],
+        prototype_norms: &norms[1],
+    };
+    let mut matrix = wave(batch_size * num_classes);
+    let targets = vec![0; batch_size];
+    let upstream = wave(matrix.len());
+    let mut times = vec![
+        (
+            "squared norms",
+            median_seconds(|| drop(black_box(squared_norms(&prototypes, num_features)))),
+        ),
+        ("distances", median_seconds(|| distances(pairs, black_box(&mut matrix)))),
+    ];
+    times.push((
+        "distances, backward",
+        median_seconds(|| {
+            drop(black_box(backward(pairs, &matrix, &upstream, Gradient::OfDirections)))
+        }),
+    ));
+    times.push((
+        "cross-entropy",
+        median_seconds(|| drop(black_box(cross_entropy(&matrix, num_classes, &targets, 1.0)))),
+    ));
+    for (name, seconds) in times {
+        let shape = format!("[{batch_size}, {num_features}, {num_classes}]");
+        println!("{name:>20} {shape:>18}: {:.3} ms", 1e3 * seconds);
     }
 }
 

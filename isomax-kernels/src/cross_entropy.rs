@@ -8,7 +8,10 @@
 //! assert_eq!(gradients, [0.5, -0.5]);
 //! ```
 
+use pulp::Arch;
 use rayon::prelude::*;
+
+use crate::simd::{exp_of_negative, largest, sum};
 
 /// Operations that are worth a thread's while.
 const WORK: usize = 4_096;
@@ -47,31 +50,33 @@ pub fn cross_entropy(
         .par_chunks_exact_mut(num_classes)
         .with_min_len(WORK.div_ceil(num_classes))
         .zip(logits.par_chunks_exact(num_classes).zip(targets))
-        .map(|(gradient, (logits, &target))| of_row(logits, target, scale, gradient))
+        .map(|(gradient, (logits, &target))| {
+            Arch::new().dispatch(|| of_row(logits, target, scale, gradient))
+        })
         .collect();
     (losses, gradients)
 }
 
+#[inline(always)]
 fn of_row(logits: &[f32], target: i64, scale: f32, gradient: &mut [f32]) -> f32 {
     let Some(target) = usize::try_from(target).ok().filter(|&target| target < logits.len()) else {
         return f32::NAN;
     };
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let largest = largest(logits);
     let lowest = -f32::MAX.sqrt() / scale;
-    let below = |logit: f32| {
+    let scaled = |logit: f32| {
         let below = logit - largest;
         // NaN stays NaN: a comparison with it is false.
-        if below < lowest { lowest } else { below }
+        (if below < lowest { lowest } else { below }) * scale
     };
-    let mut partition = 0.0;
     for (share, &logit) in gradient.iter_mut().zip(logits) {
-        *share = (below(logit) * scale).exp();
-        partition += f64::from(*share);
+        *share = exp_of_negative(scaled(logit));
     }
-    let factor = (f64::from(scale) / partition) as f32;
+    let partition = sum(gradient, gradient, |share, _| share);
+    let factor = scale / partition;
     gradient.iter_mut().for_each(|share| *share *= factor);
     if logits[target] - largest >= lowest {
         gradient[target] -= scale;
     }
-    (partition.ln() - f64::from(below(logits[target]) * scale)) as f32
+    partition.ln() - scaled(logits[target])
 }

@@ -25,10 +25,10 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::simd::sum;
+
 /// Operations that are worth a thread's while.
 const WORK: usize = 16_384;
-/// Sums that are taken side by side.
-const SUMS: usize = 32;
 /// Rows whose sums over each column are taken together.
 const ROWS: usize = 32;
 
@@ -136,28 +136,6 @@ fn distances_of_row(pairs: Pairs<'_>, row: usize, values: &mut [f32]) {
     for value in values {
         *value = if *value < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { *value }.sqrt();
     }
-}
-
-/// A sum over pairs, in an order that lets vectors take part.
-#[inline(always)]
-fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut sums = [0.0; SUMS];
-    let (a, b) = (a.chunks_exact(SUMS), b.chunks_exact(SUMS));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(&a, &b)| term(a, b)).sum();
-    for (a, b) in a.zip(b) {
-        for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += term(a, b);
-        }
-    }
-    // In halves, which is more exact than one after the other.
-    let mut half = SUMS / 2;
-    while half > 0 {
-        for index in 0..half {
-            sums[index] += sums[index + half];
-        }
-        half /= 2;
-    }
-    sums[0] + rest
 }
 
 /// What the gradients of rows and prototypes are made of: `row_shares · row − weights × prototypes`, and

@@ -4,8 +4,10 @@ use burn::module::{
 };
 use burn::tensor::{Tensor, backend::Backend};
 
+use super::Activation;
+use super::conv::Geometry;
+use super::fast_backends::{self, BatchNormalization, Normalized};
 use super::rows::Rows;
-use super::{Activation, fast_backends};
 
 /// Configuration of a [`BatchNorm`], which has an example.
 #[derive(Config, Debug, PartialEq)]
@@ -164,14 +166,17 @@ impl<B: Backend> BatchNorm<B> {
     ) -> Tensor<B, 4> {
         let [batch_size, _, height, width] = images.dims();
         let count = batch_size * height * width;
-        assert!(count > 1, "Batch statistics need more than one value for each channel");
+        check_count(count);
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        let affine = [&weight, &bias];
-        let normalized =
-            fast_backends::normalize(&images, affine, self.epsilon, shortcut.as_ref(), activation);
-        if let Some(normalized) = normalized {
-            self.update_both(normalized.mean, normalized.variance, count);
-            return normalized.maps;
+        let norm = BatchNormalization {
+            weight: &weight,
+            bias: &bias,
+            epsilon: self.epsilon,
+            shortcut: shortcut.as_ref(),
+            activation,
+        };
+        if let Some(normalized) = fast_backends::normalize(&images, &norm) {
+            return self.take(normalized);
         }
         let rows = Rows::new(images);
         let mean = rows.channel_means(rows.values.clone().detach());
@@ -185,23 +190,55 @@ impl<B: Backend> BatchNorm<B> {
         let scale = weight.unsqueeze() / (variance.clone() + self.epsilon).sqrt();
         let shift = bias.unsqueeze() - offset.clone() * scale.clone();
         let mean = (mean + offset.detach()).squeeze_dim::<1>(0);
-        self.update_both(mean, variance.detach().squeeze_dim::<1>(0), count);
+        let unbiased = variance.detach() * (count as f64 / (count - 1) as f64);
+        self.update_both(mean, unbiased.squeeze_dim::<1>(0));
 
         let (scale, shift) = (rows.spread(scale), rows.spread(shift));
         finished(rows.map(|_| centred * scale + shift), shortcut, activation)
     }
 
-    /// Takes the moments of a batch into the running ones; its variance is the biased one.
-    fn update_both(&self, mean: Tensor<B, 1>, variance: Tensor<B, 1>, count: usize) {
-        let unbiased = variance * (count as f64 / (count - 1) as f64);
+    /// Computes a convolution and normalizes its output by the statistics of the batch, as one operation where the
+    /// backend has it.
+    pub(super) fn normalize_convolution(
+        &self,
+        images: &Tensor<B, 4>,
+        weight: &Tensor<B, 4>,
+        geometry: Geometry,
+        shortcut: Option<&Tensor<B, 4>>,
+        activation: Activation,
+    ) -> Option<Tensor<B, 4>> {
+        let norm = BatchNormalization {
+            weight: &self.weight.val(),
+            bias: &self.bias.val(),
+            epsilon: self.epsilon,
+            shortcut,
+            activation,
+        };
+        let normalized = fast_backends::convolve_and_normalize(images, weight, geometry, &norm)?;
+        let [batch_size, _, height, width] = normalized.maps.dims();
+        check_count(batch_size * height * width);
+        Some(self.take(normalized))
+    }
+
+    /// Takes the moments of a batch into the running ones, and gives its maps.
+    fn take(&self, normalized: Normalized<B>) -> Tensor<B, 4> {
+        self.update_both(normalized.mean, normalized.unbiased_variance);
+        normalized.maps
+    }
+
+    fn update_both(&self, mean: Tensor<B, 1>, unbiased_variance: Tensor<B, 1>) {
         self.update(&self.running_mean, mean);
-        self.update(&self.running_var, unbiased);
+        self.update(&self.running_var, unbiased_variance);
     }
 
     fn update(&self, running: &RunningState<Tensor<B, 1>>, batch: Tensor<B, 1>) {
         let old = running.value_sync().to_device(&batch.device()) * (1.0 - self.momentum);
         running.update((old + batch * self.momentum).detach());
     }
+}
+
+fn check_count(count: usize) {
+    assert!(count > 1, "Batch statistics need more than one value for each channel");
 }
 
 fn finished<B: Backend>(

@@ -162,7 +162,7 @@ impl<B: Backend> AnyConv<'_, B> {
     }
 
     /// Unless it is a convolution with dilation, or with a stride or a padding that kernels do not have.
-    fn geometry(&self) -> Option<Geometry> {
+    pub(super) fn geometry(&self) -> Option<Geometry> {
         let conv = match self {
             Self::Conv2d(conv) => conv,
             Self::Conv1x1(conv) => {

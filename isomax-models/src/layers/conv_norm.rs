@@ -78,6 +78,20 @@ impl<'a, B: Backend> ConvNorm<'a, B> {
     pub fn forward(self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
         let Self { conv, norm, dropout, shortcut, activation } = self;
         if B::ad_enabled(&maps.device()) {
+            let dropout = dropout.filter(|dropout| dropout.prob > 0.0);
+            if dropout.is_none()
+                && conv.bias().is_none()
+                && let Some(geometry) = conv.geometry()
+                && let Some(maps) = norm.normalize_convolution(
+                    &maps,
+                    &conv.weight(),
+                    geometry,
+                    shortcut.as_ref(),
+                    activation,
+                )
+            {
+                return maps;
+            }
             let maps = conv.forward(maps);
             let maps = match dropout {
                 Some(dropout) => dropout.forward(maps),

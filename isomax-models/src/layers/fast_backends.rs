@@ -20,10 +20,8 @@ pub(super) fn convolve<B: Backend>(
         return Some(output);
     }
     #[cfg(feature = "tch")]
-    if geometry == (Geometry { stride: 1, padding: [[1, 1]; 2], groups: 1 })
-        && weight.dims()[2..] == [3, 3]
-    {
-        return super::conv3x3::conv3x3_on::<burn::backend::LibTorch, B>(maps, weight);
+    if let Some(output) = super::libtorch::convolve(maps, weight, geometry) {
+        return Some(output);
     }
     let _ = (maps, weight, geometry);
     None
@@ -45,31 +43,55 @@ pub(super) fn convolve_and_finish<B: Backend>(
     }
 }
 
+/// Scale and offset of each channel of a batch normalisation, and what follows it.
+pub(super) struct BatchNormalization<'a, B: Backend> {
+    pub weight: &'a Tensor<B, 1>,
+    pub bias: &'a Tensor<B, 1>,
+    pub epsilon: f64,
+    /// Maps that are added.
+    pub shortcut: Option<&'a Tensor<B, 4>>,
+    pub activation: Activation,
+}
+
 /// Maps that were normalized by the statistics of their batch, and these.
 pub(super) struct Normalized<B: Backend> {
     pub maps: Tensor<B, 4>,
     /// Mean of each channel, `[channels]`.
     pub mean: Tensor<B, 1>,
-    /// Biased variance of each channel, `[channels]`.
-    pub variance: Tensor<B, 1>,
+    /// Unbiased variance of each channel, `[channels]`.
+    pub unbiased_variance: Tensor<B, 1>,
 }
 
-/// Batch normalisation by the statistics of the batch, with scale and offset of each channel, maps that are
-/// added, and an activation.
+/// Batch normalisation by the statistics of the batch.
 pub(super) fn normalize<B: Backend>(
     maps: &Tensor<B, 4>,
-    affine: [&Tensor<B, 1>; 2],
-    epsilon: f64,
-    shortcut: Option<&Tensor<B, 4>>,
-    activation: Activation,
+    norm: &BatchNormalization<'_, B>,
 ) -> Option<Normalized<B>> {
     #[cfg(feature = "flex")]
-    return super::flex::normalize(maps, affine, epsilon, shortcut, activation);
-    #[cfg(not(feature = "flex"))]
-    {
-        let _ = (maps, affine, epsilon, shortcut, activation);
-        None
+    if let Some(normalized) = super::flex::normalize(maps, norm) {
+        return Some(normalized);
     }
+    #[cfg(feature = "tch")]
+    if let Some(normalized) = super::libtorch::normalize(maps, None, norm) {
+        return Some(normalized);
+    }
+    let _ = (maps, norm);
+    None
+}
+
+/// A convolution without offsets, and batch normalisation by the statistics of its output, as one operation.
+pub(super) fn convolve_and_normalize<B: Backend>(
+    maps: &Tensor<B, 4>,
+    weight: &Tensor<B, 4>,
+    geometry: Geometry,
+    norm: &BatchNormalization<'_, B>,
+) -> Option<Normalized<B>> {
+    #[cfg(feature = "tch")]
+    if let Some(normalized) = super::libtorch::normalize(maps, Some((weight, geometry)), norm) {
+        return Some(normalized);
+    }
+    let _ = (maps, weight, geometry, norm);
+    None
 }
 
 /// `maps · scale + shift` for each channel without gradients, plus other maps, and an activation.

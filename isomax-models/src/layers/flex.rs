@@ -20,7 +20,7 @@ use isomax_kernels::conv::{self, Conv};
 
 use super::Activation;
 use super::conv::{Finish, Geometry};
-use super::fast_backends::Normalized;
+use super::fast_backends::{BatchNormalization, Normalized};
 
 /// A convolution.
 pub(super) fn convolve<B: Backend>(
@@ -128,11 +128,9 @@ impl Backward<Flex, 2> for Convolution {
 /// Normalizes by the statistics of the batch, adds maps, and takes an activation.
 pub(super) fn normalize<B: Backend>(
     maps: &Tensor<B, 4>,
-    [weight, bias]: [&Tensor<B, 1>; 2],
-    epsilon: f64,
-    shortcut: Option<&Tensor<B, 4>>,
-    activation: Activation,
+    norm: &BatchNormalization<'_, B>,
 ) -> Option<Normalized<B>> {
+    let BatchNormalization { weight, bias, epsilon, shortcut, activation } = *norm;
     let shape @ [batch_size, channels, height, width] = maps.dims();
     let rows = Rows { batch_size, channels, pixels: height * width };
     let shortcut = all(shortcut.map(|maps| {
@@ -160,6 +158,8 @@ pub(super) fn normalize<B: Backend>(
         same(Tensor::<Autodiff<Flex>, 1>::from_inner(tensor(primitive(values, [channels]))))
     };
     let (mean, variance) = (of_channels(|m| m.mean)?, of_channels(|m| m.variance)?);
+    let count = (batch_size * height * width) as f64;
+    let unbiased_variance = variance * (count / (count - 1.0));
     let output = match shortcut {
         None => operation.register(nodes, state, output),
         Some((_, shortcut)) => {
@@ -169,7 +169,7 @@ pub(super) fn normalize<B: Backend>(
             operation.register([maps, weight, bias, shortcut], state, output)
         }
     };
-    Some(Normalized { maps: same(tensor_with_gradients::<4>(output))?, mean, variance })
+    Some(Normalized { maps: same(tensor_with_gradients::<4>(output))?, mean, unbiased_variance })
 }
 
 /// Computes `maps · scale + shift` for each channel without gradients, adds maps, and takes an activation.

@@ -2,7 +2,7 @@
 //!
 //! They use public operations of Burn, in the formulations that are fast on its CPU backends. With the
 //! feature `flex`, convolutions and batch normalisation on that backend are kernels of `isomax-kernels`, with
-//! `tch` 3 × 3 convolutions on that one have gradients of their own.
+//! `tch` they have libtorch's own gradients on that one.
 //!
 //! ```
 //! use burn::backend::Flex;
@@ -21,12 +21,12 @@ mod activation;
 mod batch_norm;
 mod concat;
 mod conv;
-#[cfg(feature = "tch")]
-mod conv3x3;
 mod conv_norm;
 mod fast_backends;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "tch")]
+mod libtorch;
 mod pool;
 mod rows;
 

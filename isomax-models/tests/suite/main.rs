@@ -7,17 +7,21 @@
 /// Runs generic test functions on flex and ndarray, or on wgpu if asked for.
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
-        #[cfg(not(feature = "test-wgpu"))]
+        #[cfg(not(any(feature = "test-wgpu", feature = "test-tch")))]
         mod flex {
             $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Flex>>(); })+
         }
-        #[cfg(not(feature = "test-wgpu"))]
+        #[cfg(not(any(feature = "test-wgpu", feature = "test-tch")))]
         mod ndarray {
             $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn_ndarray::NdArray>>(); })+
         }
         #[cfg(feature = "test-wgpu")]
         mod wgpu {
             $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::Wgpu>>(); })+
+        }
+        #[cfg(feature = "test-tch")]
+        mod tch {
+            $(#[test] fn $test() { super::$test::<burn::backend::Autodiff<burn::backend::LibTorch>>(); })+
         }
     };
 }

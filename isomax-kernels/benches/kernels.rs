@@ -7,12 +7,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use isomax_kernels::Finish;
 use isomax_kernels::conv::{Conv, forward, maps_gradient, weight_gradient};
 use isomax_kernels::cross_entropy::cross_entropy;
 use isomax_kernels::distance::{Gradient, Pairs, backward, distances, squared_norms};
-use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
+use isomax_kernels::{Finish, peak_flops};
 
 /// Channels in and out, side, kernel, stride and groups, at batch 64.
 const SHAPES: [[usize; 6]; 19] = [
@@ -39,7 +37,7 @@ const SHAPES: [[usize; 6]; 19] = [
 const ROUNDS: usize = 7;
 
 fn main() {
-    let peak = peak();
+    let peak = peak_flops() / 1e9;
     println!("{} threads, peak {:.0} GFLOP/s", rayon::current_num_threads(), peak);
     println!(
         "{:>32} {:>24} {:>24} {:>24}",
@@ -132,33 +130,4 @@ fn median_seconds(mut work: impl FnMut()) -> f64 {
         .collect();
     rounds.sort_by(f64::total_cmp);
     rounds[ROUNDS / 2]
-}
-
-/// GFLOP/s of nothing but multiplications and additions, on all threads.
-fn peak() -> f64 {
-    const STEPS: usize = 100_000;
-    const SUMS: usize = 12;
-    struct Sums;
-    impl WithSimd for Sums {
-        type Output = f64;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> f64 {
-            let mut sums = [simd.splat_f32s(0.0); SUMS];
-            let factor = simd.splat_f32s(black_box(0.5));
-            for _ in 0..STEPS {
-                for sum in &mut sums {
-                    *sum = simd.mul_add_f32s(factor, factor, *sum);
-                }
-                black_box(());
-            }
-            black_box(sums);
-            (2 * STEPS * SUMS * S::F32_LANES) as f64
-        }
-    }
-    let threads = rayon::current_num_threads();
-    let start = Instant::now();
-    let operations: f64 =
-        (0..64 * threads).into_par_iter().map(|_| Arch::new().dispatch(Sums)).sum();
-    operations / start.elapsed().as_secs_f64() / 1e9
 }

@@ -11,6 +11,8 @@ pub mod conv;
 pub mod cross_entropy;
 pub mod distance;
 mod finish;
+mod peak;
 mod simd;
 
 pub use finish::{Activation, Finish, activation_gradient};
+pub use peak::peak_flops;

@@ -6,13 +6,14 @@
 //! cargo bench -p isomax-bench --bench throughput -- --python /path/to/python --networks resnet-20
 //! ```
 //!
-//! Burn and PyTorch run in turns, so that both see the same machine, and each ratio is the median over
-//! the rounds. Without a Python that has PyTorch, Burn's numbers stand alone. Images are 32 × 32 noise in
-//! the memory of the device: loading data is not measured.
+//! All run in turns, so that they see the same machine, and each ratio is the median over the rounds. Without a
+//! Python that has PyTorch, Burn's numbers stand alone. *Stock* are the same networks of Burn's own modules. On
+//! CPUs the share says how much of what the threads reach with nothing but multiplications and additions goes
+//! into convolutions. Images are noise in the memory of the device: loading data is not measured.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use burn::module::AutodiffModule;
@@ -25,7 +26,15 @@ use clap::Parser;
 use isomax_bench::backend::{self, InferenceBackend, TrainingBackend};
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_charts::Table;
+use isomax_kernels::peak_flops;
 use isomax_models::{Architecture, Backbone, Model, ModelConfig};
+
+mod cost;
+mod pytorch;
+mod stock;
+
+use pytorch::PyTorch;
+use stock::Stock;
 
 /// Images per second in training and inference, beside PyTorch.
 #[derive(Parser)]
@@ -42,6 +51,9 @@ struct Arguments {
     /// How often Burn and PyTorch take turns.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// Leave out the networks of Burn's own modules, which are slow.
+    #[arg(long)]
+    no_stock: bool,
     /// A Python that has PyTorch.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
@@ -74,31 +86,58 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             (backend::name(), "PyTorch".to_owned())
         }
     };
-    println!("Burn 0.21.0 on {burn}; batch {}, images/s", arguments.batch);
-    let mut table = Table::new(["network", "", &burn, &twin, "ratio"]);
+    // The limit of the threads of a CPU; a GPU has another one.
+    let peak = ["wgpu", "cuda"].iter().all(|gpu| !burn.contains(gpu)).then(peak_flops);
+    print!("Burn 0.21.0 on {burn}; batch {}, images/s", arguments.batch);
+    println!(
+        "{}",
+        peak.map_or_else(String::new, |peak| format!("; peak {:.0} GFLOP/s", peak / 1e9))
+    );
+    let mut table = Table::new(["network", "", &burn, "share", "stock", "ratio", &twin, "ratio"]);
+    let shown = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+    };
     for network in &arguments.networks {
         for mode in [Mode::Train, Mode::Inference] {
-            let mut rounds = Vec::new();
-            let mut run = Run::new(*network, mode, arguments.batch.into());
+            let batch = usize::from(arguments.batch);
+            let (mut ours, mut stocks, mut twins) = (Vec::new(), Vec::new(), Vec::new());
+            let mut run = Run::new(model(*network), mode, batch);
+            let stock = if arguments.no_stock { None } else { Stock::new(*network) };
+            let mut stock = stock.map(|network| Run::new(network, mode, batch));
             for _ in 0..arguments.rounds {
-                let burn = run.images_per_second(arguments.seconds);
-                let twin = match &mut pytorch {
-                    Ok(pytorch) => Some(pytorch.measure(*network, mode, arguments)?),
-                    Err(_) => None,
-                };
-                eprintln!("{network}, {mode:?}: {burn:.1}, {twin:.1?}");
-                rounds.push((burn, twin));
+                ours.push(run.images_per_second(arguments.seconds));
+                if let Some(stock) = &mut stock {
+                    stocks.push(stock.images_per_second(arguments.seconds));
+                }
+                if let Ok(pytorch) = &mut pytorch {
+                    twins.push(pytorch.measure(*network, mode, arguments)?);
+                }
+                let last = |values: &[f64]| values.last().copied();
+                eprintln!(
+                    "{network}, {mode:?}: {:.1?}, stock {:.1?}, PyTorch {:.1?}",
+                    last(&ours),
+                    last(&stocks),
+                    last(&twins)
+                );
             }
-            let ratios = rounds.iter().filter_map(|(burn, twin)| Some(burn / (*twin)?)).collect();
-            let shown = |value: Option<f64>, digits: usize| {
-                value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+            let ratio = |others: &[f64]| {
+                median(ours.iter().zip(others).map(|(ours, other)| ours / other).collect())
             };
+            let (stock_ratio, twin_ratio) = (ratio(&stocks), ratio(&twins));
+            let ours = median(ours);
+            // Backward costs as much again for the maps, and again for the weights.
+            let passes = if mode == Mode::Train { 3.0 } else { 1.0 };
+            let operations = cost::operations(*network).map(|operations| passes * operations);
+            let share = ours.zip(operations).zip(peak).map(|((n, cost), peak)| n * cost / peak);
             table.row([
                 network.to_string(),
                 format!("{mode:?}").to_lowercase(),
-                shown(median(rounds.iter().map(|(burn, _)| *burn).collect()), 1),
-                shown(median(rounds.iter().filter_map(|(_, twin)| *twin).collect()), 1),
-                shown(median(ratios), 2),
+                shown(ours, 1),
+                share.map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", 100.0 * share)),
+                shown(median(stocks), 1),
+                shown(stock_ratio, 1),
+                shown(median(twins), 1),
+                shown(twin_ratio, 2),
             ]);
         }
     }
@@ -119,20 +158,50 @@ enum Mode {
     Inference,
 }
 
+/// What is measured: features, head and loss.
+trait Network: AutodiffModule<TrainingBackend> {
+    fn loss(
+        &self,
+        images: Tensor<TrainingBackend, 4>,
+        targets: Tensor<TrainingBackend, 1, Int>,
+    ) -> Tensor<TrainingBackend, 1>;
+
+    fn infer(fixed: &Self::InnerModule, images: Tensor<InferenceBackend, 4>);
+}
+
+type Ours = Model<TrainingBackend>;
+
+impl Network for Ours {
+    fn loss(
+        &self,
+        images: Tensor<TrainingBackend, 4>,
+        targets: Tensor<TrainingBackend, 1, Int>,
+    ) -> Tensor<TrainingBackend, 1> {
+        LossConfig::new(HeadKind::IsoMaxPlus).init().forward(self.forward(images), targets)
+    }
+
+    fn infer(fixed: &Self::InnerModule, images: Tensor<InferenceBackend, 4>) {
+        fixed.forward(images);
+    }
+}
+
+fn model(network: Architecture) -> Ours {
+    let config = ModelConfig::new(network, 10).with_head(HeadKind::IsoMaxPlus);
+    config.init::<TrainingBackend>(&backend::device())
+}
+
 /// A network at work.
-struct Run {
+struct Run<N: Network> {
     mode: Mode,
     batch: usize,
     device: backend::Device,
-    model: Option<Model<TrainingBackend>>,
-    fixed: Model<InferenceBackend>,
+    model: Option<N>,
+    fixed: N::InnerModule,
 }
 
-impl Run {
-    fn new(network: Architecture, mode: Mode, batch: usize) -> Self {
+impl<N: Network> Run<N> {
+    fn new(model: N, mode: Mode, batch: usize) -> Self {
         let device = backend::device();
-        let config = ModelConfig::new(network, 10).with_head(HeadKind::IsoMaxPlus);
-        let model = config.init::<TrainingBackend>(&device);
         Self { mode, batch, fixed: model.valid(), device, model: Some(model) }
     }
 
@@ -142,25 +211,24 @@ impl Run {
             Tensor::<TrainingBackend, 4>::random(shape, Distribution::Normal(0.0, 1.0), device);
         let labels: Vec<i32> = (0..self.batch as i32).map(|i| i % 10).collect();
         let targets = Tensor::<TrainingBackend, 1, Int>::from_ints(labels.as_slice(), device);
-        let loss = LossConfig::new(HeadKind::IsoMaxPlus).init();
         let momentum =
             MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true);
         let mut optimizer = SgdConfig::new()
             .with_momentum(Some(momentum))
             .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
-            .init::<TrainingBackend, Model<TrainingBackend>>();
+            .init::<TrainingBackend, N>();
         let wait = || InferenceBackend::sync(device).expect("the device works");
         let mut step = || match self.mode {
             Mode::Train => {
                 // Taken out, so that the optimizer may change it in place.
                 let Some(model) = self.model.take() else { return };
-                let value = loss.forward(model.forward(images.clone()), targets.clone());
+                let value = model.loss(images.clone(), targets.clone());
                 let gradients = GradientsParams::from_grads(value.backward(), &model);
                 self.model = Some(optimizer.step(0.1, model, gradients));
                 wait();
             }
             Mode::Inference => {
-                self.fixed.forward(images.clone().inner());
+                N::infer(&self.fixed, images.clone().inner());
                 wait();
             }
         };
@@ -172,60 +240,5 @@ impl Run {
             count += self.batch;
         }
         count as f64 / start.elapsed().as_secs_f64()
-    }
-}
-
-/// PyTorch in a process of its own, which answers questions.
-struct PyTorch {
-    name: String,
-    process: Child,
-    questions: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-impl PyTorch {
-    fn start(arguments: &Arguments) -> io::Result<Self> {
-        let mut process = Command::new(&arguments.python)
-            .arg(&arguments.script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let (questions, answers) = (process.stdin.take(), process.stdout.take());
-        let answers = BufReader::new(answers.ok_or_else(|| io::Error::other("no output"))?);
-        let mut pytorch = Self { name: String::new(), process, questions, answers };
-        pytorch.name = pytorch.answer()?;
-        Ok(pytorch)
-    }
-
-    fn measure(
-        &mut self,
-        network: Architecture,
-        mode: Mode,
-        arguments: &Arguments,
-    ) -> io::Result<f64> {
-        let mode = if mode == Mode::Train { "train" } else { "inference" };
-        let questions = self.questions.as_mut().ok_or_else(|| io::Error::other("no input"))?;
-        writeln!(questions, "{network} {mode} {} {}", arguments.batch, arguments.seconds)?;
-        questions.flush()?;
-        let answer = self.answer()?;
-        answer.parse().map_err(|_| io::Error::other(format!("'{answer}' for a number")))
-    }
-
-    fn answer(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        if self.answers.read_line(&mut line)? == 0 {
-            return Err(io::Error::other("PyTorch did not answer"));
-        }
-        Ok(line.trim().to_owned())
-    }
-}
-
-impl Drop for PyTorch {
-    fn drop(&mut self) {
-        // Without questions the process ends by itself.
-        self.questions = None;
-        if let Err(error) = self.process.wait() {
-            eprintln!("PyTorch: {error}");
-        }
     }
 }

@@ -9,7 +9,7 @@ use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, fetch_with_bar, run_ex
 use isomax_bench::data::archives::archives_named;
 use isomax_bench::data::fetch::FetchOptions;
 use isomax_bench::data::{IdSet, OodSource};
-use isomax_bench::report;
+use isomax_bench::{memory, report};
 use isomax_burn::HeadKind;
 
 /// Trains a network with SoftMax and with IsoMax+ on one set, and compares how well they tell it from
@@ -58,6 +58,7 @@ impl Arguments {
 
 /// Trains and evaluates the heads in turn, prints their tables and writes a report.
 pub fn compare(id_data: IdSet, defaults: ConfigOptions, heads: &[HeadKind]) -> ExitCode {
+    memory::keep_freed();
     let arguments = Arguments::parse();
     // Warnings, as of a damaged checkpoint.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();

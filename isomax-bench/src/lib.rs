@@ -17,6 +17,7 @@ pub mod data;
 pub mod evaluate;
 pub mod experiment;
 pub mod measures;
+pub mod memory;
 pub mod predict;
 pub mod progress;
 pub mod report;

@@ -38,6 +38,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    isomax_bench::memory::keep_freed();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
         .format_timestamp(None)
         .format_target(false)

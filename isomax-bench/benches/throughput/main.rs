@@ -9,7 +9,7 @@
 //! All run in turns, so that they see the same machine, and each ratio is the median over the rounds. Without a
 //! Python that has PyTorch, Burn's numbers stand alone. *Stock* are the same networks of Burn's own modules. On
 //! CPUs the share says how much of what the threads reach with nothing but multiplications and additions goes
-//! into convolutions. Images are noise in the memory of the device: loading data is not measured.
+//! into convolutions. PyTorch runs with the settings of its users, without [`memory::SETTINGS`]. Images are noise in the memory of the device: loading data is not measured.
 
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Int, Tensor};
 use clap::Parser;
 use isomax_bench::backend::{self, InferenceBackend, TrainingBackend};
+use isomax_bench::memory;
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_charts::Table;
 use isomax_kernels::peak_flops;
@@ -54,6 +55,9 @@ struct Arguments {
     /// Leave out the networks of Burn's own modules, which are slow.
     #[arg(long)]
     no_stock: bool,
+    /// Let PyTorch keep freed memory as well.
+    #[arg(long)]
+    same_memory: bool,
     /// A Python that has PyTorch.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
@@ -68,6 +72,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    memory::keep_freed();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use isomax_bench::memory;
 use isomax_models::Architecture;
 
 use crate::{Arguments, Mode};
@@ -17,11 +18,14 @@ pub struct PyTorch {
 
 impl PyTorch {
     pub fn start(arguments: &Arguments) -> io::Result<Self> {
-        let mut process = Command::new(&arguments.python)
-            .arg(&arguments.script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut process = Command::new(&arguments.python);
+        if !arguments.same_memory {
+            for (setting, _) in memory::SETTINGS {
+                process.env_remove(setting);
+            }
+        }
+        let mut process =
+            process.arg(&arguments.script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (questions, answers) = (process.stdin.take(), process.stdout.take());
         let answers = BufReader::new(answers.ok_or_else(|| io::Error::other("no output"))?);
         let mut pytorch = Self { name: String::new(), process, questions, answers };

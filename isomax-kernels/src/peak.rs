@@ -4,6 +4,8 @@ use std::time::Instant;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+/// Measurements.
+const ROUNDS: usize = 10;
 /// Steps of one measurement, some milliseconds.
 const STEPS: usize = 100_000;
 /// Sums side by side: enough to hide that each addition waits for the one before.
@@ -17,10 +19,14 @@ const SUMS: usize = 12;
 /// ```
 pub fn peak_flops() -> f64 {
     let threads = rayon::current_num_threads();
-    let start = Instant::now();
-    let operations: f64 =
-        (0..64 * threads).into_par_iter().map(|_| Arch::new().dispatch(Sums)).sum();
-    operations / start.elapsed().as_secs_f64()
+    let once = || {
+        let start = Instant::now();
+        let operations: f64 =
+            (0..16 * threads).into_par_iter().map(|_| Arch::new().dispatch(Sums)).sum();
+        operations / start.elapsed().as_secs_f64()
+    };
+    // The best of some, since other programs come in between.
+    (0..ROUNDS).map(|_| once()).fold(0.0, f64::max)
 }
 
 struct Sums;

@@ -3,10 +3,11 @@
     echo "resnet-20 train 64 5" | python isomax-models/pytorch/throughput.py
 
 Each line names a network, `train` or `inference`, the batch size and the seconds to measure for; the
-answer is one number. The benchmark `throughput` of isomax-bench asks in turns with its own runs, so
+answer is one number; to `memory` it is the largest memory so far, in MB. The benchmark `throughput` of isomax-bench asks in turns with its own runs, so
 that both see the same machine. Runs on the GPU if PyTorch has one; no compilation, default settings.
 """
 
+import resource
 import sys
 import time
 
@@ -50,5 +51,8 @@ if __name__ == "__main__":
     where = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"PyTorch {torch.__version__} on {where}", flush=True)
     for line in sys.stdin:
+        if line.strip() == "memory":
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+            continue
         name, mode, batch, seconds = line.split()
         print(measure(name, mode, int(batch), float(seconds), device), flush=True)

@@ -31,6 +31,7 @@ use isomax_kernels::peak_flops;
 use isomax_models::{Architecture, Backbone, Model, ModelConfig};
 
 mod cost;
+#[path = "../support/pytorch.rs"]
 mod pytorch;
 mod stock;
 
@@ -61,11 +62,9 @@ struct Arguments {
     /// A Python that has PyTorch.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
-    /// The script that measures PyTorch.
-    #[arg(long, default_value = concat!(
-        env!("CARGO_MANIFEST_DIR"), "/../isomax-models/pytorch/throughput.py"
-    ))]
-    script: PathBuf,
+    /// Measure memory in place of speed: of a training step, and after many.
+    #[arg(long)]
+    memory: bool,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -83,7 +82,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> io::Result<()> {
-    let mut pytorch = PyTorch::start(arguments);
+    if arguments.memory {
+        return memory_table(arguments);
+    }
+    let mut pytorch = start(arguments);
     let (burn, twin) = match &pytorch {
         Ok(pytorch) => (backend::name(), pytorch.name.clone()),
         Err(error) => {
@@ -115,7 +117,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
                     stocks.push(stock.images_per_second(arguments.seconds));
                 }
                 if let Ok(pytorch) = &mut pytorch {
-                    twins.push(pytorch.measure(*network, mode, arguments)?);
+                    twins.push(pytorch.ask(&question(*network, mode, arguments))?);
                 }
                 let last = |values: &[f64]| values.last().copied();
                 eprintln!(
@@ -147,6 +149,66 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         }
     }
     println!("{table}");
+    Ok(())
+}
+
+fn start(arguments: &Arguments) -> io::Result<PyTorch> {
+    PyTorch::start(&arguments.python, "throughput.py", arguments.same_memory)
+}
+
+fn question(network: Architecture, mode: Mode, arguments: &Arguments) -> String {
+    let mode = format!("{mode:?}").to_lowercase();
+    format!("{network} {mode} {} {}", arguments.batch, arguments.seconds)
+}
+
+/// Largest memory of this process, in MB, or what it has now.
+fn resident(field: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim_start_matches(':')
+        .trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .ok()
+        .map(|kb: f64| kb / 1024.0)
+}
+
+/// Peaks of processes in training, each network in processes of its own.
+fn memory_table(arguments: &Arguments) -> io::Result<()> {
+    let [network] = arguments.networks[..] else {
+        println!("batch {}, MB of the whole process", arguments.batch);
+        let program = std::env::current_exe()?;
+        for network in &arguments.networks {
+            let mut process = std::process::Command::new(&program);
+            process.args(["--bench", "--memory", "--networks", &network.to_string()]);
+            process.args(["--batch", &arguments.batch.to_string()]);
+            process.args(["--seconds", &arguments.seconds.to_string()]);
+            process.arg("--python").arg(&arguments.python);
+            if !process.status()?.success() {
+                return Err(io::Error::other(format!("{network} could not be measured")));
+            }
+        }
+        return Ok(());
+    };
+    let mut run = Run::new(model(network), Mode::Train, arguments.batch.into());
+    run.images_per_second(1);
+    let (peak, early) = (resident("VmHWM"), resident("VmRSS"));
+    run.images_per_second(arguments.seconds);
+    let late = resident("VmRSS");
+    let twin = match start(arguments) {
+        Ok(mut pytorch) => {
+            pytorch.ask(&question(network, Mode::Train, arguments))?;
+            Some(pytorch.ask("memory")?)
+        }
+        Err(_) => None,
+    };
+    let shown =
+        |megabytes: Option<f64>| megabytes.map_or("–".to_owned(), |mb| format!("{mb:.0}"));
+    let [peak, twin, early, late] = [peak, twin, early, late].map(shown);
+    println!(
+        "{network}: peak {peak}, PyTorch {twin}; {early} after the first steps, {late} after more"
+    );
     Ok(())
 }
 

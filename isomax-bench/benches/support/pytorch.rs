@@ -1,14 +1,12 @@
-//! PyTorch in a process of its own.
+//! PyTorch in a process of its own, which answers questions.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use isomax_bench::memory;
-use isomax_models::Architecture;
 
-use crate::{Arguments, Mode};
-
-/// PyTorch in a process of its own, which answers questions.
+/// A script that says its name, and answers each line with a number.
 pub struct PyTorch {
     pub name: String,
     process: Child,
@@ -17,15 +15,20 @@ pub struct PyTorch {
 }
 
 impl PyTorch {
-    pub fn start(arguments: &Arguments) -> io::Result<Self> {
-        let mut process = Command::new(&arguments.python);
-        if !arguments.same_memory {
+    /// Starts a script of `isomax-models/pytorch`; with or without [`memory::SETTINGS`], if they are there.
+    pub fn start(python: &Path, script: &str, same_memory: bool) -> io::Result<Self> {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../isomax-models/pytorch");
+        let mut process = Command::new(python);
+        if !same_memory {
             for (setting, _) in memory::SETTINGS {
                 process.env_remove(setting);
             }
         }
-        let mut process =
-            process.arg(&arguments.script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process = process
+            .arg(scripts.join(script))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let (questions, answers) = (process.stdin.take(), process.stdout.take());
         let answers = BufReader::new(answers.ok_or_else(|| io::Error::other("no output"))?);
         let mut pytorch = Self { name: String::new(), process, questions, answers };
@@ -33,15 +36,10 @@ impl PyTorch {
         Ok(pytorch)
     }
 
-    pub fn measure(
-        &mut self,
-        network: Architecture,
-        mode: Mode,
-        arguments: &Arguments,
-    ) -> io::Result<f64> {
-        let mode = if mode == Mode::Train { "train" } else { "inference" };
+    /// Asks a question, and waits for the number.
+    pub fn ask(&mut self, question: &str) -> io::Result<f64> {
         let questions = self.questions.as_mut().ok_or_else(|| io::Error::other("no input"))?;
-        writeln!(questions, "{network} {mode} {} {}", arguments.batch, arguments.seconds)?;
+        writeln!(questions, "{question}")?;
         questions.flush()?;
         let answer = self.answer()?;
         answer.parse().map_err(|_| io::Error::other(format!("'{answer}' for a number")))

@@ -17,7 +17,8 @@
 //! - [`layers`]: layers with PyTorch's semantics that are fast on Burn's CPU backends
 //! - `store` (feature `store`): weights of PyTorch, safetensors files, records of Burn
 //!
-//! The features `flex` and `tch` give these backends faster gradients of convolutions.
+//! With the features `flex` and `tch`, layers on these backends are kernels of `isomax-kernels`, or have the gradients
+//! of libtorch.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -44,6 +44,8 @@ pub(super) fn convolve_and_finish<B: Backend>(
 }
 
 /// Scale and offset of each channel of a batch normalisation, and what follows it.
+// Read by none where there is no faster way.
+#[cfg_attr(not(any(feature = "flex", feature = "tch")), expect(dead_code))]
 pub(super) struct BatchNormalization<'a, B: Backend> {
     pub weight: &'a Tensor<B, 1>,
     pub bias: &'a Tensor<B, 1>,

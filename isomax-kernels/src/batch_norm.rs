@@ -11,10 +11,11 @@
 //! assert_eq!(affine(rows, &maps, &[2.0], &[-8.0], None, Activation::Relu), [0.0, 0.0, 2.0, 6.0]);
 //! ```
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::finish::{Activation, clamp, clamp_vector, passed, passed_vector};
+use crate::simd::arch;
 
 /// Maps as rows, one for each image and channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub fn statistics(rows: Rows, maps: &[f32]) -> Vec<Moments> {
     let parts: Vec<[f32; 2]> = maps
         .par_chunks_exact(rows.pixels)
         .with_min_len(rows.at_once())
-        .map(|row| Arch::new().dispatch(RowMoments { row }))
+        .map(|row| arch().dispatch(RowMoments { row }))
         .collect();
     let count = rows.count() as f64;
     let channel = |channel: usize| {
@@ -104,7 +105,7 @@ impl WithSimd for RowMoments<'_> {
             self.row,
             |x, sum| {
                 let distance = simd.sub_f32s(x, means);
-                simd.mul_add_f32s(distance, distance, sum)
+                simd.mul_add_e_f32s(distance, distance, sum)
             },
             |x| (x - mean) * (x - mean),
         );
@@ -166,7 +167,7 @@ pub fn affine(
             let channel = row % rows.channels;
             let (scale, shift) = (scale[channel], shift[channel]);
             let residual = residual.map(|maps| &maps[row * rows.pixels..][..rows.pixels]);
-            Arch::new().dispatch(Affine { maps, output, scale, shift, residual, bounds });
+            arch().dispatch(Affine { maps, output, scale, shift, residual, bounds });
         });
     output
 }
@@ -193,7 +194,7 @@ impl WithSimd for Affine<'_> {
         if let Some(residual) = residual {
             let (added, rest_added) = S::as_simd_f32s(residual);
             for ((place, &x), &added) in places.iter_mut().zip(vectors).zip(added) {
-                let value = simd.add_f32s(simd.mul_add_f32s(x, scales, shifts), added);
+                let value = simd.add_f32s(simd.mul_add_e_f32s(x, scales, shifts), added);
                 *place = clamp_vector(simd, value, vector_bounds);
             }
             for ((place, &x), &added) in rest_places.iter_mut().zip(rest).zip(rest_added) {
@@ -201,7 +202,7 @@ impl WithSimd for Affine<'_> {
             }
         } else {
             for (place, &x) in places.iter_mut().zip(vectors) {
-                *place = clamp_vector(simd, simd.mul_add_f32s(x, scales, shifts), vector_bounds);
+                *place = clamp_vector(simd, simd.mul_add_e_f32s(x, scales, shifts), vector_bounds);
             }
             for (place, &x) in rest_places.iter_mut().zip(rest) {
                 *place = clamp(x.mul_add(scale, shift), bounds);
@@ -293,7 +294,7 @@ pub fn backward(
     let parts: Vec<[f32; 2]> = (0..rows.batch_size * rows.channels)
         .into_par_iter()
         .with_min_len(rows.at_once())
-        .map(|index| Arch::new().dispatch(Sums(row(index))))
+        .map(|index| arch().dispatch(Sums(row(index))))
         .collect();
     let count = rows.count() as f64;
     // What is taken from each gradient: a constant, and a multiple of the distance from the mean.
@@ -314,7 +315,7 @@ pub fn backward(
         .enumerate()
         .for_each(|(index, output)| {
             let [constant, slope] = taken[index % rows.channels];
-            Arch::new().dispatch(OfMaps { row: row(index), constant, slope, output });
+            arch().dispatch(OfMaps { row: row(index), constant, slope, output });
         });
     gradients
 }
@@ -343,7 +344,9 @@ impl Backward<'_> {
     fn pass<S: Simd>(self, simd: S) -> impl Fn(S::f32s, S::f32s) -> S::f32s {
         let [scale, shift] = [self.scale, self.shift].map(|x| simd.splat_f32s(x));
         let bounds = self.bounds.map(|bound| simd.splat_f32s(bound));
-        move |x, gradient| passed_vector(simd, simd.mul_add_f32s(x, scale, shift), gradient, bounds)
+        move |x, gradient| {
+            passed_vector(simd, simd.mul_add_e_f32s(x, scale, shift), gradient, bounds)
+        }
     }
 }
 
@@ -366,7 +369,7 @@ impl WithSimd for Sums<'_> {
             for ((sums, &x), &gradient) in sums.iter_mut().zip(maps).zip(upstream) {
                 let gradient = pass(x, gradient);
                 sums[0] = simd.add_f32s(sums[0], gradient);
-                sums[1] = simd.mul_add_f32s(simd.sub_f32s(x, mean), gradient, sums[1]);
+                sums[1] = simd.mul_add_e_f32s(simd.sub_f32s(x, mean), gradient, sums[1]);
             }
         }
         let [even, odd] = sums;
@@ -403,7 +406,8 @@ impl WithSimd for OfMaps<'_> {
         let (upstream, rest_upstream) = S::as_simd_f32s(row.upstream);
         let (places, rest_places) = S::as_mut_simd_f32s(output);
         for ((place, &x), &gradient) in places.iter_mut().zip(maps).zip(upstream) {
-            let gradient = simd.add_f32s(pass(x, gradient), simd.mul_add_f32s(x, slopes, offsets));
+            let gradient =
+                simd.add_f32s(pass(x, gradient), simd.mul_add_e_f32s(x, slopes, offsets));
             *place = simd.mul_f32s(gradient, scales);
         }
         for ((place, &x), &gradient) in rest_places.iter_mut().zip(rest).zip(rest_upstream) {

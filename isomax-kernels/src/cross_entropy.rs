@@ -8,10 +8,9 @@
 //! assert_eq!(gradients, [0.5, -0.5]);
 //! ```
 
-use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::simd::{exp_of_negative, largest, sum};
+use crate::simd::{arch, exp_of_negative, largest, sum};
 
 /// Operations that are worth a thread's while.
 const WORK: usize = 4_096;
@@ -51,7 +50,7 @@ pub fn cross_entropy(
         .with_min_len(WORK.div_ceil(num_classes))
         .zip(logits.par_chunks_exact(num_classes).zip(targets))
         .map(|(gradient, (logits, &target))| {
-            Arch::new().dispatch(|| of_row(logits, target, scale, gradient))
+            arch().dispatch(|| of_row(logits, target, scale, gradient))
         })
         .collect();
     (losses, gradients)

@@ -22,10 +22,9 @@
 //! assert_eq!(products, [5.0]);
 //! ```
 
-use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::simd::sum;
+use crate::simd::{arch, sum};
 
 /// Operations that are worth a thread's while.
 const WORK: usize = 16_384;
@@ -86,7 +85,7 @@ pub fn squared_norms(rows: &[f32], width: usize) -> Vec<f32> {
         return Vec::new();
     }
     assert!(rows.len().is_multiple_of(width), "{} values are no rows of {width}", rows.len());
-    let square = |row: &[f32]| Arch::new().dispatch(|| sum(row, row, |a, _| a * a));
+    let square = |row: &[f32]| arch().dispatch(|| sum(row, row, |a, _| a * a));
     rows.par_chunks_exact(width).with_min_len(WORK.div_ceil(width)).map(square).collect()
 }
 
@@ -108,7 +107,7 @@ pub fn distances(pairs: Pairs<'_>, products: &mut [f32]) {
         .par_chunks_exact_mut(width)
         .with_min_len((WORK / (width + pairs.num_features)).max(1))
         .enumerate()
-        .for_each(|(row, values)| Arch::new().dispatch(|| distances_of_row(pairs, row, values)));
+        .for_each(|(row, values)| arch().dispatch(|| distances_of_row(pairs, row, values)));
 }
 
 #[inline(always)]
@@ -191,7 +190,7 @@ pub fn backward(
                 let row = chunk * ROWS + index;
                 let at = row * width..(row + 1) * width;
                 let (distances, upstream) = (&distances[at.clone()], &upstream[at]);
-                *share = Arch::new().dispatch(|| {
+                *share = arch().dispatch(|| {
                     of_row(pairs, gradient, row, distances, upstream, weights, &mut of_columns)
                 });
             }
@@ -270,7 +269,7 @@ pub fn combine(shares: &[f32], rows: &[f32], products: &mut [f32]) {
         .with_min_len(WORK.div_ceil(width))
         .zip(rows.par_chunks_exact(width).zip(shares))
         .for_each(|(products, (row, &share))| {
-            Arch::new().dispatch(|| {
+            arch().dispatch(|| {
                 for (product, &value) in products.iter_mut().zip(row) {
                     *product = share * value - *product;
                 }

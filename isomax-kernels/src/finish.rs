@@ -1,6 +1,7 @@
 //! What is done to the values of a layer before they are written: an offset, a shortcut, an activation.
 
-use pulp::{Arch, Simd, WithSimd};
+use crate::simd::arch;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Values that a thread takes at once.
@@ -55,7 +56,7 @@ pub fn activation_gradient(activation: Activation, output: &[f32], upstream: &[f
         .zip(output.par_chunks(AT_ONCE).zip(upstream.par_chunks(AT_ONCE)))
         .for_each(|(gradient, (output, upstream))| {
             let bounds = activation.bounds();
-            Arch::new().dispatch(Passed { gradient, output, upstream, bounds });
+            arch().dispatch(Passed { gradient, output, upstream, bounds });
         });
     gradient
 }
@@ -137,7 +138,7 @@ impl Finish<'_> {
         }
         for (index, output) in output.chunks_exact_mut(pixels).enumerate() {
             let place = place + index * pixels;
-            Arch::new().dispatch(Channel {
+            arch().dispatch(Channel {
                 bias: self.bias.map_or(0.0, |bias| bias[channel + index]),
                 residual: self.residual.map(|maps| &maps[place..place + pixels]),
                 bounds: self.activation.bounds(),

@@ -1,7 +1,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use pulp::{Arch, Simd, WithSimd};
+use crate::simd::arch;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Measurements.
@@ -22,7 +23,7 @@ pub fn peak_flops() -> f64 {
     let once = || {
         let start = Instant::now();
         let operations: f64 =
-            (0..16 * threads).into_par_iter().map(|_| Arch::new().dispatch(Sums)).sum();
+            (0..16 * threads).into_par_iter().map(|_| arch().dispatch(Sums)).sum();
         operations / start.elapsed().as_secs_f64()
     };
     // The best of some, since other programs come in between.
@@ -40,7 +41,7 @@ impl WithSimd for Sums {
         let factor = simd.splat_f32s(black_box(0.5));
         for _ in 0..STEPS {
             for sum in &mut sums {
-                *sum = simd.mul_add_f32s(factor, factor, *sum);
+                *sum = simd.mul_add_e_f32s(factor, factor, *sum);
             }
             black_box(());
         }

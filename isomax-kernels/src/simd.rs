@@ -1,6 +1,20 @@
 //! Vectors from anywhere in a slice, and loops of which the compiler makes vectors.
 
-use pulp::Simd;
+use std::sync::OnceLock;
+
+use pulp::{Arch, Simd};
+
+/// The instructions that kernels use: the best that the CPU has, or, for comparisons, those that the environment
+/// variable `ISOMAX_SIMD` names, `none` or `avx2`, if it has these.
+pub(crate) fn arch() -> Arch {
+    static ARCH: OnceLock<Arch> = OnceLock::new();
+    *ARCH.get_or_init(|| match std::env::var("ISOMAX_SIMD").as_deref() {
+        Ok("none") => Arch::Scalar,
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Ok("avx2") => pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3),
+        _ => Arch::new(),
+    })
+}
 
 /// Values that are taken side by side.
 const LANES: usize = 32;

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::Conv;
@@ -10,6 +9,7 @@ use super::lines::{Placement, padded, positions};
 use super::loops::Correlate;
 use super::plan::write;
 use crate::Finish;
+use crate::simd::arch;
 
 /// Channels after which sums are put down.
 const INPUTS: usize = 48;
@@ -143,7 +143,7 @@ impl Correlation {
                     // Whole blocks of outputs are written where they belong, if they lie there as on lines.
                     let length = blocks.len() * O * packed.line;
                     let is_direct = self.placements.is_empty() && output.len() == length;
-                    Arch::new().dispatch(Correlate {
+                    arch().dispatch(Correlate {
                         input,
                         columns: &packed.columns,
                         at_once: packed.at_once,

@@ -88,7 +88,7 @@ impl<const O: usize> Correlate<'_, O> {
                 for (sums, &weight) in sums.iter_mut().zip(weight) {
                     let weight = simd.splat_f32s(weight);
                     for (sum, &value) in sums.iter_mut().zip(&values) {
-                        *sum = simd.mul_add_f32s(value, weight, *sum);
+                        *sum = simd.mul_add_e_f32s(value, weight, *sum);
                     }
                 }
             }
@@ -174,7 +174,7 @@ impl WeightGradient<'_> {
                 for (sums, upstream) in sums.iter_mut().zip(&upstream) {
                     let [upstream] = load::<S, 1>(&upstream[position..]);
                     for (sum, &[value]) in sums.iter_mut().zip(&values) {
-                        *sum = simd.mul_add_f32s(value, upstream, *sum);
+                        *sum = simd.mul_add_e_f32s(value, upstream, *sum);
                     }
                 }
             }

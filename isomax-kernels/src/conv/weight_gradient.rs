@@ -1,10 +1,10 @@
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::Conv;
 use super::lines::{Placement, padded, positions};
 use super::loops::WeightGradient;
 use super::plan::Plan;
+use crate::simd::arch;
 
 /// Bytes that a core has near.
 const CACHE: usize = 512 * 1024;
@@ -45,7 +45,7 @@ pub fn weight_gradient(conv: Conv, maps: &[f32], upstream: &[f32]) -> Vec<f32> {
     }
     let part = |input: &[f32], upstream: &[f32], [channel, line]: [usize; 2]| {
         let mut gradient = vec![0.0; of_group];
-        Arch::new().dispatch(WeightGradient {
+        arch().dispatch(WeightGradient {
             input,
             input_image: inputs * channel,
             columns: &columns,

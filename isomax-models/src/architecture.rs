@@ -3,14 +3,15 @@ use core::str::FromStr;
 
 use burn::config::Config;
 use burn::module::Module;
+use burn::nn::Dropout;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadKind, UnknownName};
 use serde::{Deserialize, Serialize};
 
 use crate::stages::{Stages, backbone_of_stages};
 use crate::{
-    CifarResNet, CifarResNetConfig, DenseNetBc, DenseNetBcConfig, ResNet, ResNetConfig, Stem,
-    WideResNet, WideResNetConfig,
+    CifarResNet, CifarResNetConfig, DenseNetBc, DenseNetBcConfig, EfficientNetLite,
+    EfficientNetLiteConfig, ResNet, ResNetConfig, Stem, WideResNet, WideResNetConfig,
 };
 
 /// A published network by its name, as configurations and command lines give it.
@@ -21,6 +22,7 @@ use crate::{
 /// | `resnet-20`, `resnet-110` | [`CifarResNet`] of any valid depth |
 /// | `resnet-18`, `resnet-34` | [`ResNet`], stem for images of about 32 × 32 |
 /// | `resnet-18-imagenet`, `resnet-34-imagenet` | [`ResNet`], stem for images of about 224 × 224 |
+/// | `efficientnet-lite0` to `efficientnet-lite4` | [`EfficientNetLite`], for images of 224 × 224 to 300 × 300 |
 /// | `wrn-28-10` | [`WideResNet`] of any valid depth and widen factor |
 ///
 /// ```
@@ -51,6 +53,11 @@ pub enum Architecture {
     ResNet18(Stem),
     /// [`ResNet`] with 34 layers.
     ResNet34(Stem),
+    /// [`EfficientNetLite`].
+    EfficientNetLite {
+        /// From 0 to 4.
+        variant: usize,
+    },
     /// [`WideResNet`].
     WideResNet {
         /// Number of layers, `6 n + 4`.
@@ -67,7 +74,7 @@ const MAX_WIDEN_FACTOR: usize = 100;
 
 impl Architecture {
     /// The names of the networks that papers use. Other valid depths are understood as well.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 20] = [
         "densenet-bc-100",
         "densenet-bc-40",
         "resnet-20",
@@ -79,6 +86,11 @@ impl Architecture {
         "resnet-34",
         "resnet-18-imagenet",
         "resnet-34-imagenet",
+        "efficientnet-lite0",
+        "efficientnet-lite1",
+        "efficientnet-lite2",
+        "efficientnet-lite3",
+        "efficientnet-lite4",
         "wrn-16-4",
         "wrn-28-2",
         "wrn-28-10",
@@ -94,6 +106,7 @@ impl fmt::Display for Architecture {
             Self::CifarResNet { depth } => format!("resnet-{depth}"),
             Self::ResNet18(stem) => format!("resnet-18{}", suffix(stem)),
             Self::ResNet34(stem) => format!("resnet-34{}", suffix(stem)),
+            Self::EfficientNetLite { variant } => format!("efficientnet-lite{variant}"),
             Self::WideResNet { depth, widen_factor } => format!("wrn-{depth}-{widen_factor}"),
         };
         f.pad(&name)
@@ -118,6 +131,11 @@ impl FromStr for Architecture {
             ["resnet", "34", "imagenet"] => Some(Self::ResNet34(Stem::ImageNet)),
             ["resnet", digits] => depth(digits, 2).map(|depth| Self::CifarResNet { depth }),
             ["densenet", "bc", digits] => depth(digits, 4).map(|depth| Self::DenseNetBc { depth }),
+            ["efficientnet", variant] => {
+                let variant = variant.strip_prefix("lite").and_then(|digit| digit.parse().ok());
+                let known = variant.filter(|&variant| variant < EfficientNetLiteConfig::VARIANTS);
+                known.map(|variant| Self::EfficientNetLite { variant })
+            }
             ["wrn", digits, widen] => depth(digits, 4)
                 .zip(number(widen, MAX_WIDEN_FACTOR))
                 .map(|(depth, widen_factor)| Self::WideResNet { depth, widen_factor }),
@@ -203,6 +221,12 @@ impl ModelConfig {
             ),
             Architecture::ResNet18(stem) => resnet(ResNetConfig::resnet18(num_classes), stem),
             Architecture::ResNet34(stem) => resnet(ResNetConfig::resnet34(num_classes), stem),
+            Architecture::EfficientNetLite { variant } => Model::EfficientNetLite(
+                EfficientNetLiteConfig::new(variant, num_classes)
+                    .with_in_channels(in_channels)
+                    .with_head(head)
+                    .init(device),
+            ),
             Architecture::WideResNet { depth, widen_factor } => Model::WideResNet(
                 WideResNetConfig::new(depth, widen_factor, num_classes)
                     .with_in_channels(in_channels)
@@ -235,6 +259,8 @@ pub enum Model<B: Backend> {
     CifarResNet(CifarResNet<B>),
     /// ResNet with projections.
     ResNet(ResNet<B>),
+    /// EfficientNet-Lite.
+    EfficientNetLite(EfficientNetLite<B>),
     /// Wide ResNet.
     WideResNet(WideResNet<B>),
 }
@@ -245,6 +271,7 @@ impl<B: Backend> Model<B> {
             Self::DenseNetBc(network) => network,
             Self::CifarResNet(network) => network,
             Self::ResNet(network) => network,
+            Self::EfficientNetLite(network) => network,
             Self::WideResNet(network) => network,
         }
     }
@@ -269,6 +296,10 @@ impl<B: Backend> Stages<B> for Model<B> {
 
     fn classifier(&self) -> &Head<B> {
         self.network().classifier()
+    }
+
+    fn dropout(&self) -> Option<&Dropout> {
+        self.network().dropout()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Networks for images: stages of feature maps that a global average and a head follow.
 
+use burn::nn::Dropout;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::Head;
 
@@ -65,6 +66,11 @@ pub(crate) trait Stages<B: Backend> {
 
     /// The last layer, which follows the global average of the last feature maps.
     fn classifier(&self) -> &Head<B>;
+
+    /// What drops features in training.
+    fn dropout(&self) -> Option<&Dropout> {
+        None
+    }
 }
 
 /// Whether a network takes images of a shape.
@@ -95,9 +101,13 @@ pub(crate) fn layers<B: Backend>(
     layers
 }
 
-/// The global average of the last feature maps.
+/// The global average of the last feature maps, of which some are dropped in training.
 pub(crate) fn features<B: Backend>(network: &dyn Stages<B>, images: Tensor<B, 4>) -> Tensor<B, 2> {
-    global_average(checked(network, images, &mut |_| ()))
+    let features = global_average(checked(network, images, &mut |_| ()));
+    match network.dropout() {
+        Some(dropout) => dropout.forward(features),
+        None => features,
+    }
 }
 
 fn checked<B: Backend>(

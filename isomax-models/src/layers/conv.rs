@@ -18,6 +18,23 @@ pub(crate) fn conv3x3<B: Backend>(
     conv(channels, 3, stride, bias, device)
 }
 
+/// A convolution of the EfficientNets: padded as in TensorFlow, without bias.
+pub(crate) fn conv_same<B: Backend>(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+    device: &B::Device,
+) -> Conv2d<B> {
+    Conv2dConfig::new(channels, [kernel; 2])
+        .with_stride([stride; 2])
+        .with_groups(groups)
+        .with_padding(PaddingConfig2d::Same)
+        .with_bias(false)
+        .with_initializer(kaiming_fan_out(channels[1] / groups, kernel))
+        .init(device)
+}
+
 /// A 7 × 7 convolution padded by 3, without bias.
 pub(crate) fn conv7x7<B: Backend>(
     channels: [usize; 2],
@@ -137,7 +154,8 @@ impl<B: Backend> AnyConv<'_, B> {
         weight: Tensor<B, 4>,
         finish: Finish<B>,
     ) -> Tensor<B, 4> {
-        let geometry = self.geometry();
+        let [_, _, height, width] = maps.dims();
+        let geometry = self.geometry([height, width]);
         let whole =
             geometry.and_then(|g| fast_backends::convolve_and_finish(&maps, &weight, g, &finish));
         if let Some(output) = whole {
@@ -161,8 +179,9 @@ impl<B: Backend> AnyConv<'_, B> {
         activation.forward(output)
     }
 
-    /// Unless it is a convolution with dilation, or with a stride or a padding that kernels do not have.
-    pub(super) fn geometry(&self) -> Option<Geometry> {
+    /// On maps of a size; unless it is a convolution with dilation, or with a stride or a padding that kernels do
+    /// not have.
+    pub(super) fn geometry(&self, size: [usize; 2]) -> Option<Geometry> {
         let conv = match self {
             Self::Conv2d(conv) => conv,
             Self::Conv1x1(conv) => {
@@ -172,7 +191,8 @@ impl<B: Backend> AnyConv<'_, B> {
         let padding = match conv.padding {
             PaddingConfig2d::Valid => [[0; 2]; 2],
             PaddingConfig2d::Explicit(top, left, bottom, right) => [[top, bottom], [left, right]],
-            PaddingConfig2d::Same => return None,
+            PaddingConfig2d::Same => [0, 1]
+                .map(|axis| same_padding(size[axis], conv.kernel_size[axis], conv.stride[axis])),
         };
         let [vertical, horizontal] = conv.stride;
         let inside = padding
@@ -182,6 +202,12 @@ impl<B: Backend> AnyConv<'_, B> {
         let has = conv.dilation == [1, 1] && vertical == horizontal && inside;
         has.then_some(Geometry { stride: vertical, padding, groups: conv.groups })
     }
+}
+
+/// Zeros before and behind an axis, so that there are `⌈size / stride⌉` outputs; the odd one is behind.
+fn same_padding(size: usize, kernel: usize, stride: usize) -> [usize; 2] {
+    let needed = (size.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(size);
+    [needed / 2, needed - needed / 2]
 }
 
 fn with_bias<B: Backend>(maps: Tensor<B, 4>, bias: Option<Tensor<B, 1>>) -> Tensor<B, 4> {

@@ -79,9 +79,10 @@ impl<'a, B: Backend> ConvNorm<'a, B> {
         let Self { conv, norm, dropout, shortcut, activation } = self;
         if B::ad_enabled(&maps.device()) {
             let dropout = dropout.filter(|dropout| dropout.prob > 0.0);
+            let [_, _, height, width] = maps.dims();
             if dropout.is_none()
                 && conv.bias().is_none()
-                && let Some(geometry) = conv.geometry()
+                && let Some(geometry) = conv.geometry([height, width])
                 && let Some(maps) = norm.normalize_convolution(
                     &maps,
                     &conv.weight(),

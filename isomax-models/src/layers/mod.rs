@@ -37,4 +37,4 @@ pub use conv::{AnyConv, Conv1x1, Conv1x1Config, convolve};
 pub use conv_norm::ConvNorm;
 pub use pool::{average_2x2, global_average, subsample};
 
-pub(crate) use conv::{conv3x3, conv7x7};
+pub(crate) use conv::{conv_same, conv3x3, conv7x7};

@@ -69,9 +69,16 @@ pub(super) fn find<'a>(
     Ok(Matches { found, unexpected })
 }
 
-/// A name without the parts of wrappers, if there are others.
+/// A name without the parts of wrappers, if there are others, and without the underscores with which private
+/// fields begin, as those of the published EfficientNets.
 fn without_wrappers(name: &str) -> String {
-    let parts: Vec<&str> = name.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
+    let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
+    let parts: Vec<&str> = parts
+        .map(|part| match part.trim_start_matches('_') {
+            "" => part,
+            public => public,
+        })
+        .collect();
     if parts.is_empty() { name.to_owned() } else { parts.join(".") }
 }
 
@@ -196,6 +203,9 @@ mod tests {
             file[4] = format!("module.{layer}.bias");
             all_are_found(&file);
         }
+        all_are_found(
+            &NETWORK[..5].iter().map(|n| format!("_{}", n.replace('.', "._"))).collect::<Vec<_>>(),
+        );
         let mut file = with_prefix("");
         file[2] = "layer1.0.downsample.0.weight".to_owned();
         all_are_found(&file);

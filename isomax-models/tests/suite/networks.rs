@@ -158,6 +158,13 @@ fn networks_have_the_published_sizes() {
     let backbone = |name| params(name, HeadKind::IsoMax) - 512 * 10;
     assert_eq!(backbone("resnet-18-imagenet"), 11_689_512 - 513_000);
     assert_eq!(backbone("resnet-34-imagenet"), 21_797_672 - 513_000);
+    // The published EfficientNet-Lites, with 1,000 classes.
+    let sizes = [4_652_008, 5_416_680, 6_092_072, 8_197_096, 13_006_568];
+    for (variant, published) in sizes.into_iter().enumerate() {
+        let config = ModelConfig::new(Architecture::EfficientNetLite { variant }, 1_000);
+        let network = config.init::<Autodiff<Flex>>(&device());
+        assert_eq!(num_trainable_params(&network), published, "efficientnet-lite{variant}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The weights lie in the folder that `ISOMAX_REFERENCE` names; CONTRIBUTING.md says what is in it. Small
 //! networks are compared in `networks.rs`, with fixtures of this repository.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -127,4 +128,66 @@ fn resnet110_with_isomax_plus_follows_pytorch() {
 fn densenet_bc_100_with_isomax_plus_follows_pytorch() {
     let architecture = Architecture::DenseNetBc { depth: 100 };
     follows_pytorch("densenetbc100_isomaxplus", architecture, HeadKind::IsoMaxPlus);
+}
+
+#[derive(Deserialize)]
+struct Lite {
+    images: Vec<LiteImage>,
+    other_sizes: BTreeMap<usize, LiteSize>,
+}
+
+#[derive(Deserialize)]
+struct LiteImage {
+    logits_first: Vec<f32>,
+    pooled_first: Vec<f32>,
+    argmax: usize,
+}
+
+#[derive(Deserialize)]
+struct LiteSize {
+    logits_first: Vec<f32>,
+    pooled_norm: f32,
+}
+
+/// The published weights, on a photo and on cuts of it: strided tensors of a legacy file, and uneven paddings.
+#[test]
+#[ignore = "not run: needs ISOMAX_REFERENCE, see CONTRIBUTING.md"]
+fn efficientnet_lite0_is_the_published_one() {
+    let folder = golden_folder();
+    let text = fs::read_to_string(folder.join("efficientnet-lite0.json")).unwrap();
+    let golden: Lite = serde_json::from_str(&text).unwrap();
+    let device = device();
+    let config = ModelConfig::new(Architecture::EfficientNetLite { variant: 0 }, 1_000);
+    let mut model = config.init::<Flex>(&device);
+    model.load_pytorch(folder.join("../data/efficientnet-lite0-57934424.pth")).unwrap();
+
+    // Behind the header of NumPy's format are the values.
+    let file = fs::read(folder.join("efficientnet-lite0-input.npy")).unwrap();
+    let values = &file[file.len() - 4 * 3 * 224 * 224..];
+    let pixels: Vec<f32> =
+        values.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let image = Tensor::<Flex, 1>::from_floats(pixels.as_slice(), &device);
+    let image = image.reshape([1, 3, 224, 224]);
+    let values = |tensor: Tensor<Flex, 2>| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
+    let near = |what: &str, ours: &[f32], expected: &[f32]| {
+        for (ours, expected) in ours.iter().zip(expected) {
+            assert!((ours - expected).abs() < 1e-3, "{what}: {ours} is not {expected}");
+        }
+    };
+    let features = values(model.forward_features(image.clone()));
+    near("features", &features, &golden.images[0].pooled_first);
+    let logits = values(model.forward(image.clone()));
+    near("logits", &logits, &golden.images[0].logits_first);
+    let largest = (0..1_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+    assert_eq!(largest, Some(golden.images[0].argmax));
+
+    assert_eq!(golden.other_sizes.len(), 3);
+    for (size, golden) in golden.other_sizes {
+        let first = (224 - size) / 2;
+        let cut = image.clone().slice([0..1, 0..3, first..first + size, first..first + size]);
+        let features = values(model.forward_features(cut.clone()));
+        let norm = features.iter().map(|x| x * x).sum::<f32>().sqrt();
+        near("norm of the features", &[norm], &[golden.pooled_norm]);
+        near("logits", &values(model.forward(cut)), &golden.logits_first);
+    }
 }

@@ -249,8 +249,79 @@ class DenseNetBc(Network):
         return F.relu(self.bn1(x))
 
 
+class SameConv2d(nn.Conv2d):
+    """Padded as in TensorFlow: the odd zero lies behind."""
+
+    def forward(self, x):
+        pads = []
+        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1]):
+            needed = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+            pads += [needed // 2, needed - needed // 2]
+        return super().forward(F.pad(x, pads))
+
+
+def lite_norm(channels):
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, channels_in, channels, expansion, kernel, stride):
+        super().__init__()
+        wide = channels_in * expansion
+        self.expands, self.is_same = expansion > 1, stride == 1 and channels_in == channels
+        if self.expands:
+            self.expand_conv, self.bn0 = conv(channels_in, wide, 1), lite_norm(wide)
+        self.depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide, bias=False)
+        self.bn1 = lite_norm(wide)
+        self.project_conv, self.bn2 = conv(wide, channels, 1), lite_norm(channels)
+
+    def forward(self, x):
+        y = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
+        y = F.relu6(self.bn1(self.depthwise_conv(y)))
+        y = self.bn2(self.project_conv(y))
+        return x + y if self.is_same else y
+
+
+class EfficientNetLite0(Network):
+    """Without dropout and drop-connect."""
+
+    def __init__(self, num_classes, head):
+        super().__init__()
+        stages = [
+            (1, 3, 1, 1, 16),
+            (2, 3, 2, 6, 24),
+            (2, 5, 2, 6, 40),
+            (3, 3, 2, 6, 80),
+            (3, 5, 1, 6, 112),
+            (4, 5, 2, 6, 192),
+            (1, 3, 1, 6, 320),
+        ]
+        self.conv_stem, self.bn0 = SameConv2d(3, 32, 3, 2, bias=False), lite_norm(32)
+        blocks, before = [], 32
+        for count, kernel, stride, expansion, channels in stages:
+            for index in range(count):
+                step = stride if index == 0 else 1
+                blocks.append(InvertedResidual(before, channels, expansion, kernel, step))
+                before = channels
+        self.blocks = nn.Sequential(*blocks)
+        self.conv_head, self.bn1 = conv(before, 1280, 1), lite_norm(1280)
+        self.classifier = HEADS[head](1280, num_classes)
+        self.initialize()
+
+    def maps(self, x):
+        x = self.blocks(F.relu6(self.bn0(self.conv_stem(x))))
+        return F.relu6(self.bn1(self.conv_head(x)))
+
+
+def image_size(name):
+    """Height and width of the images that a network is made for."""
+    return 224 if name.startswith("efficientnet") or name.endswith("imagenet") else 32
+
+
 def build(name, head, num_classes):
     """The network of a name such as `densenet-bc-100`, `resnet-110`, `resnet-34`, `wrn-28-10`."""
+    if name == "efficientnet-lite0":
+        return EfficientNetLite0(num_classes, head)
     family, *numbers = name.removeprefix("densenet-").split("-")
     if family == "bc":
         return DenseNetBc(int(numbers[0]), num_classes, head)

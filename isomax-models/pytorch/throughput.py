@@ -23,7 +23,8 @@ def synchronize(device):
 
 def measure(name, mode, batch, seconds, device):
     network = networks.build(name, "isomax+", 10).to(device)
-    images = torch.randn(batch, 3, 32, 32, device=device)
+    side = networks.image_size(name)
+    images = torch.randn(batch, 3, side, side, device=device)
     targets = torch.randint(0, 10, (batch,), device=device)
     optimizer = networks.sgd(network)
 

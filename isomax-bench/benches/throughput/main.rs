@@ -28,7 +28,7 @@ use isomax_bench::memory;
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_charts::Table;
 use isomax_kernels::peak_flops;
-use isomax_models::{Architecture, Backbone, Model, ModelConfig};
+use isomax_models::{Architecture, Backbone, EfficientNetLiteConfig, Model, ModelConfig, Stem};
 
 mod cost;
 #[path = "../support/pytorch.rs"]
@@ -108,9 +108,9 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         for mode in [Mode::Train, Mode::Inference] {
             let batch = usize::from(arguments.batch);
             let (mut ours, mut stocks, mut twins) = (Vec::new(), Vec::new(), Vec::new());
-            let mut run = Run::new(model(*network), mode, batch);
+            let mut run = Run::new(model(*network), mode, batch, side(*network));
             let stock = if arguments.no_stock { None } else { Stock::new(*network) };
-            let mut stock = stock.map(|network| Run::new(network, mode, batch));
+            let mut stock = stock.map(|network| Run::new(network, mode, batch, 32));
             for _ in 0..arguments.rounds {
                 ours.push(run.images_per_second(arguments.seconds));
                 if let Some(stock) = &mut stock {
@@ -191,7 +191,7 @@ fn memory_table(arguments: &Arguments) -> io::Result<()> {
         }
         return Ok(());
     };
-    let mut run = Run::new(model(network), Mode::Train, arguments.batch.into());
+    let mut run = Run::new(model(network), Mode::Train, arguments.batch.into(), side(network));
     run.images_per_second(1);
     let (peak, early) = (resident("VmHWM"), resident("VmRSS"));
     run.images_per_second(arguments.seconds);
@@ -257,23 +257,35 @@ fn model(network: Architecture) -> Ours {
     config.init::<TrainingBackend>(&backend::device())
 }
 
+/// Height and width of the images that a network is made for.
+fn side(network: Architecture) -> usize {
+    match network {
+        Architecture::EfficientNetLite { variant } => {
+            EfficientNetLiteConfig::new(variant, 10).image_size()
+        }
+        Architecture::ResNet18(Stem::ImageNet) | Architecture::ResNet34(Stem::ImageNet) => 224,
+        _ => 32,
+    }
+}
+
 /// A network at work.
 struct Run<N: Network> {
     mode: Mode,
     batch: usize,
+    side: usize,
     device: backend::Device,
     model: Option<N>,
     fixed: N::InnerModule,
 }
 
 impl<N: Network> Run<N> {
-    fn new(model: N, mode: Mode, batch: usize) -> Self {
+    fn new(model: N, mode: Mode, batch: usize, side: usize) -> Self {
         let device = backend::device();
-        Self { mode, batch, fixed: model.valid(), device, model: Some(model) }
+        Self { mode, batch, side, fixed: model.valid(), device, model: Some(model) }
     }
 
     fn images_per_second(&mut self, seconds: u16) -> f64 {
-        let (device, shape) = (&self.device, [self.batch, 3, 32, 32]);
+        let (device, shape) = (&self.device, [self.batch, 3, self.side, self.side]);
         let images =
             Tensor::<TrainingBackend, 4>::random(shape, Distribution::Normal(0.0, 1.0), device);
         let labels: Vec<i32> = (0..self.batch as i32).map(|i| i % 10).collect();

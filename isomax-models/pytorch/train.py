@@ -4,10 +4,10 @@
         --epochs 8 --milestones 4 5 7 --seed 43
 
 The twin of `isomax-bench train --selection last` on folders of images, with `--validation-images 0`, or else with
-as many images held out: `--id-data` has
-`train` and `test` with a folder for each class of CIFAR-10, `--ood-data` are folders of images of the same size,
-at any depth. After every epoch a line of JSON says the loss, the test accuracy and, for each OOD set and
-score, the AUROC and the TNR at 95 % TPR in the field's convention, in percent. Needs NumPy and Pillow.
+as many images held out. `--id-data` has `train` and `test` with a folder for each class of CIFAR-10, `--ood-data`
+are folders of images of the same size, at any depth. After every epoch a line of JSON says the loss, the test
+accuracy and, for each OOD set and score, the AUROC and the TNR at 95 % TPR in the field's convention, in percent.
+Needs NumPy and Pillow.
 """
 
 import argparse

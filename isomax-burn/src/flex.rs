@@ -23,6 +23,8 @@
 
 use core::any::Any;
 
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::ops::{Backward, OpsKind};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::{Backend, BackendTypes};
 use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
@@ -39,13 +41,6 @@ pub fn primitive<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTen
 
 /// The tensor of these values.
 pub fn tensor<const D: usize>(primitive: FlexTensor) -> Tensor<Flex, D> {
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
-}
-
-/// The tensor with gradients of these values.
-pub fn tensor_with_gradients<const D: usize>(
-    primitive: WithGradients,
-) -> Tensor<Autodiff<Flex>, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
@@ -71,4 +66,20 @@ pub fn same<From: Backend, To: Backend, const D: usize>(
     tensor: Tensor<From, D>,
 ) -> Option<Tensor<To, D>> {
     (&tensor as &dyn Any).downcast_ref::<Tensor<To, D>>().cloned()
+}
+
+/// Makes the output of an operation a tensor with gradients, which the operation's backward step takes from its
+/// state.
+pub fn with_backward<const N: usize, const D: usize, O: Backward<Flex, N>>(
+    operation: O,
+    parents: [WithGradients; N],
+    state: O::State,
+    output: FlexTensor,
+) -> Tensor<Autodiff<Flex>, D> {
+    let nodes = parents.map(|parent| parent.node);
+    let output = match operation.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(state, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    };
+    Tensor::from_primitive(TensorPrimitive::Float(output))
 }

@@ -235,7 +235,7 @@ backbone_of_stages!(EfficientNetLite);
 /// ```
 #[derive(Module, Debug)]
 pub struct InvertedResidual<B: Backend> {
-    /// To more channels, if there are to be more, and its normalisation.
+    /// To more channels, if there are to be more.
     pub expand_conv: Option<Conv1x1<B>>,
     /// Its normalisation.
     pub bn0: Option<BatchNorm<B>>,

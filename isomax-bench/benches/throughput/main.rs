@@ -193,8 +193,10 @@ fn memory_table(arguments: &Arguments) -> io::Result<()> {
     };
     let mut run = Run::new(model(network), Mode::Train, arguments.batch.into(), side(network));
     run.images_per_second(1);
-    let (peak, early) = (resident("VmHWM"), resident("VmRSS"));
-    run.images_per_second(arguments.seconds);
+    let early = resident("VmRSS");
+    let rate = run.images_per_second(arguments.seconds);
+    let steps = rate * f64::from(arguments.seconds) / f64::from(arguments.batch);
+    let peak = resident("VmHWM");
     let late = resident("VmRSS");
     let twin = match start(arguments) {
         Ok(mut pytorch) => {
@@ -207,7 +209,7 @@ fn memory_table(arguments: &Arguments) -> io::Result<()> {
         |megabytes: Option<f64>| megabytes.map_or("–".to_owned(), |mb| format!("{mb:.0}"));
     let [peak, twin, early, late] = [peak, twin, early, late].map(shown);
     println!(
-        "{network}: peak {peak}, PyTorch {twin}; {early} after the first steps, {late} after more"
+        "{network}: peak {peak}, PyTorch {twin}; {early} after the first steps, {late} after {steps:.0} more"
     );
     Ok(())
 }

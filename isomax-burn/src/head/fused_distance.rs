@@ -3,16 +3,15 @@
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use isomax_kernels::distance::{Gradient, Pairs, backward, combine, distances, squared_norms};
 
 use super::distance::SMALLEST_NORM;
 use crate::flex::{
-    FlexTensor, contiguous, same, tensor, tensor_with_gradients, with_gradients, without_gradients,
+    FlexTensor, contiguous, same, tensor, with_backward, with_gradients, without_gradients,
 };
 
 /// Distances between the rows of two matrices, or between their directions, if they are on flex.
@@ -29,12 +28,8 @@ pub(super) fn distances_on_flex<B: Backend>(
     let matrices = [contiguous(&rows.primitive)?, contiguous(&prototypes.primitive)?];
     let operands = Operands::new(matrices, kind);
     let output = operands.distances();
-    let nodes = [rows.node, prototypes.node];
-    let output = match Distances.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish((operands, output.clone()), output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    };
-    same(tensor_with_gradients::<2>(output))
+    let state = (operands, output.clone());
+    same(with_backward::<2, 2, _>(Distances, [rows, prototypes], state, output))
 }
 
 /// Rows and prototypes, each with its squared norms and factors.

@@ -2,15 +2,14 @@
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 use isomax_kernels::cross_entropy::cross_entropy;
 
 use crate::flex::{
-    FlexTensor, contiguous, primitive, same, tensor, tensor_with_gradients, with_gradients,
+    FlexTensor, contiguous, primitive, same, tensor, with_backward, with_gradients,
     without_gradients,
 };
 
@@ -34,13 +33,7 @@ pub(super) fn cross_entropy_on_flex<B: Backend>(
     let logits = with_gradients(logits)?;
     let (loss, slopes) = losses(&contiguous(&logits.primitive)?);
     let slopes = primitive(slopes, logits.primitive.layout().shape().dims::<2>());
-    let loss =
-        match MeanCrossEntropy.prepare::<NoCheckpointing>([logits.node]).compute_bound().stateful()
-        {
-            OpsKind::Tracked(prep) => prep.finish(slopes, loss),
-            OpsKind::UnTracked(prep) => prep.finish(loss),
-        };
-    same(tensor_with_gradients::<1>(loss))
+    same(with_backward::<1, 1, _>(MeanCrossEntropy, [logits], slopes, loss))
 }
 
 #[derive(Debug)]

@@ -122,9 +122,10 @@ impl Correlation {
         let memory = || (vec![0.0; lines], vec![0.0; at_once * O * longest]);
         parts.into_par_iter().with_min_len(least).for_each_init(
             memory,
-            |(lines, sums), (unit, blocks, output)| {
-                let channel = unit % self.groups * outputs + blocks.start * O;
-                let place = (unit * outputs + blocks.start * O) * of_output;
+            |(lines, sums), (unit, share, output)| {
+                let group = unit % self.groups;
+                let channel = group * outputs + share.start * O;
+                let place = (unit * outputs + share.start * O) * of_output;
                 let maps = &maps[unit * inputs * of_maps..][..inputs * of_maps];
                 if maps.is_empty() {
                     return finish.apply(output, of_output, channel, place);
@@ -135,13 +136,12 @@ impl Correlation {
                     write(&self.placements, maps, self.sizes[0], lines, self.line);
                     lines
                 };
-                let all = outputs.div_ceil(O);
                 for (job, packed) in self.jobs.iter().zip(&jobs) {
-                    let first = unit % self.groups * all + blocks.start;
+                    let first = group * blocks + share.start;
                     let columns = packed.columns.len();
-                    let weight = &packed.weight[first * columns..][..blocks.len() * columns];
+                    let weight = &packed.weight[first * columns..][..share.len() * columns];
                     // Whole blocks of outputs are written where they belong, if they lie there as on lines.
-                    let length = blocks.len() * O * packed.line;
+                    let length = share.len() * O * packed.line;
                     let is_direct = self.placements.is_empty() && output.len() == length;
                     arch().dispatch(Correlate {
                         input,

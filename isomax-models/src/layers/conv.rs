@@ -2,6 +2,8 @@ use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::PaddedConvOptions;
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::pool::subsample;
@@ -166,9 +168,15 @@ impl<B: Backend> AnyConv<'_, B> {
         let output = match (sums, self) {
             (Some(sums), _) => with_bias(sums, bias),
             (None, Self::Conv2d(conv)) => {
-                let bias = bias.map(Param::from_tensor);
-                let weight = Param::from_tensor(weight);
-                Conv2d { weight, bias, ..(*conv).clone() }.forward(maps)
+                let [[top, bottom], [left, right]] = padding(conv, [height, width]);
+                let options = PaddedConvOptions::asymmetric(
+                    conv.stride,
+                    [top, left],
+                    [bottom, right],
+                    conv.dilation,
+                    conv.groups,
+                );
+                conv2d(maps, weight, bias, options)
             }
             (None, Self::Conv1x1(conv)) => with_bias(products(maps, weight, conv.stride), bias),
         };
@@ -188,12 +196,7 @@ impl<B: Backend> AnyConv<'_, B> {
                 return Some(Geometry { stride: conv.stride, padding: [[0; 2]; 2], groups: 1 });
             }
         };
-        let padding = match conv.padding {
-            PaddingConfig2d::Valid => [[0; 2]; 2],
-            PaddingConfig2d::Explicit(top, left, bottom, right) => [[top, bottom], [left, right]],
-            PaddingConfig2d::Same => [0, 1]
-                .map(|axis| same_padding(size[axis], conv.kernel_size[axis], conv.stride[axis])),
-        };
+        let padding = padding(conv, size);
         let [vertical, horizontal] = conv.stride;
         let inside = padding
             .iter()
@@ -201,6 +204,17 @@ impl<B: Backend> AnyConv<'_, B> {
             .all(|(sides, kernel)| sides.iter().all(|&side| side < kernel));
         let has = conv.dilation == [1, 1] && vertical == horizontal && inside;
         has.then_some(Geometry { stride: vertical, padding, groups: conv.groups })
+    }
+}
+
+/// Zeros before and behind maps of a size, along height and width.
+fn padding<B: Backend>(conv: &Conv2d<B>, size: [usize; 2]) -> [[usize; 2]; 2] {
+    match conv.padding {
+        PaddingConfig2d::Valid => [[0; 2]; 2],
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [[top, bottom], [left, right]],
+        PaddingConfig2d::Same => {
+            [0, 1].map(|axis| same_padding(size[axis], conv.kernel_size[axis], conv.stride[axis]))
+        }
     }
 }
 
@@ -402,6 +416,25 @@ mod tests {
         let gradients = convolve(&frozen, maps.clone()).sum().backward();
         assert!(maps.grad(&gradients).is_some());
         assert!(frozen.weight.val().grad(&gradients).is_none());
+    }
+
+    /// Weights that are no leaf of the graph, and frozen ones, where Burn's own convolution computes.
+    #[test]
+    fn other_weights_keep_their_gradients() {
+        let device = Default::default();
+        let conv = Conv2dConfig::new([2, 3], [3, 3]).with_dilation([2, 2]).init::<B>(&device);
+        let conv = conv.no_grad();
+        let maps = Tensor::<B, 4>::ones([1, 2, 6, 6], &device);
+        let factor = Tensor::<B, 4>::ones([1, 1, 1, 1], &device).require_grad();
+        let any = AnyConv::from(&conv);
+        let run = |weight: Tensor<B, 4>| {
+            let activation = Activation::Identity;
+            any.run(maps.clone(), weight, Finish { bias: None, shortcut: None, activation })
+        };
+        let gradients = run(any.weight() * factor.clone()).sum().backward();
+        assert!(factor.grad(&gradients).is_some());
+        let output = run(any.weight());
+        assert!(!output.is_require_grad());
     }
 
     /// Gradients of groups, and of paddings that differ, are those of Burn; so is all that keeps Burn's way.

@@ -4,15 +4,14 @@
 //! without gradients: no bound of a network narrows.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use isomax_burn::flex::{
-    FlexTensor, WithGradients, contiguous, primitive, same, tensor, tensor_with_gradients,
-    with_gradients, without_gradients,
+    FlexTensor, contiguous, primitive, same, tensor, with_backward, with_gradients,
+    without_gradients,
 };
 use isomax_kernels::activation_gradient;
 use isomax_kernels::batch_norm::{self, Moments, Normalization, Rows};
@@ -34,13 +33,7 @@ pub(super) fn convolve<B: Backend>(
     let finish = isomax_kernels::Finish::default();
     let output = conv::forward(conv, state.0.storage(), state.1.storage(), finish);
     let output = primitive(output, shape);
-    let nodes = [maps.node, weight.node];
-    let output =
-        match Convolution(conv).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(state, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        };
-    same(tensor_with_gradients::<4>(output))
+    same(with_backward::<2, 4, _>(Convolution(conv), [maps, weight], state, output))
 }
 
 /// A convolution without gradients, and what is done to its sums.
@@ -161,15 +154,15 @@ pub(super) fn normalize<B: Backend>(
     let count = (batch_size * height * width) as f64;
     let unbiased_variance = variance * (count / (count - 1.0));
     let output = match shortcut {
-        None => operation.register(nodes, state, output),
+        None => with_backward::<3, 4, _>(operation, nodes, state, output),
         Some((_, shortcut)) => {
             let [maps, weight, bias] = nodes;
             // The mask of the activation is read from the output, which the next layer keeps anyway.
             let state = State { output: Some(output.clone()), ..state };
-            operation.register([maps, weight, bias, shortcut], state, output)
+            with_backward::<4, 4, _>(operation, [maps, weight, bias, shortcut], state, output)
         }
     };
-    Some(Normalized { maps: same(tensor_with_gradients::<4>(output))?, mean, unbiased_variance })
+    Some(Normalized { maps: same(output)?, mean, unbiased_variance })
 }
 
 /// Computes `maps · scale + shift` for each channel without gradients, adds maps, and takes an activation.
@@ -224,19 +217,6 @@ impl BatchNorm {
                 None => self.activation.into(),
                 Some(_) => isomax_kernels::Activation::Identity,
             },
-        }
-    }
-
-    fn register<const N: usize>(
-        self,
-        parents: [WithGradients; N],
-        state: State,
-        output: FlexTensor,
-    ) -> WithGradients {
-        let nodes = parents.map(|parent| parent.node);
-        match self.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(state, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
 }

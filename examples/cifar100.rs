@@ -13,7 +13,7 @@
 use std::process::ExitCode;
 
 use isomax_bench::cli::ConfigOptions;
-use isomax_bench::data::IdSet;
+use isomax_bench::data::PublishedSet;
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 
@@ -31,5 +31,5 @@ fn main() -> ExitCode {
     //
     //     head: HeadConfig::new(HeadKind::IsoMaxPlus, num_features, num_classes).init(&device),
     //     loss: LossConfig::new(HeadKind::IsoMaxPlus).init(),
-    support::compare(IdSet::Cifar100, recipe, &[HeadKind::SoftMax, HeadKind::IsoMaxPlus])
+    support::compare(PublishedSet::Cifar100, recipe, &[HeadKind::SoftMax, HeadKind::IsoMaxPlus])
 }

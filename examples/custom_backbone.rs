@@ -22,10 +22,11 @@ use isomax_bench::backend::{self, InferenceBackend, TrainingBackend, device};
 use isomax_bench::data::{Augmentation, Images, NamedImages, Normalization, OodSource};
 use isomax_bench::evaluate::summary;
 use isomax_bench::experiment::{ExperimentOptions, run};
-use isomax_bench::predict::{Predictor, files};
-use isomax_bench::train::{ExperimentData, TrainingConfig, open_run};
-use isomax_bench::{progress, report, results};
-use isomax_burn::{Detector, HeadKind, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodScore};
+use isomax_bench::predict::{self, files};
+use isomax_bench::train::{ExperimentData, ImageCount, TrainingConfig, open_run};
+use isomax_bench::{export, progress, report, results};
+use isomax_bundle::{Bundle, Predictor};
+use isomax_burn::{HeadKind, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodScore};
 use isomax_models::Backbone;
 
 /// A network of your own.
@@ -96,9 +97,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         milestones: vec![8, 12],
         batch_size: 32,
         learning_rate: 0.05,
-        augmentation: Augmentation { padding: 0, flip: false },
-        validation_images: 80,
-        calibration_images: 120,
+        augmentation: Augmentation::CropAndFlip { padding: 0, flip: false },
+        validation_images: ImageCount::Images(80),
+        calibration_images: ImageCount::Images(120),
         ood: vec![OodSource::named(UNSEEN)],
         ..TrainingConfig::own("digits", "two-conv", HeadKind::IsoMaxPlus, normalization)
     };
@@ -130,11 +131,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     report::publish(Path::new(OUTPUT))?;
     println!("curves and pictures: {OUTPUT}/{}\n", report::PAGE);
 
-    predict(&config, &[&parts.test[0], &parts.test[1], &unseen[0], &unseen[1]])
+    decide(&config, &[&parts.test[0], &parts.test[1], &unseen[0], &unseen[1]])
 }
 
 /// As a program that was given the folder of the run and some files.
-fn predict(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Error>> {
+fn decide(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Error>> {
     let run = Path::new(OUTPUT).join(config.experiment_name()).join("run-1");
     let photos = Path::new(OUTPUT).join("photos");
     fs::create_dir_all(&photos)?;
@@ -145,23 +146,25 @@ fn predict(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Err
         picture.save(photos.join(format!("{index}-shows-a-{}.png", digit.label)))?;
     }
     let (_, training) = open_run(&run)?;
-    let mut network = Net::<TrainingBackend>::new(training.classes.len(), &device()).valid();
-    network.load_safetensors(run.join(results::MODEL))?;
-    let detector = Detector::load(run.join(results::DETECTOR))?;
-    let predictor = Predictor::<InferenceBackend, _>::new(
-        network,
-        detector,
-        config.normalization()?,
-        &device(),
-    )
-    .with_side(digits::SIDE as u32);
-    predictor.run(files(vec![photos]), |prediction| -> Result<(), Box<dyn Error>> {
+    let network = |classes| Net::<TrainingBackend>::new(classes, &device()).valid();
+    let mut trained = network(training.classes.len());
+    trained.load_safetensors(run.join(results::MODEL))?;
+    // One file with all that decides, which needs neither the run nor its data.
+    let file = Path::new(OUTPUT).join("digits.safetensors");
+    export::bundle(&run, &trained, None)?.save(&file)?;
+
+    let bundle = Bundle::load(&file)?;
+    let classes = bundle.manifest().classes.clone();
+    let mut loaded = network(classes.len());
+    bundle.load_into(&mut loaded)?;
+    let predictor = Predictor::<InferenceBackend, _>::of_bundle(&bundle, loaded, &device())?;
+    predict::run(&predictor, files(vec![photos]), |prediction| -> Result<(), Box<dyn Error>> {
         let decision = prediction.decision?;
         let name = prediction.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match decision.in_distribution {
             true => println!(
                 "{name}: a {}, {:.1} % sure",
-                training.classes[decision.class],
+                classes[decision.class],
                 100.0 * decision.confidence
             ),
             false => println!("{name}: OOD (p = {:.3})", decision.p_value),

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use burn::tensor::Tensor;
 use clap::Parser;
 use isomax_bench::backend::{Device, InferenceBackend, TrainingBackend, device};
-use isomax_bench::data::{FolderOptions, IdSet, Images, JpegDecoder};
+use isomax_bench::data::{FolderOptions, Images, JpegDecoder, PublishedSet};
 use isomax_bench::evaluate::{accuracy, logits};
 use isomax_burn::metrics::OodMetrics;
 use isomax_burn::{HeadKind, OodHead, Score};
@@ -41,7 +41,7 @@ struct Arguments {
     classes: usize,
     /// Set that the network was trained on, whose normalisation all images get: cifar10, cifar100 or svhn.
     #[arg(long, default_value = "cifar10")]
-    trained_on: IdSet,
+    trained_on: PublishedSet,
     /// Decoder of JPEG images: safe, or libjpeg, which gives the pixels of PyTorch and Pillow bit by
     /// bit and needs --features libjpeg.
     #[arg(long, default_value = "safe")]
@@ -109,7 +109,7 @@ fn evaluate(
         let (found, expected) = (images.classes.len(), arguments.classes);
         return Err(format!("{}: {found} classes, expected {expected}", id_data.display()).into());
     }
-    let id_logits = logits_of(&images);
+    let id_logits = logits_of(&images)?;
     let accuracy = accuracy(id_logits.clone(), &images.labels);
     println!("accuracy on {} images: {accuracy:.2} %", images.len());
 
@@ -124,7 +124,7 @@ fn evaluate(
     let mut table = Table::new(["OOD set", "images", "score", "AUROC", "TNR@95TPR"]);
     for path in &arguments.ood_data {
         let images = read(path)?;
-        let ood_logits = logits_of(&images);
+        let ood_logits = logits_of(&images)?;
         for score in &scores {
             let id = values(*score, &id_logits);
             let metrics = OodMetrics::from_scores(&id, &values(*score, &ood_logits))?;

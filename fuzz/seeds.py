@@ -25,6 +25,7 @@ FUZZ = Path(__file__).resolve().parent
 ROOT = FUZZ.parent
 WEIGHTS = ROOT / "isomax-models/tests/fixtures"
 DATA = ROOT / "isomax-bench/tests/fixtures"
+IMAGES = ROOT / "isomax-bundle/tests/fixtures/images"
 
 
 def seed(target, name, content):
@@ -639,10 +640,14 @@ def tiffs():
 
 
 def images():
-    for name, content in fixtures(DATA / "images", "*.jpg").items():
+    for name, content in fixtures(IMAGES, "*.jpg").items():
         seed("image", name, content)
-    whole = (DATA / "images/grey_sampled.jpg").read_bytes()
+    whole = (IMAGES / "grey_sampled.jpg").read_bytes()
     seed("image", "no-end.jpg", whole[:-2])
+    # To be turned by a quarter.
+    turned = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x112, 3, 1, 6, 0, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", 8 + len(turned)) + b"Exif\0\0" + turned
+    seed("image", "turned.jpg", whole[:2] + segment + whole[2:])
     pictures = [*pngs(), *bmps(), *gifs(), *tiffs()]
     for name, text in {
         "pbm": "P1\n# a comment\n3 2\n1 0 1 0 1 0\n",

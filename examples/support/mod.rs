@@ -8,7 +8,7 @@ use isomax_bench::backend;
 use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, fetch_with_bar, run_experiment};
 use isomax_bench::data::archives::archives_named;
 use isomax_bench::data::fetch::FetchOptions;
-use isomax_bench::data::{IdSet, OodSource};
+use isomax_bench::data::{IdSet, OodSource, PublishedSet};
 use isomax_bench::{memory, report};
 use isomax_burn::HeadKind;
 
@@ -38,7 +38,7 @@ struct Arguments {
 
 impl Arguments {
     /// Fetches the official files of the sets that are not there.
-    fn fetch_missing(&self, id_data: IdSet, ood: &[OodSource]) -> Result<(), Box<dyn Error>> {
+    fn fetch_missing(&self, id_data: &IdSet, ood: &[OodSource]) -> Result<(), Box<dyn Error>> {
         let folder = self.data.folder();
         let options = FetchOptions { mirror: self.mirror.clone() };
         for name in folder.missing(id_data, ood) {
@@ -57,7 +57,7 @@ impl Arguments {
 }
 
 /// Trains and evaluates the heads in turn, prints their tables and writes a report.
-pub fn compare(id_data: IdSet, defaults: ConfigOptions, heads: &[HeadKind]) -> ExitCode {
+pub fn compare(id_data: PublishedSet, defaults: ConfigOptions, heads: &[HeadKind]) -> ExitCode {
     memory::keep_freed();
     let arguments = Arguments::parse();
     // Warnings, as of a damaged checkpoint.
@@ -69,11 +69,11 @@ pub fn compare(id_data: IdSet, defaults: ConfigOptions, heads: &[HeadKind]) -> E
         println!("backend: {}", backend::name());
         let options = arguments.runs.options();
         for &head in heads {
-            let experiment =
-                ConfigOptions { id_data: Some(id_data), head: Some(head), ..Default::default() };
+            let id_data = Some(id_data.into());
+            let experiment = ConfigOptions { id_data, head: Some(head), ..Default::default() };
             let config = experiment.or(arguments.options.clone()).or(defaults.clone()).config()?;
             if !arguments.offline {
-                arguments.fetch_missing(id_data, &config.ood)?;
+                arguments.fetch_missing(&config.id_set(), &config.ood)?;
             }
             let data = arguments.data.folder();
             run_experiment(&config, &data, &options)?;

@@ -2,18 +2,18 @@
 
 #![no_main]
 
-use isomax_bench::data::{IdSet, Split};
+use isomax_bench::data::{PublishedSet, Split};
 use isomax_fuzz::{mutate, scratch, sets};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 /// A folder for the archive alone, its name, and what is read out of it: the training part of CIFAR-10
 /// has several files.
-const ARCHIVES: [(&str, &str, IdSet, Split); 5] = [
-    ("cifar_archive/a", "cifar-10-binary.tar.gz", IdSet::Cifar10, Split::Test),
-    ("cifar_archive/a", "cifar-10-binary.tar.gz", IdSet::Cifar10, Split::Train),
-    ("cifar_archive/b", "cifar-10-python.tar.gz", IdSet::Cifar10, Split::Test),
-    ("cifar_archive/c", "cifar-100-binary.tar.gz", IdSet::Cifar100, Split::Test),
-    ("cifar_archive/d", "cifar-100-python.tar.gz", IdSet::Cifar100, Split::Test),
+const ARCHIVES: [(&str, &str, PublishedSet, Split); 5] = [
+    ("cifar_archive/a", "cifar-10-binary.tar.gz", PublishedSet::Cifar10, Split::Test),
+    ("cifar_archive/a", "cifar-10-binary.tar.gz", PublishedSet::Cifar10, Split::Train),
+    ("cifar_archive/b", "cifar-10-python.tar.gz", PublishedSet::Cifar10, Split::Test),
+    ("cifar_archive/c", "cifar-100-binary.tar.gz", PublishedSet::Cifar100, Split::Test),
+    ("cifar_archive/d", "cifar-100-python.tar.gz", PublishedSet::Cifar100, Split::Test),
 ];
 
 fuzz_target!(|bytes: &[u8]| {

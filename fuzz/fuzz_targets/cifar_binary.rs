@@ -2,14 +2,14 @@
 
 #![no_main]
 
-use isomax_bench::data::{IdSet, Split};
+use isomax_bench::data::{PublishedSet, Split};
 use isomax_fuzz::{mutate, scratch, sets};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 /// A set, its file, and the numbers of classes of the labels that a record begins with.
-const SETS: [(IdSet, &str, &[u8]); 2] = [
-    (IdSet::Cifar10, "cifar_binary/cifar-10-batches-bin/test_batch.bin", &[10]),
-    (IdSet::Cifar100, "cifar_binary/cifar-100-binary/test.bin", &[20, 100]),
+const SETS: [(PublishedSet, &str, &[u8]); 2] = [
+    (PublishedSet::Cifar10, "cifar_binary/cifar-10-batches-bin/test_batch.bin", &[10]),
+    (PublishedSet::Cifar100, "cifar_binary/cifar-100-binary/test.bin", &[20, 100]),
 ];
 
 fuzz_target!(|bytes: &[u8]| {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use isomax_bench::data::archives::{Archive, Unpack};
+use isomax_bench::data::archives::{Archive, Checksum, Unpack};
 use isomax_bench::data::fetch::{FetchOptions, Verified, fetch, verify};
 use isomax_fuzz::{mutate, scratch};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
@@ -47,7 +47,7 @@ fn check(bytes: &[u8], md5: &'static str, unpack: Unpack) {
         name: "set",
         file: FILE,
         url: "http://127.0.0.1:9/set.tar.gz",
-        md5,
+        checksum: Checksum::Md5(md5),
         bytes: None,
         unpack,
         folder: FOLDER,

@@ -9,7 +9,9 @@ use std::env;
 use std::panic;
 use std::sync::LazyLock;
 
-use isomax_bench::data::{DecodeError, JpegDecoder, MAX_PIXELS, Picture, decode, preprocess};
+use isomax_bundle::{
+    DecodeError, JpegDecoder, MAX_PIXELS, Orientation, Picture, decode, resize_and_crop,
+};
 use libfuzzer_sys::fuzz_target;
 
 static PAST_PANICS: LazyLock<bool> = LazyLock::new(|| env::var_os("FUZZ_PAST_PANICS").is_some());
@@ -35,17 +37,21 @@ fuzz_target!(
         };
         let again = decoded(bytes, JpegDecoder::Safe);
         assert!(again.as_ref() == Some(&picture), "the same bytes, another picture");
+        let upright = decode(bytes, JpegDecoder::Safe, Orientation::Upright);
+        let upright = upright.expect("what can be read can be turned").dimensions();
+        let (width, height) = picture.dimensions();
+        assert!([(width, height), (height, width)].contains(&upright));
         for side in [1, 32] {
-            let small = preprocess(picture.clone(), side);
+            let small = resize_and_crop(picture.clone(), side, side);
             assert_eq!(small.dimensions(), (side, side));
-            assert!(preprocess(small.clone(), side) == small);
+            assert!(resize_and_crop(small.clone(), side, side) == small);
         }
     }
 );
 
 /// A picture that is what it says.
 fn decoded(bytes: &[u8], decoder: JpegDecoder) -> Option<Picture> {
-    match decode(bytes, decoder) {
+    match decode(bytes, decoder, Orientation::AsStored) {
         Ok(picture) => {
             let (width, height) = picture.dimensions();
             let pixels = u64::from(width) * u64::from(height);

@@ -1,6 +1,6 @@
 //! Sets of images that were read from the official files.
 
-use isomax_bench::data::{DataError, DataFolder, ImageSet, IdSet, Split};
+use isomax_bench::data::{DataError, DataFolder, ImageSet, PublishedSet, Split};
 
 use crate::scratch;
 
@@ -14,7 +14,7 @@ pub const BYTES: usize = 3 * SIDE * SIDE;
 /// # Panics
 ///
 /// If the set contradicts itself, is another one the second time, or is said not to be there.
-pub fn read(folder: &str, set: IdSet, split: Split) -> Option<ImageSet> {
+pub fn read(folder: &str, set: PublishedSet, split: Split) -> Option<ImageSet> {
     let folder = DataFolder::new(scratch::path(folder)).without_cache();
     match folder.id_set(set, split) {
         Ok(found) => {

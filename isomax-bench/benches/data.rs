@@ -19,8 +19,8 @@ use burn::backend::Flex;
 use burn::data::dataloader::DataLoader;
 use clap::Parser;
 use isomax_bench::data::{
-    Augmentation, DataFolder, FolderOptions, IdSet, ImageBatches, ImageLoader, Images, JpegDecoder,
-    Normalization, OodSource, Split,
+    Augmentation, DataFolder, FolderOptions, ImageBatches, ImageLoader, ImageSource, Images,
+    JpegDecoder, Normalization, OodSource, PublishedSet, Split,
 };
 use isomax_charts::Table;
 use peak_alloc::PeakAlloc;
@@ -64,7 +64,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut table = Table::new(["start from", "images", "seconds", "peak memory, MB"]);
     for jpeg in JpegDecoder::ALL {
         let options = FolderOptions { jpeg, ..Default::default() };
-        let read = || Ok(Images::from_folder_with(&folder, &options)?);
+        let read = || -> Result<Arc<dyn ImageSource>, _> {
+            Ok(Arc::new(Images::from_folder_with(&folder, &options)?))
+        };
         start(&mut table, &format!("folder, decoder {jpeg}"), read)?;
     }
     let images = Images::from_folder(&folder)?;
@@ -78,7 +80,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // The images again, as the official binary files of CIFAR-10 have them.
     if images.size == [32, 32] && images.classes.len() <= 10 {
         write_binary(&scratch.path().join("cifar-10-batches-bin"), &images)?;
-        let cifar10 = |split| Ok(data.id_set(IdSet::Cifar10, split)?.images);
+        let cifar10 = |split| Ok(data.id_set(PublishedSet::Cifar10, split)?.images);
         start(&mut table, "binary", || cifar10(Split::Train))?;
     }
     println!("{table}");
@@ -108,8 +110,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn start(
     table: &mut Table,
     name: &str,
-    read: impl FnOnce() -> Result<Images, Box<dyn Error>>,
-) -> Result<Images, Box<dyn Error>> {
+    read: impl FnOnce() -> Result<Arc<dyn ImageSource>, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let begun = Instant::now();
@@ -122,7 +124,7 @@ fn start(
         format!("{seconds:.2}"),
         peak.to_string(),
     ]);
-    Ok(images)
+    Ok(())
 }
 
 /// Images a second that workers get ready while the consumer does nothing.

@@ -6,21 +6,22 @@
 //!
 //! [`run_published`] has an example with a published network and set, [`run`] one with images of your own.
 
+use std::cell::Cell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use isomax_burn::{HeadKind, OodHead, OodScore, UnknownName};
-use isomax_models::store::StoreError;
+use isomax_models::store::{self, LoadReport, StoreError};
 use isomax_models::{Architecture, ImageShapeError, Model, ModelConfig};
 
-use crate::data::{DataError, DataFolder};
+use crate::data::{DataError, DataFolder, ImageSource};
 use crate::evaluate::{EvaluateError, EvaluationInput, evaluate};
 use crate::progress::Progress;
 use crate::results::{self, Evaluation, ResultError, Training};
 use crate::train::{
-    ExperimentData, ImageNetwork, RunFolder, RunOptions, TrainError, TrainableNetwork,
+    ConfigError, ExperimentData, ImageNetwork, RunFolder, RunOptions, TrainError, TrainableNetwork,
     TrainingConfig, train,
 };
 
@@ -62,6 +63,9 @@ pub enum ExperimentError {
     /// The network cannot be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// The configuration makes no sense, or its pretrained weights are not there.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The images differ from those that the network was trained with.
     #[error(
         "{}: trained with other images, or with the same in another order: the held-out images would \
@@ -101,14 +105,14 @@ pub struct ExperimentOptions {
 ///
 /// ```no_run
 /// use isomax_bench::backend::{self, TrainingBackend};
-/// use isomax_bench::data::{DataFolder, IdSet};
+/// use isomax_bench::data::{DataFolder, PublishedSet};
 /// use isomax_bench::experiment::{ExperimentOptions, run_published};
 /// use isomax_bench::train::TrainingConfig;
 /// use isomax_bench::{evaluate, progress};
 /// use isomax_burn::HeadKind;
 ///
 /// let config =
-///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(PublishedSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
 /// let options = ExperimentOptions {
 ///     output: "results".into(),
 ///     runs: 1..=3,
@@ -133,8 +137,18 @@ pub fn run_published<B: AutodiffBackend>(
     folder: &DataFolder,
     options: &ExperimentOptions,
 ) -> Result<Vec<(usize, Evaluation)>, ExperimentError> {
-    let network = |num_classes, device: &B::Device| -> Result<Model<B>, UnknownName> {
-        published_network(config, num_classes, device)
+    let is_told = Cell::new(false);
+    let network = |num_classes, device: &B::Device| -> Result<Model<B>, ExperimentError> {
+        let mut network = published_network(config, num_classes, device)?;
+        if let Some(report) = load_init(config, &mut network)?
+            && !is_told.replace(true)
+        {
+            match report.is_complete() {
+                true => log::info!("{report}"),
+                false => log::warn!("{report}"),
+            }
+        }
+        Ok(network)
     };
     // The name is checked before the data is read.
     config.architecture.parse::<Architecture>()?;
@@ -142,17 +156,32 @@ pub fn run_published<B: AutodiffBackend>(
     run::<B, _>(config, load, network, options)
 }
 
-/// A new network of isomax-models, as a configuration names it.
+/// Loads the pretrained weights of a configuration, if it has any, into all of a network but its head.
+///
+/// # Errors
+///
+/// [`ExperimentError::Store`] if they do not fit, and [`ExperimentError::Config`] if they cannot be read, or are others
+/// than when the configuration was made.
+pub fn load_init<B: Backend, N: ImageNetwork<B>>(
+    config: &TrainingConfig,
+    network: &mut N,
+) -> Result<Option<LoadReport>, ExperimentError> {
+    let Some(path) = &config.init else { return Ok(None) };
+    config.check_init()?;
+    Ok(Some(store::load_body(network, path)?))
+}
+
+/// A new network of isomax-models, as a configuration names it, with weights at random.
 ///
 /// ```
 /// use isomax_bench::backend::{InferenceBackend, device};
-/// use isomax_bench::data::IdSet;
+/// use isomax_bench::data::PublishedSet;
 /// use isomax_bench::experiment::published_network;
 /// use isomax_bench::train::TrainingConfig;
 /// use isomax_burn::{HeadKind, OodHead};
 /// use isomax_models::Backbone;
 ///
-/// let config = TrainingConfig::published(IdSet::Svhn, "resnet-20".parse()?, HeadKind::DisMax);
+/// let config = TrainingConfig::published(PublishedSet::Svhn, "resnet-20".parse()?, HeadKind::DisMax);
 /// let network = published_network::<InferenceBackend>(&config, 10, &device())?;
 /// assert_eq!(network.head().num_classes(), 10);
 /// # Ok::<(), isomax_burn::UnknownName>(())
@@ -167,7 +196,13 @@ pub fn published_network<B: Backend>(
     device: &B::Device,
 ) -> Result<Model<B>, UnknownName> {
     let architecture: Architecture = config.architecture.parse()?;
-    Ok(ModelConfig::new(architecture, num_classes).with_head(config.head).init(device))
+    // What is as in evaluation drops nothing.
+    let nothing = config.frozen_statistics.then_some(0.0);
+    let config = ModelConfig::new(architecture, num_classes)
+        .with_head(config.head)
+        .with_dropout(config.dropout.or(nothing))
+        .with_drop_connect(config.drop_connect.or(nothing));
+    Ok(config.init(device))
 }
 
 /// Trains and evaluates the runs of an experiment, and gives the number of each with its evaluation. A run that
@@ -194,7 +229,7 @@ pub fn published_network<B: Backend>(
 /// };
 /// // Or a network of your own.
 /// let network = |num_classes, device: &Device| {
-///     published_network::<TrainingBackend>(&config, num_classes, device)
+///     Ok(published_network::<TrainingBackend>(&config, num_classes, device)?)
 /// };
 /// for (number, evaluation) in run::<TrainingBackend, _>(&config, load, network, &options())? {
 ///     println!("run {number}: accuracy {:.3}", evaluation.classification.accuracy);
@@ -214,7 +249,7 @@ pub fn published_network<B: Backend>(
 pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
     config: &TrainingConfig,
     load: impl Fn() -> Result<ExperimentData, ExperimentError>,
-    network: impl Fn(usize, &B::Device) -> Result<N, UnknownName>,
+    network: impl Fn(usize, &B::Device) -> Result<N, ExperimentError>,
     options: &ExperimentOptions,
 ) -> Result<Vec<(usize, Evaluation)>, ExperimentError> {
     let mut data: Option<ExperimentData> = None;
@@ -236,7 +271,7 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             Some(data) => data,
             none => none.insert(load()?),
         };
-        let num_classes = data.train.classes.len();
+        let num_classes = data.train.classes().len();
         let run = RunOptions {
             workers: options.workers,
             label: format!("{} {number}/{}", config.experiment_name(), options.runs.end()),
@@ -284,11 +319,11 @@ fn check<B: AutodiffBackend>(
     if expected != found {
         return Err(ExperimentError::OtherHead { expected, found });
     }
-    let (expected, found) = (data.train.classes.len(), head.num_classes());
+    let (expected, found) = (data.train.classes().len(), head.num_classes());
     if expected != found {
         return Err(ExperimentError::OtherClasses { expected, found });
     }
-    let [height, width] = data.train.size;
+    let [height, width] = data.train.size();
     Ok(network.check_images([1, 3, height, width])?)
 }
 
@@ -380,12 +415,13 @@ pub fn evaluate_run<B: Backend, N: ImageNetwork<B>>(
     }
     network.load_safetensors(folder.join(results::MODEL))?;
     let calibration = data.calibration_images(config, training.seed)?;
+    let calibration = calibration.map(|images| Arc::new(images) as Arc<dyn ImageSource>);
     let is_new = |set: &str| !paths.previous.is_some_and(|old| is_seen(old, set, scores));
     let input = EvaluationInput {
         id_data: config.id_data.clone(),
         architecture: config.architecture.clone(),
         data: data.source.clone(),
-        normalization: config.normalization().map_err(TrainError::from)?,
+        normalization: config.preprocessing(data.measured).map_err(TrainError::from)?.normalization,
         training: Some(training),
         fpr: config.fpr,
         test: Arc::clone(&data.test),

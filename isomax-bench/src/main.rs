@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 
 mod commands;
 
-use commands::{analyze, data, evaluate, metrics, predict, report, reproduce, train};
+use commands::{
+    analyze, data, evaluate, export, metrics, predict, report, reproduce, train, weights,
+};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -30,8 +32,12 @@ enum Command {
     Reproduce(Box<reproduce::ReproduceArgs>),
     /// Classify images, and say which are out of distribution.
     Predict(predict::PredictArgs),
+    /// Write a finished run as one file that decides: weights, classes, preprocessing and detector.
+    Export(export::ExportArgs),
     /// Download, check and list data sets.
     Data(data::DataCommand),
+    /// Download and list published weights, for trainings to start from.
+    Weights(weights::WeightsCommand),
     /// Compute detection metrics of two score files, in the conventions of the field and of the
     /// papers.
     Metrics(metrics::MetricsArgs),
@@ -50,7 +56,9 @@ fn main() -> ExitCode {
         Command::Report(args) => args.run(),
         Command::Reproduce(args) => args.run(),
         Command::Predict(args) => args.run(),
+        Command::Export(args) => args.run(),
         Command::Data(args) => args.run(),
+        Command::Weights(args) => args.run(),
         Command::Metrics(args) => args.run(),
     };
     match result {

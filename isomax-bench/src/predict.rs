@@ -1,63 +1,25 @@
-//! From image files to decisions, in constant memory. See [`Predictor`] for an example.
+//! From image files to decisions, in constant memory. See [`run`] for an example.
 
 use std::io::{self, BufRead};
 use std::iter;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use isomax_burn::{Decision, Detector, DetectorError, HostLogits, OodHead as _};
+use isomax_burn::{Decision, DetectorError};
+use isomax_models::Backbone;
 use rayon::prelude::*;
 
-use crate::data::walk::{Step, Walk};
-use crate::data::{
-    DecodeError, Images, JpegDecoder, Normalization, ReadError, preprocess, read_picture,
-};
-use crate::train::ImageNetwork;
+/// A network with its detector and its preprocessing.
+pub use isomax_bundle::Predictor;
 
-/// Height and width of the images that all published networks were trained on.
-const SIDE: u32 = 32;
+use crate::data::walk::{Step, Walk};
+use crate::data::{DecodeError, Preprocessing, ReadError, read_picture};
+
 /// Images that are in memory at once.
 const CHUNK: usize = 256;
 
-/// A network with its detector, for images of any size.
-///
-/// ```
-/// use isomax_bench::backend::{InferenceBackend, device};
-/// use isomax_bench::data::Normalization;
-/// use isomax_bench::predict::{Predictor, files};
-/// # use burn::tensor::{Distribution, Tensor};
-/// # use isomax_burn::{DetectorConfig, HeadKind};
-/// # use isomax_models::{Backbone, CifarResNetConfig};
-/// # let config = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus);
-/// # let network = config.init::<InferenceBackend>(&device());
-/// # let images = Tensor::random([20, 3, 32, 32], Distribution::Default, &device());
-/// # let detector = DetectorConfig::new().fit(network.head(), network.forward(images))?;
-/// # let folder = tempfile::tempdir()?;
-/// # image::RgbImage::new(40, 30).save(folder.path().join("photo.png"))?;
-/// # let photos = folder.path().to_owned();
-///
-/// let predictor =
-///     Predictor::<InferenceBackend, _>::new(network, detector, Normalization::CIFAR10, &device());
-/// predictor.run(files(vec![photos]), |prediction| {
-///     match prediction.decision {
-///         Ok(decision) => println!("class {}, ID: {}", decision.class, decision.in_distribution),
-///         Err(error) => eprintln!("{}: {error}", prediction.path.display()),
-///     }
-///     Ok::<(), isomax_burn::DetectorError>(())
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct Predictor<B: Backend, N> {
-    network: N,
-    detector: Detector,
-    normalization: Normalization,
-    jpeg: JpegDecoder,
-    side: u32,
-    device: B::Device,
-}
-
-/// What became of one file. See [`Predictor`] for an example.
+/// What became of one file. See [`run`] for an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Prediction {
@@ -67,7 +29,7 @@ pub struct Prediction {
     pub decision: Result<Decision, PredictError>,
 }
 
-/// Why there is no decision on a file. See [`Predictor`] for an example.
+/// Why there is no decision on a file. See [`run`] for an example.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictError {
@@ -91,104 +53,75 @@ impl From<ReadError> for PredictError {
     }
 }
 
-impl<B: Backend, N: ImageNetwork<B>> Predictor<B, N> {
-    /// A network, the detector that was fitted on its outputs, and the normalisation of the images
-    /// that it was trained on.
-    pub fn new(
-        network: N,
-        detector: Detector,
-        normalization: Normalization,
-        device: &B::Device,
-    ) -> Self {
-        let (jpeg, side, device) = (JpegDecoder::default(), SIDE, device.clone());
-        Self { network, detector, normalization, jpeg, side, device }
-    }
-
-    /// Brings images to `side` × `side` pixels, the size of the images that the network was trained on.
-    /// Without this call 32.
-    ///
-    /// # Panics
-    ///
-    /// If `side` is 0.
-    pub fn with_side(mut self, side: u32) -> Self {
-        assert!(side > 0, "images need at least one pixel along each side, got 0");
-        self.side = side;
-        self
-    }
-
-    /// Decodes JPEG files by a decoder of choice.
-    pub fn with_jpeg_decoder(mut self, decoder: JpegDecoder) -> Self {
-        self.jpeg = decoder;
-        self
-    }
-
-    /// Decides on image files, and gives each prediction to `show`, in the order of the files. Images of
-    /// another size than the training images had are brought to it by [`preprocess()`], as in sets of
-    /// images. A file that is no image is a prediction with an error; the others go on.
-    ///
-    /// # Errors
-    ///
-    /// [`DetectorError`] if the detector does not fit the network, or what `show` returns.
-    pub fn run<E: From<DetectorError>>(
-        &self,
-        files: impl Iterator<Item = PathBuf>,
-        mut show: impl FnMut(Prediction) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let head = self.network.head();
-        self.detector.check_head(head.name(), head.temperature())?;
-        let mut files = files.peekable();
-        while files.peek().is_some() {
-            let chunk: Vec<PathBuf> = files.by_ref().take(CHUNK).collect();
-            let (jpeg, side) = (self.jpeg, self.side);
-            let pictures: Vec<Result<Vec<u8>, PredictError>> =
-                chunk.par_iter().map(|path| read(path, jpeg, side)).collect();
-            let mut decisions = self.decide(&pictures)?.into_iter();
-            for (path, picture) in chunk.into_iter().zip(pictures) {
-                let decision =
-                    picture.and_then(|_| decisions.next().unwrap_or(Err(PredictError::NotFinite)));
-                show(Prediction { path, decision })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One decision for each picture that could be read.
-    fn decide(
-        &self,
-        pictures: &[Result<Vec<u8>, PredictError>],
-    ) -> Result<Vec<Result<Decision, PredictError>>, DetectorError> {
-        let whole: Vec<&Vec<u8>> = pictures.iter().flatten().collect();
-        if whole.is_empty() {
-            return Ok(Vec::new());
-        }
-        let images = Images {
-            size: [self.side as usize; 2],
-            labels: vec![0; whole.len()],
-            bytes: whole.into_iter().flatten().copied().collect(),
-            classes: Vec::new(),
-        };
-        let batch = images.tensor(0..images.len(), &self.normalization, &self.device);
-        let logits = self.network.forward(batch);
-        let [_, num_classes] = logits.dims();
-        let logits: Vec<f64> = logits.into_data().iter().collect();
+/// Decides on image files, and gives each prediction to `show`, in the order of the files. A file that is no
+/// image is a prediction with an error; the others go on.
+///
+/// ```
+/// use isomax_bench::backend::{InferenceBackend, device};
+/// use isomax_bench::data::{Normalization, Preprocessing};
+/// use isomax_bench::predict::{Predictor, files, run};
+/// # use burn::tensor::{Distribution, Tensor};
+/// # use isomax_burn::{DetectorConfig, HeadKind};
+/// # use isomax_models::{Backbone, CifarResNetConfig};
+/// # let config = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus);
+/// # let network = config.init::<InferenceBackend>(&device());
+/// # let images = Tensor::random([20, 3, 32, 32], Distribution::Default, &device());
+/// # let detector = DetectorConfig::new().fit(network.head(), network.forward(images))?;
+/// # let folder = tempfile::tempdir()?;
+/// # image::RgbImage::new(40, 30).save(folder.path().join("photo.png"))?;
+/// # let photos = folder.path().to_owned();
+///
+/// let preprocessing = Preprocessing::whole(32, Normalization::CIFAR10);
+/// let predictor =
+///     Predictor::<InferenceBackend, _>::new(network, detector, preprocessing, &device())?;
+/// run(&predictor, files(vec![photos]), |prediction| {
+///     match prediction.decision {
+///         Ok(decision) => println!("class {}, ID: {}", decision.class, decision.in_distribution),
+///         Err(error) => eprintln!("{}: {error}", prediction.path.display()),
+///     }
+///     Ok::<(), isomax_burn::DetectorError>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`DetectorError`] if the detector does not fit the network, or what `show` returns.
+pub fn run<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>, E: From<DetectorError>>(
+    predictor: &Predictor<B, N>,
+    files: impl Iterator<Item = PathBuf>,
+    mut show: impl FnMut(Prediction) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut files = files.peekable();
+    while files.peek().is_some() {
+        let chunk: Vec<PathBuf> = files.by_ref().take(CHUNK).collect();
+        let preprocessing = predictor.preprocessing();
+        let pictures: Vec<Result<Vec<u8>, PredictError>> =
+            chunk.par_iter().map(|path| read(path, preprocessing)).collect();
+        let whole: Vec<&[u8]> = pictures.iter().flatten().map(Vec::as_slice).collect();
         // One image that makes the network overflow is no reason to lose the others.
-        let rows = logits.chunks_exact(num_classes.max(1));
-        let is_finite: Vec<bool> =
-            rows.clone().map(|row| row.iter().all(|logit| logit.is_finite())).collect();
-        let finite = rows.zip(&is_finite).filter(|(_, finite)| **finite);
-        let finite: Vec<f64> = finite.flat_map(|(row, _)| row.iter().copied()).collect();
-        let finite = HostLogits::new(finite, num_classes)?;
-        let mut decisions = self.detector.decide_host(&finite)?.into_iter();
-        let decide = |finite: bool| match finite {
-            true => decisions.next().ok_or(PredictError::NotFinite),
-            false => Err(PredictError::NotFinite),
-        };
-        Ok(is_finite.into_iter().map(decide).collect())
+        let mut decisions = Vec::new();
+        for batch in whole.chunks(batch_size(preprocessing)) {
+            decisions.extend(predictor.decide(batch)?);
+        }
+        let mut decisions = decisions.into_iter();
+        for (path, picture) in chunk.into_iter().zip(pictures) {
+            let decide = |_| decisions.next().flatten().ok_or(PredictError::NotFinite);
+            show(Prediction { path, decision: picture.and_then(decide) })?;
+        }
     }
+    Ok(())
 }
 
-fn read(path: &Path, jpeg: JpegDecoder, side: u32) -> Result<Vec<u8>, PredictError> {
-    Ok(preprocess(read_picture(path, jpeg)?, side).into_raw())
+/// Images that a network computes at once: as many pixels as 256 images of CIFAR have, or 8 photos.
+fn batch_size(preprocessing: &Preprocessing) -> usize {
+    let pixels = (preprocessing.size as usize).pow(2);
+    (CHUNK * 32 * 32 / pixels.max(1)).clamp(8, CHUNK)
+}
+
+fn read(path: &Path, preprocessing: &Preprocessing) -> Result<Vec<u8>, PredictError> {
+    let Preprocessing { jpeg_decoder, orientation, .. } = *preprocessing;
+    Ok(preprocessing.pixels(read_picture(path, jpeg_decoder, orientation)?))
 }
 
 /// The files that are named: a file stands for itself, a folder for all images in it at any depth, in
@@ -256,10 +189,11 @@ fn images_below(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Normalization;
     use burn::backend::Flex;
-    use burn::tensor::{Distribution, Tensor};
+    use burn::tensor::Distribution;
     use isomax_burn::{DetectorConfig, HeadKind};
-    use isomax_models::{Architecture, Backbone as _, ModelConfig};
+    use isomax_models::{Architecture, ModelConfig};
     use std::error::Error;
     use std::fs;
 
@@ -305,7 +239,8 @@ mod tests {
             ModelConfig::new(architecture, 3).with_head(HeadKind::IsoMaxPlus).init::<Flex>(&device);
         let noise = Tensor::random([20, 3, 32, 32], Distribution::Default, &device);
         let detector = DetectorConfig::new().fit(network.head(), network.forward(noise))?;
-        let predictor = Predictor::new(network, detector, Normalization::CIFAR10, &device);
+        let preprocessing = Preprocessing::whole(32, Normalization::CIFAR10);
+        let predictor = Predictor::new(network, detector, preprocessing, &device)?;
 
         let folder = tempfile::tempdir()?;
         let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 7]));
@@ -316,7 +251,7 @@ mod tests {
         fs::write(folder.path().join("5.txt"), "no image, and not called so")?;
         let mut found = Vec::new();
         let all = files(vec![folder.path().to_owned(), folder.path().join("absent.png")]);
-        predictor.run(all, |prediction| {
+        run(&predictor, all, |prediction| {
             found.push(prediction.decision);
             Ok::<_, DetectorError>(())
         })?;

@@ -208,6 +208,9 @@ pub struct Training {
     /// `[height, width]` of the images, in pixels.
     #[serde(default = "size_of_before")]
     pub image_size: [usize; 2],
+    /// Mean and standard deviation that the images were normalised with, if the file says so.
+    #[serde(default)]
+    pub normalization: Option<Normalization>,
     /// Backend and device.
     pub backend: String,
     /// Digest of the images.

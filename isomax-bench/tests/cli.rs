@@ -63,3 +63,51 @@ fn unusable_files_are_named_on_standard_error() {
         );
     }
 }
+
+fn weights(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_isomax-bench"))
+        .current_dir(folder)
+        .arg("weights")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn weights_that_can_be_fetched_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = |name: &str| {
+        let output = weights(folder.path(), &["list", "--weights-dir", "mine"]);
+        assert!(output.status.success());
+        let table = String::from_utf8(output.stdout).unwrap();
+        let row = table.lines().find(|line| line.contains(name)).unwrap().to_owned();
+        row.trim_end_matches([' ', '|']).rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(here("efficientnet-lite0"), "no");
+    assert_eq!(here("resnet-18-imagenet"), "no");
+    fs::create_dir(folder.path().join("mine")).unwrap();
+    fs::write(folder.path().join("mine/resnet18-f37072fd.pth"), "").unwrap();
+    assert_eq!(here("resnet-18-imagenet"), "yes");
+    assert_eq!(here("resnet-50-imagenet"), "no");
+}
+
+#[test]
+fn weights_that_cannot_be_fetched_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("weights")).unwrap();
+    fs::write(folder.path().join("weights/resnet18-f37072fd.pth"), "other weights").unwrap();
+    // The port of no server.
+    let mirror = "http://127.0.0.1:1";
+    for (names, complaint) in [
+        (["resnet-34-imagenet", "resnet-20"], "unknown weights 'resnet-20'; known: efficientnet"),
+        (["resnet-34-imagenet", "--weights-dir=new"], "http://127.0.0.1:1/resnet34-b627a593.pth: "),
+        (["resnet-18-imagenet", "--weights-dir=weights"], "but found something else"),
+    ] {
+        let [first, second] = names;
+        let output = weights(folder.path(), &["fetch", first, second, "--mirror", mirror]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        assert!(errors.contains(complaint), "'{errors}' lacks '{complaint}'");
+    }
+}

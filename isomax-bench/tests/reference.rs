@@ -67,7 +67,9 @@ fn networks_of_pytorch_do_as_in_pytorch() {
             ModelConfig::new(architecture, 10).with_head(kind).init::<InferenceBackend>(&device());
         model.load_pytorch(reference.join(format!("reference/resnet20_{name}.pth"))).unwrap();
 
-        let logits = |images| logits(&model, images, &Normalization::CIFAR10, 100, &device());
+        let logits = |images: &Images| {
+            logits(&model, images, &Normalization::CIFAR10, 100, &device()).unwrap()
+        };
         let (of_id, of_ood) = (logits(&id), logits(&ood));
         let accuracy = accuracy(of_id.clone(), &id.labels);
         assert!((accuracy - expected.acc).abs() <= TOLERANCE, "{kind}: accuracy {accuracy}");

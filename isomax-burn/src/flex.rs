@@ -61,6 +61,22 @@ pub fn with_gradients<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Opti
     Some(tensor.clone().into_primitive().tensor())
 }
 
+/// The values, in order, of an `f32` tensor of flex that takes no gradient: one without gradients, or one with
+/// them to which none flows back, such as the maps behind layers that are frozen.
+pub fn untracked<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
+    if let Some(values) = without_gradients(tensor) {
+        return Some(values);
+    }
+    let tensor = with_gradients(tensor)?;
+    if tensor.node.requirement.is_none() { contiguous(&tensor.primitive) } else { None }
+}
+
+/// Values that take no gradient, on the backend that the caller has.
+pub fn constant<B: Backend, const D: usize>(values: FlexTensor) -> Option<Tensor<B, D>> {
+    let values = tensor::<D>(values);
+    same(values.clone()).or_else(|| same(Tensor::<Autodiff<Flex>, D>::from_inner(values)))
+}
+
 /// The same tensor by the name of its type that the caller has.
 pub fn same<From: Backend, To: Backend, const D: usize>(
     tensor: Tensor<From, D>,

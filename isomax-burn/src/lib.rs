@@ -63,6 +63,8 @@
 //!   in those of the papers; calibration errors
 //! - [`calibration`]: temperatures; [`detector`]: thresholds, what they promise, saved and applied
 //! - [`HostLogits`]: logits read back once, for everything that is asked of them
+//! - [`ClassMeans`]: prototypes to begin with, where a pretrained body gives the features
+//! - [`optim`]: learning rates of their own for parts of a network
 //! - [`LogitStatistics`]: how compact classes are and how far apart
 //! - `flex` (feature `flex`): heads and losses are kernels of their own on that backend
 //! - `train` (feature `train`): detection metrics in Burn's Learner
@@ -83,6 +85,7 @@ pub mod loss;
 pub mod metrics;
 mod names;
 mod ood_score;
+pub mod optim;
 mod score;
 mod statistics;
 #[cfg(feature = "train")]
@@ -91,9 +94,9 @@ pub mod train;
 pub use calibration::{TemperatureFit, TemperatureObjective};
 pub use detector::{Decision, Detector, DetectorConfig, DetectorError, Promise, ScoreDecision};
 pub use head::{
-    ClassPlanes, DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead,
-    IsoMaxHeadConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodHead, OtherHead, SoftMaxHead,
-    SoftMaxHeadConfig,
+    ClassMeans, ClassPlanes, DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead,
+    IsoMaxHeadConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodHead, OtherHead, PrototypeError,
+    SoftMaxHead, SoftMaxHeadConfig,
 };
 pub use logits::HostLogits;
 pub use loss::{

@@ -35,20 +35,24 @@ def images(count, size):
     return noise((count, 3, size, size), seed=1).float()
 
 
-def fill(network):
-    """Weights that Rust computes as well, by the name of a tensor and the place in it."""
-    for name, tensor in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
+def fill(network, gains=(1, 1), rename=str):
+    """Weights that Rust computes as well, by the name that it has for a tensor and the place in it.
+
+    The gains are factors of the convolutions and of the last layer.
+    """
+    for given, tensor in network.state_dict().items():
+        if given.endswith("num_batches_tracked"):
             continue
+        name = rename(given)
         value = noise(tuple(tensor.shape), seed=sum(name.encode()))
         if name.endswith("running_var") or (tensor.dim() == 1 and name.endswith("weight")):
             value = 1 + 0.5 * value
         elif tensor.dim() == 4:
-            value = value * (6 / tensor[0].numel()) ** 0.5
+            value = value * (gains[0] * (6 / tensor[0].numel()) ** 0.5)
         elif name.endswith("distance_scale"):
             value = 1 + 0 * value
         else:
-            value = 0.3 * value
+            value = (0.3 * gains[1] if tensor.dim() == 2 else 0.3) * value
         tensor.copy_(value.float())
 
 

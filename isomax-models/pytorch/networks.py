@@ -111,9 +111,30 @@ class BasicBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
-def stage(block, channels_in, channels, count, stride):
+class BottleneckBlock(nn.Module):
+    """With the stride in the 3 x 3 convolution, as in torchvision."""
+
+    def __init__(self, channels_in, width, stride):
+        super().__init__()
+        channels = 4 * width
+        self.conv1, self.bn1 = conv(channels_in, width, 1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = conv(width, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = conv(width, channels, 1), nn.BatchNorm2d(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Sequential(
+                conv(channels_in, channels, 1, stride), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(y)))))
+        return F.relu(y + self.shortcut(x))
+
+
+def stage(block, channels_in, channels, count, stride, expansion=1):
     strides = [stride] + [1] * (count - 1)
-    inputs = [channels_in] + [channels] * (count - 1)
+    inputs = [channels_in] + [expansion * channels] * (count - 1)
     return nn.Sequential(*(block(i, channels, s) for i, s in zip(inputs, strides)))
 
 
@@ -138,24 +159,27 @@ class CifarResNet(Network):
 
 
 class ResNet(Network):
-    def __init__(self, blocks, num_classes, head, imagenet=False):
+    def __init__(self, blocks, num_classes, head, imagenet=False, bottleneck=False):
         super().__init__()
+        k = 4 if bottleneck else 1
 
         def block(i, o, s):
-            return BasicBlock(i, o, s, projected=True)
+            return BottleneckBlock(i, o, s) if bottleneck else BasicBlock(i, o, s, projected=True)
 
         self.conv1 = conv(3, 64, 7, 2) if imagenet else conv(3, 64, 3)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
-        self.layer1 = stage(block, 64, 64, blocks[0], 1)
-        self.layer2 = stage(block, 64, 128, blocks[1], 2)
-        self.layer3 = stage(block, 128, 256, blocks[2], 2)
-        self.layer4 = stage(block, 256, 512, blocks[3], 2)
-        self.classifier = HEADS[head](512, num_classes)
+        self.layer1 = stage(block, 64, 64, blocks[0], 1, k)
+        self.layer2 = stage(block, 64 * k, 128, blocks[1], 2, k)
+        self.layer3 = stage(block, 128 * k, 256, blocks[2], 2, k)
+        self.layer4 = stage(block, 256 * k, 512, blocks[3], 2, k)
+        self.classifier = HEADS[head](512 * k, num_classes)
         self.initialize()
         for module in self.modules():
             if isinstance(module, BasicBlock):
                 nn.init.zeros_(module.bn2.weight)
+            if isinstance(module, BottleneckBlock):
+                nn.init.zeros_(module.bn3.weight)
 
     def maps(self, x):
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
@@ -319,7 +343,7 @@ def image_size(name):
 
 
 def build(name, head, num_classes):
-    """The network of a name such as `densenet-bc-100`, `resnet-110`, `resnet-34`, `wrn-28-10`."""
+    """The network of a name such as `densenet-bc-100`, `resnet-110`, `resnet-50`, `wrn-28-10`."""
     if name == "efficientnet-lite0":
         return EfficientNetLite0(num_classes, head)
     family, *numbers = name.removeprefix("densenet-").split("-")
@@ -327,10 +351,12 @@ def build(name, head, num_classes):
         return DenseNetBc(int(numbers[0]), num_classes, head)
     if family == "wrn":
         return WideResNet(int(numbers[0]), int(numbers[1]), num_classes, head)
-    blocks = {"18": [2, 2, 2, 2], "34": [3, 4, 6, 3]}.get(numbers[0])
+    depth = numbers[0]
+    blocks = {"18": [2, 2, 2, 2], "34": [3, 4, 6, 3], "50": [3, 4, 6, 3]}.get(depth)
     if blocks is None:
-        return CifarResNet(int(numbers[0]), num_classes, head)
-    return ResNet(blocks, num_classes, head, imagenet=numbers[1:] == ["imagenet"])
+        return CifarResNet(int(depth), num_classes, head)
+    imagenet = numbers[1:] == ["imagenet"]
+    return ResNet(blocks, num_classes, head, imagenet, bottleneck=depth == "50")
 
 
 def sgd(network):

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::{Stages, backbone_of_stages};
 use crate::{
-    CifarResNet, CifarResNetConfig, DenseNetBc, DenseNetBcConfig, EfficientNetLite,
+    BatchNorm, CifarResNet, CifarResNetConfig, DenseNetBc, DenseNetBcConfig, EfficientNetLite,
     EfficientNetLiteConfig, ResNet, ResNetConfig, Stem, WideResNet, WideResNetConfig,
 };
 
@@ -19,9 +19,9 @@ use crate::{
 /// | name | network |
 /// |---|---|
 /// | `densenet-bc-100` | [`DenseNetBc`] of any valid depth, growth rate 12 |
-/// | `resnet-20`, `resnet-110` | [`CifarResNet`] of any valid depth |
-/// | `resnet-18`, `resnet-34` | [`ResNet`], stem for images of about 32 × 32 |
-/// | `resnet-18-imagenet`, `resnet-34-imagenet` | [`ResNet`], stem for images of about 224 × 224 |
+/// | `resnet-20`, `resnet-110` | [`CifarResNet`] of any valid depth but 50, which has no name |
+/// | `resnet-18`, `resnet-34`, `resnet-50` | [`ResNet`], stem for images of about 32 × 32 |
+/// | `resnet-18-imagenet`, `resnet-34-imagenet`, `resnet-50-imagenet` | [`ResNet`], stem for images of about 224 × 224 |
 /// | `efficientnet-lite0` to `efficientnet-lite4` | [`EfficientNetLite`], for images of 224 × 224 to 300 × 300 |
 /// | `wrn-28-10` | [`WideResNet`] of any valid depth and widen factor |
 ///
@@ -46,13 +46,16 @@ pub enum Architecture {
     },
     /// [`CifarResNet`].
     CifarResNet {
-        /// Number of layers, `6 n + 2`.
+        /// Number of layers, `6 n + 2`. With 50 of them it has no name that can be read, since `resnet-50`
+        /// means [`ResNet50`](Self::ResNet50).
         depth: usize,
     },
     /// [`ResNet`] with 18 layers.
     ResNet18(Stem),
     /// [`ResNet`] with 34 layers.
     ResNet34(Stem),
+    /// [`ResNet`] with 50 layers, in bottleneck blocks.
+    ResNet50(Stem),
     /// [`EfficientNetLite`].
     EfficientNetLite {
         /// From 0 to 4.
@@ -74,7 +77,7 @@ const MAX_WIDEN_FACTOR: usize = 100;
 
 impl Architecture {
     /// The names of the networks that papers use. Other valid depths are understood as well.
-    pub const NAMES: [&'static str; 20] = [
+    pub const NAMES: [&'static str; 22] = [
         "densenet-bc-100",
         "densenet-bc-40",
         "resnet-20",
@@ -84,8 +87,10 @@ impl Architecture {
         "resnet-110",
         "resnet-18",
         "resnet-34",
+        "resnet-50",
         "resnet-18-imagenet",
         "resnet-34-imagenet",
+        "resnet-50-imagenet",
         "efficientnet-lite0",
         "efficientnet-lite1",
         "efficientnet-lite2",
@@ -96,6 +101,33 @@ impl Architecture {
         "wrn-28-10",
         "wrn-40-2",
     ];
+
+    /// Height and width of the images that the network was published for; other sizes work as well.
+    ///
+    /// ```
+    /// use isomax_models::{Architecture, Stem};
+    ///
+    /// assert_eq!(Architecture::CifarResNet { depth: 20 }.image_size(), 32);
+    /// assert_eq!(Architecture::ResNet50(Stem::ImageNet).image_size(), 224);
+    /// assert_eq!(Architecture::EfficientNetLite { variant: 4 }.image_size(), 300);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is an EfficientNet-Lite, made by hand, of a variant that there is not.
+    pub fn image_size(self) -> usize {
+        match self {
+            Self::DenseNetBc { .. } | Self::CifarResNet { .. } | Self::WideResNet { .. } => 32,
+            Self::ResNet18(stem) | Self::ResNet34(stem) | Self::ResNet50(stem) => match stem {
+                Stem::Cifar => 32,
+                Stem::ImageNet => 224,
+            },
+            Self::EfficientNetLite { variant } => {
+                // The size is the same for any number of classes.
+                EfficientNetLiteConfig::new(variant, 1).image_size()
+            }
+        }
+    }
 }
 
 impl fmt::Display for Architecture {
@@ -103,9 +135,12 @@ impl fmt::Display for Architecture {
         let suffix = |stem| if stem == Stem::ImageNet { "-imagenet" } else { "" };
         let name = match *self {
             Self::DenseNetBc { depth } => format!("densenet-bc-{depth}"),
+            // Not the name of another network: reading it is an error.
+            Self::CifarResNet { depth: 50 } => "cifar-resnet-50".to_owned(),
             Self::CifarResNet { depth } => format!("resnet-{depth}"),
             Self::ResNet18(stem) => format!("resnet-18{}", suffix(stem)),
             Self::ResNet34(stem) => format!("resnet-34{}", suffix(stem)),
+            Self::ResNet50(stem) => format!("resnet-50{}", suffix(stem)),
             Self::EfficientNetLite { variant } => format!("efficientnet-lite{variant}"),
             Self::WideResNet { depth, widen_factor } => format!("wrn-{depth}-{widen_factor}"),
         };
@@ -127,8 +162,10 @@ impl FromStr for Architecture {
         let found = match parts.as_slice() {
             ["resnet", "18"] => Some(Self::ResNet18(Stem::Cifar)),
             ["resnet", "34"] => Some(Self::ResNet34(Stem::Cifar)),
+            ["resnet", "50"] => Some(Self::ResNet50(Stem::Cifar)),
             ["resnet", "18", "imagenet"] => Some(Self::ResNet18(Stem::ImageNet)),
             ["resnet", "34", "imagenet"] => Some(Self::ResNet34(Stem::ImageNet)),
+            ["resnet", "50", "imagenet"] => Some(Self::ResNet50(Stem::ImageNet)),
             ["resnet", digits] => depth(digits, 2).map(|depth| Self::CifarResNet { depth }),
             ["densenet", "bc", digits] => depth(digits, 4).map(|depth| Self::DenseNetBc { depth }),
             ["efficientnet", variant] => {
@@ -178,6 +215,10 @@ pub struct ModelConfig {
     /// The last layer.
     #[config(default = "HeadKind::SoftMax")]
     pub head: HeadKind,
+    /// Probability of dropping values in training, for networks that do so; none for that of the network.
+    pub dropout: Option<f64>,
+    /// Probability of leaving out the last block in training, for EfficientNets; none for that of the network.
+    pub drop_connect: Option<f64>,
 }
 
 impl ModelConfig {
@@ -201,18 +242,18 @@ impl ModelConfig {
     ///
     /// If the architecture, made by hand, has a depth that its network cannot have.
     pub fn init<B: Backend>(&self, device: &B::Device) -> Model<B> {
-        let Self { num_classes, in_channels, head, .. } = *self;
+        let Self { num_classes, in_channels, head, dropout, drop_connect, .. } = *self;
         let resnet = |config: ResNetConfig, stem| {
             let config = config.with_stem(stem).with_in_channels(in_channels).with_head(head);
             Model::ResNet(config.init(device))
         };
         match self.architecture {
-            Architecture::DenseNetBc { depth } => Model::DenseNetBc(
-                DenseNetBcConfig::new(depth, num_classes)
-                    .with_in_channels(in_channels)
-                    .with_head(head)
-                    .init(device),
-            ),
+            Architecture::DenseNetBc { depth } => {
+                let config = DenseNetBcConfig::new(depth, num_classes);
+                let dropout = dropout.unwrap_or(config.dropout);
+                let config = config.with_dropout(dropout).with_in_channels(in_channels);
+                Model::DenseNetBc(config.with_head(head).init(device))
+            }
             Architecture::CifarResNet { depth } => Model::CifarResNet(
                 CifarResNetConfig::new(depth, num_classes)
                     .with_in_channels(in_channels)
@@ -221,18 +262,20 @@ impl ModelConfig {
             ),
             Architecture::ResNet18(stem) => resnet(ResNetConfig::resnet18(num_classes), stem),
             Architecture::ResNet34(stem) => resnet(ResNetConfig::resnet34(num_classes), stem),
-            Architecture::EfficientNetLite { variant } => Model::EfficientNetLite(
-                EfficientNetLiteConfig::new(variant, num_classes)
-                    .with_in_channels(in_channels)
-                    .with_head(head)
-                    .init(device),
-            ),
-            Architecture::WideResNet { depth, widen_factor } => Model::WideResNet(
-                WideResNetConfig::new(depth, widen_factor, num_classes)
-                    .with_in_channels(in_channels)
-                    .with_head(head)
-                    .init(device),
-            ),
+            Architecture::ResNet50(stem) => resnet(ResNetConfig::resnet50(num_classes), stem),
+            Architecture::EfficientNetLite { variant } => {
+                let config = EfficientNetLiteConfig::new(variant, num_classes);
+                let drop_connect = drop_connect.unwrap_or(config.drop_connect);
+                let config = config.with_dropout(dropout).with_drop_connect(drop_connect);
+                let config = config.with_in_channels(in_channels).with_head(head);
+                Model::EfficientNetLite(config.init(device))
+            }
+            Architecture::WideResNet { depth, widen_factor } => {
+                let config = WideResNetConfig::new(depth, widen_factor, num_classes);
+                let dropout = dropout.unwrap_or(config.dropout);
+                let config = config.with_dropout(dropout).with_in_channels(in_channels);
+                Model::WideResNet(config.with_head(head).init(device))
+            }
         }
     }
 }
@@ -275,6 +318,16 @@ impl<B: Backend> Model<B> {
             Self::WideResNet(network) => network,
         }
     }
+
+    fn network_mut(&mut self) -> &mut dyn Stages<B> {
+        match self {
+            Self::DenseNetBc(network) => network,
+            Self::CifarResNet(network) => network,
+            Self::ResNet(network) => network,
+            Self::EfficientNetLite(network) => network,
+            Self::WideResNet(network) => network,
+        }
+    }
 }
 
 impl<B: Backend> Stages<B> for Model<B> {
@@ -296,6 +349,10 @@ impl<B: Backend> Stages<B> for Model<B> {
 
     fn classifier(&self) -> &Head<B> {
         self.network().classifier()
+    }
+
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>> {
+        self.network_mut().batch_norms_mut()
     }
 
     fn dropout(&self) -> Option<&Dropout> {

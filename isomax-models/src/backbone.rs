@@ -1,9 +1,10 @@
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use isomax_burn::OodHead;
+use burn::tensor::{Tensor, TensorPrimitive};
+use isomax_burn::head::prototypes;
+use isomax_burn::{OodHead, PrototypeError};
 
-use crate::ImageShapeError;
+use crate::{BatchNorm, ImageShapeError};
 
 /// A network that turns inputs into feature vectors and ends in a head: all that training and
 /// evaluation need to know of a model. Networks of your own join by implementing two methods.
@@ -83,6 +84,32 @@ pub trait Backbone<B: Backend> {
         Vec::new()
     }
 
+    /// All batch normalisations, for what sets them together. A network of your own that has
+    /// [`BatchNorm`]s names them here; without any there is nothing to do.
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>> {
+        Vec::new()
+    }
+
+    /// Lets training leave the running statistics of all [batch normalisations](Self::batch_norms_mut) as
+    /// they are, and normalize by them, as is usual where pretrained weights are trained on with few
+    /// images. With `false` it goes back to the statistics of batches.
+    ///
+    /// ```
+    /// use burn::backend::{Autodiff, Flex};
+    /// use burn::tensor::{Distribution, Tensor};
+    /// use isomax_models::{Backbone, CifarResNetConfig};
+    ///
+    /// let device = Default::default();
+    /// let mut network = CifarResNetConfig::new(8, 10).init::<Autodiff<Flex>>(&device);
+    /// network.freeze_statistics(true);
+    /// let before = network.bn1.running_mean.value_sync().into_data();
+    /// network.forward(Tensor::random([4, 3, 32, 32], Distribution::Default, &device));
+    /// assert_eq!(network.bn1.running_mean.value_sync().into_data(), before);
+    /// ```
+    fn freeze_statistics(&mut self, frozen: bool) {
+        self.batch_norms_mut().into_iter().for_each(|norm| norm.frozen = frozen);
+    }
+
     /// Tells whether the network takes images of a shape `[batch_size, channels, height, width]`,
     /// so that evaluation can say so before it computes. Networks that do not check take all.
     ///
@@ -93,6 +120,38 @@ pub trait Backbone<B: Backend> {
     fn check_images(&self, shape: [usize; 4]) -> Result<(), ImageShapeError> {
         let _ = shape;
         Ok(())
+    }
+
+    /// The same network with other prototypes in its head: see [`ClassMeans`](isomax_burn::ClassMeans).
+    ///
+    /// ```
+    /// use burn::backend::Flex;
+    /// use burn::tensor::Tensor;
+    /// use isomax_burn::{HeadKind, OodHead};
+    /// use isomax_models::{Backbone, CifarResNetConfig};
+    ///
+    /// let device = Default::default();
+    /// let config = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus);
+    /// let network = config.init::<Flex>(&device).with_prototypes(Tensor::ones([3, 64], &device))?;
+    /// let prototypes = network.head().prototypes_param().map(|param| param.val().sum().into_scalar());
+    /// assert_eq!(prototypes, Some(192.0));
+    /// # Ok::<(), isomax_burn::PrototypeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PrototypeError::NoPrototypes`] or [`PrototypeError::Shape`].
+    fn with_prototypes(self, prototypes: Tensor<B, 2>) -> Result<Self, PrototypeError>
+    where
+        Self: Module<B> + Sized,
+    {
+        let head = self.head();
+        let param = head.prototypes_param();
+        let param =
+            param.ok_or_else(|| PrototypeError::NoPrototypes { head: head.name().to_owned() })?;
+        prototypes::check(param, &prototypes)?;
+        let id = param.id;
+        Ok(self.map(&mut Replace { id, values: prototypes }))
     }
 
     /// Loads a file of weights, whatever its format: see
@@ -160,6 +219,23 @@ pub trait Backbone<B: Backend> {
         Self: Module<B> + Sized,
     {
         crate::store::save_safetensors(self, path)
+    }
+}
+
+/// Gives one parameter of a module other values.
+struct Replace<B: Backend> {
+    id: ParamId,
+    values: Tensor<B, 2>,
+}
+
+impl<B: Backend> ModuleMapper<B> for Replace<B> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if param.id != self.id {
+            return param;
+        }
+        // The parameter with this id has two dimensions, though its type does not say so here.
+        let values = TensorPrimitive::Float(self.values.clone().into_primitive().tensor());
+        prototypes::with_values(param, Tensor::from_primitive(values))
     }
 }
 

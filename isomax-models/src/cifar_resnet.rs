@@ -113,6 +113,13 @@ impl<B: Backend> Stages<B> for CifarResNet<B> {
     fn classifier(&self) -> &Head<B> {
         &self.classifier
     }
+
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>> {
+        let Self { bn1, layer1, layer2, layer3, .. } = self;
+        let blocks = layer1.iter_mut().chain(layer2).chain(layer3);
+        let of_blocks = blocks.flat_map(|block| [&mut block.bn1, &mut block.bn2]);
+        std::iter::once(bn1).chain(of_blocks).collect()
+    }
 }
 
 backbone_of_stages!(CifarResNet);

@@ -150,6 +150,13 @@ impl<B: Backend> Stages<B> for DenseNetBc<B> {
     fn classifier(&self) -> &Head<B> {
         &self.classifier
     }
+
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>> {
+        let Self { block1, trans1, block2, trans2, block3, bn1, .. } = self;
+        let layers = block1.layer.iter_mut().chain(&mut block2.layer).chain(&mut block3.layer);
+        let of_layers = layers.flat_map(|layer| [&mut layer.bn1, &mut layer.bn2]);
+        of_layers.chain([&mut trans1.bn1, &mut trans2.bn1, bn1]).collect()
+    }
 }
 
 backbone_of_stages!(DenseNetBc);

@@ -213,6 +213,15 @@ impl<B: Backend> Stages<B> for EfficientNetLite<B> {
         &self.classifier
     }
 
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>> {
+        let Self { bn0, blocks, bn1, .. } = self;
+        let of_blocks = blocks.iter_mut().flat_map(|block| {
+            let InvertedResidual { bn0, bn1, bn2, .. } = block;
+            bn0.iter_mut().chain([bn1, bn2])
+        });
+        std::iter::once(bn0).chain(of_blocks).chain([bn1]).collect()
+    }
+
     fn dropout(&self) -> Option<&Dropout> {
         Some(&self.dropout)
     }

@@ -28,6 +28,7 @@ mod cifar_resnet;
 mod densenet;
 mod efficientnet_lite;
 pub mod layers;
+mod residual_block;
 mod resnet;
 mod stages;
 #[cfg(feature = "store")]
@@ -40,6 +41,7 @@ pub use cifar_resnet::{BasicBlock, CifarResNet, CifarResNetConfig};
 pub use densenet::{BottleneckLayer, DenseBlock, DenseNetBc, DenseNetBcConfig, Transition};
 pub use efficientnet_lite::{EfficientNetLite, EfficientNetLiteConfig, InvertedResidual};
 pub use layers::{BatchNorm, BatchNormConfig};
-pub use resnet::{ProjectedBlock, ResNet, ResNetConfig, Stem};
+pub use residual_block::{BlockKind, BottleneckBlock, ProjectedBlock, ResidualBlock};
+pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use stages::ImageShapeError;
 pub use wide_resnet::{PreactivatedBlock, WideResNet, WideResNetConfig};

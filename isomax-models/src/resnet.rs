@@ -1,5 +1,5 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
@@ -7,13 +7,12 @@ use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::{Head, HeadConfig, HeadKind};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{
-    Activation, BatchNorm, BatchNormConfig, Conv1x1, Conv1x1Config, ConvNorm, conv3x3, conv7x7,
-};
+use crate::layers::{Activation, BatchNorm, BatchNormConfig, ConvNorm, conv3x3, conv7x7};
+use crate::residual_block::{BlockKind, ResidualBlock};
 use crate::stages::{Stages, backbone_of_stages};
 
-/// Channels of the four stages.
-const CHANNELS: [usize; 4] = [64, 128, 256, 512];
+/// Channels of the 3 × 3 convolutions in the four stages. The stem has as many as the first.
+const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 
 /// How a [`ResNet`] takes its images. See there for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +33,9 @@ pub struct ResNetConfig {
     pub blocks: [usize; 4],
     /// Number of ID classes.
     pub num_classes: usize,
+    /// What the stages consist of.
+    #[config(default = "BlockKind::Basic")]
+    pub block: BlockKind,
     /// How images come in.
     #[config(default = "Stem::Cifar")]
     pub stem: Stem,
@@ -56,6 +58,11 @@ impl ResNetConfig {
         Self::new([3, 4, 6, 3], num_classes)
     }
 
+    /// 50 layers, in bottleneck blocks.
+    pub fn resnet50(num_classes: usize) -> Self {
+        Self::new([3, 4, 6, 3], num_classes).with_block(BlockKind::Bottleneck)
+    }
+
     /// Initializes the network. The last normalisation of every block starts at weight 0, so that
     /// blocks begin as identities, as in the code published with DisMax
     /// ([arXiv:1706.02677](https://arxiv.org/abs/1706.02677)).
@@ -69,15 +76,19 @@ impl ResNetConfig {
             "Every stage of a ResNet needs a block, got {:?}",
             self.blocks
         );
+        let expansion = self.block.expansion();
+        let block = |channels_in: usize, width: usize, stride: usize| {
+            ResidualBlock::new(self.block, [channels_in, width], stride, device)
+        };
         let stage = |index: usize| -> Vec<_> {
-            let (before, channels) = (CHANNELS[index.saturating_sub(1)], CHANNELS[index]);
-            let stride = if index == 0 { 1 } else { 2 };
-            let first = ProjectedBlock::new([before, channels], stride, device);
-            let others =
-                (1..self.blocks[index]).map(|_| ProjectedBlock::new([channels; 2], 1, device));
+            let width = WIDTHS[index];
+            let (before, stride) =
+                if index == 0 { (WIDTHS[0], 1) } else { (expansion * WIDTHS[index - 1], 2) };
+            let first = block(before, width, stride);
+            let others = (1..self.blocks[index]).map(|_| block(expansion * width, width, 1));
             std::iter::once(first).chain(others).collect()
         };
-        let into_stem = [self.in_channels, CHANNELS[0]];
+        let into_stem = [self.in_channels, WIDTHS[0]];
         let (conv1, maxpool) = match self.stem {
             Stem::Cifar => (conv3x3(into_stem, 1, false, device), None),
             Stem::ImageNet => {
@@ -87,21 +98,22 @@ impl ResNetConfig {
                 (conv7x7(into_stem, 2, device), Some(maxpool.init()))
             }
         };
+        let features = expansion * WIDTHS[3];
         ResNet {
             conv1,
-            bn1: BatchNormConfig::new(CHANNELS[0]).init(device),
+            bn1: BatchNormConfig::new(WIDTHS[0]).init(device),
             maxpool,
             layer1: stage(0),
             layer2: stage(1),
             layer3: stage(2),
             layer4: stage(3),
-            classifier: HeadConfig::new(self.head, CHANNELS[3], self.num_classes).init(device),
+            classifier: HeadConfig::new(self.head, features, self.num_classes).init(device),
         }
     }
 }
 
 /// The residual network of He et al. ([arXiv:1512.03385](https://arxiv.org/abs/1512.03385), table 1)
-/// with two convolutions a block and projections where shapes change.
+/// with projections where shapes change.
 ///
 /// ```
 /// use burn::backend::Flex;
@@ -121,14 +133,14 @@ pub struct ResNet<B: Backend> {
     pub bn1: BatchNorm<B>,
     /// After it, with the stem for large images.
     pub maxpool: Option<MaxPool2d>,
-    /// 64 channels.
-    pub layer1: Vec<ProjectedBlock<B>>,
-    /// 128 channels at half the size.
-    pub layer2: Vec<ProjectedBlock<B>>,
-    /// 256 channels at a quarter of the size.
-    pub layer3: Vec<ProjectedBlock<B>>,
-    /// 512 channels at an eighth of the size.
-    pub layer4: Vec<ProjectedBlock<B>>,
+    /// 64 channels, or 256 with bottlenecks.
+    pub layer1: Vec<ResidualBlock<B>>,
+    /// 128 channels at half the size, or 512 with bottlenecks.
+    pub layer2: Vec<ResidualBlock<B>>,
+    /// 256 channels at a quarter of the size, or 1,024 with bottlenecks.
+    pub layer3: Vec<ResidualBlock<B>>,
+    /// 512 channels at an eighth of the size, or 2,048 with bottlenecks.
+    pub layer4: Vec<ResidualBlock<B>>,
     /// The last layer.
     pub classifier: Head<B>,
 }
@@ -163,65 +175,13 @@ impl<B: Backend> Stages<B> for ResNet<B> {
     fn classifier(&self) -> &Head<B> {
         &self.classifier
     }
+
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>> {
+        let Self { bn1, layer1, layer2, layer3, layer4, .. } = self;
+        let blocks = layer1.iter_mut().chain(layer2).chain(layer3).chain(layer4);
+        let of_blocks = blocks.flat_map(ResidualBlock::batch_norms_mut);
+        std::iter::once(bn1).chain(of_blocks).collect()
+    }
 }
 
 backbone_of_stages!(ResNet);
-
-/// Two convolutions, and a shortcut around them that is projected where the shape changes.
-///
-/// ```
-/// use burn::backend::Flex;
-/// use burn::tensor::Tensor;
-/// use isomax_models::ResNetConfig;
-///
-/// let device = Default::default();
-/// let network = ResNetConfig::resnet18(10).init::<Flex>(&device);
-/// let maps = network.layer2[0].forward(Tensor::zeros([1, 64, 8, 8], &device));
-/// assert_eq!(maps.dims(), [1, 128, 4, 4]);
-/// ```
-#[derive(Module, Debug)]
-pub struct ProjectedBlock<B: Backend> {
-    /// First convolution, which halves the size if the block does.
-    pub conv1: Conv2d<B>,
-    /// Its normalisation.
-    pub bn1: BatchNorm<B>,
-    /// Second convolution.
-    pub conv2: Conv2d<B>,
-    /// Its normalisation.
-    pub bn2: BatchNorm<B>,
-    /// A 1 × 1 convolution and its normalisation.
-    pub shortcut: Option<(Conv1x1<B>, BatchNorm<B>)>,
-}
-
-impl<B: Backend> ProjectedBlock<B> {
-    fn new(channels: [usize; 2], stride: usize, device: &B::Device) -> Self {
-        let [channels_in, channels_out] = channels;
-        let norm = || BatchNormConfig::new(channels_out).init(device);
-        let projection = || {
-            let conv = Conv1x1Config::new(channels).with_stride(stride);
-            (conv.init(device), norm())
-        };
-        Self {
-            conv1: conv3x3(channels, stride, false, device),
-            bn1: norm(),
-            conv2: conv3x3([channels_out; 2], 1, false, device),
-            bn2: BatchNorm { weight: Initializer::Zeros.init([channels_out], device), ..norm() },
-            shortcut: (stride != 1 || channels_in != channels_out).then(projection),
-        }
-    }
-
-    /// `[batch_size, channels_in, height, width]` to `[batch_size, channels_out, …]`, of half the
-    /// height and width, rounded up, if the block halves them.
-    pub fn forward(&self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
-        let first = ConvNorm::new(&self.conv1, &self.bn1).with_activation(Activation::Relu);
-        let inner = first.forward(maps.clone());
-        let around = match &self.shortcut {
-            Some((conv, norm)) => ConvNorm::new(conv, norm).forward(maps),
-            None => maps,
-        };
-        ConvNorm::new(&self.conv2, &self.bn2)
-            .with_shortcut(around)
-            .with_activation(Activation::Relu)
-            .forward(inner)
-    }
-}

@@ -4,7 +4,7 @@ use burn::nn::Dropout;
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::Head;
 
-use crate::layers::global_average;
+use crate::layers::{BatchNorm, global_average};
 
 /// Images that a network cannot take.
 ///
@@ -66,6 +66,9 @@ pub(crate) trait Stages<B: Backend> {
 
     /// The last layer, which follows the global average of the last feature maps.
     fn classifier(&self) -> &Head<B>;
+
+    /// All its batch normalisations.
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>>;
 
     /// What drops features in training.
     fn dropout(&self) -> Option<&Dropout> {
@@ -146,6 +149,10 @@ macro_rules! backbone_of_stages {
 
             fn forward_layers(&self, images: Self::Input) -> Vec<burn::tensor::Tensor<B, 4>> {
                 crate::stages::layers(self, images)
+            }
+
+            fn batch_norms_mut(&mut self) -> Vec<&mut crate::BatchNorm<B>> {
+                crate::stages::Stages::batch_norms_mut(self)
             }
 
             fn check_images(&self, shape: [usize; 4]) -> Result<(), crate::ImageShapeError> {

@@ -132,6 +132,13 @@ impl<B: Backend> Stages<B> for WideResNet<B> {
     fn classifier(&self) -> &Head<B> {
         &self.classifier
     }
+
+    fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>> {
+        let Self { layer1, layer2, layer3, bn1, .. } = self;
+        let blocks = layer1.iter_mut().chain(layer2).chain(layer3);
+        let of_blocks = blocks.flat_map(|block| [&mut block.bn1, &mut block.bn2]);
+        of_blocks.chain([bn1]).collect()
+    }
 }
 
 backbone_of_stages!(WideResNet);

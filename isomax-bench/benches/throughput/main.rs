@@ -28,7 +28,7 @@ use isomax_bench::memory;
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_charts::Table;
 use isomax_kernels::peak_flops;
-use isomax_models::{Architecture, Backbone, EfficientNetLiteConfig, Model, ModelConfig, Stem};
+use isomax_models::{Architecture, Backbone, Model, ModelConfig};
 
 mod cost;
 #[path = "../support/pytorch.rs"]
@@ -108,7 +108,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         for mode in [Mode::Train, Mode::Inference] {
             let batch = usize::from(arguments.batch);
             let (mut ours, mut stocks, mut twins) = (Vec::new(), Vec::new(), Vec::new());
-            let mut run = Run::new(model(*network), mode, batch, side(*network));
+            let mut run = Run::new(model(*network), mode, batch, network.image_size());
             let stock = if arguments.no_stock { None } else { Stock::new(*network) };
             let mut stock = stock.map(|network| Run::new(network, mode, batch, 32));
             for _ in 0..arguments.rounds {
@@ -191,7 +191,8 @@ fn memory_table(arguments: &Arguments) -> io::Result<()> {
         }
         return Ok(());
     };
-    let mut run = Run::new(model(network), Mode::Train, arguments.batch.into(), side(network));
+    let (batch, side) = (arguments.batch.into(), network.image_size());
+    let mut run = Run::new(model(network), Mode::Train, batch, side);
     run.images_per_second(1);
     let early = resident("VmRSS");
     let rate = run.images_per_second(arguments.seconds);
@@ -257,17 +258,6 @@ impl Network for Ours {
 fn model(network: Architecture) -> Ours {
     let config = ModelConfig::new(network, 10).with_head(HeadKind::IsoMaxPlus);
     config.init::<TrainingBackend>(&backend::device())
-}
-
-/// Height and width of the images that a network is made for.
-fn side(network: Architecture) -> usize {
-    match network {
-        Architecture::EfficientNetLite { variant } => {
-            EfficientNetLiteConfig::new(variant, 10).image_size()
-        }
-        Architecture::ResNet18(Stem::ImageNet) | Architecture::ResNet34(Stem::ImageNet) => 224,
-        _ => 32,
-    }
 }
 
 /// A network at work.

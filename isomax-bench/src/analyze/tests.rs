@@ -61,6 +61,7 @@ pub(super) fn run(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Run 
                 validation_images: 5_000,
                 calibration_images: None,
                 image_size: [32, 32],
+                normalization: None,
                 digest: String::new(),
                 recipe: Default::default(),
                 backend: "none".to_owned(),

@@ -42,12 +42,18 @@ pub struct DataArgs {
     /// Decode folders of images again, and keep no cache of them.
     #[arg(long)]
     pub no_cache: bool,
+    /// Memory for the pixels of image files, all sets together, in MiB. Sets that do not fit are decoded again in
+    /// each epoch; results are the same.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub memory: u64,
 }
 
 impl DataArgs {
     /// The folder, with progress shown.
     pub fn folder(&self) -> DataFolder {
-        let folder = DataFolder::new(&self.data_dir).with_progress(bar("images"));
+        let folder = DataFolder::new(&self.data_dir)
+            .with_progress(bar("images"))
+            .with_memory(self.memory.saturating_mul(1 << 20));
         if self.no_cache { folder.without_cache() } else { folder }
     }
 }

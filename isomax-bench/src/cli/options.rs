@@ -1,15 +1,18 @@
 //! What a user says of a training: departures from the published recipe.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use isomax_burn::HeadKind;
 use isomax_models::Architecture;
 use serde::Deserialize;
 
-use crate::data::{Augmentation, IdSet, JpegDecoder, Normalization, OodSource};
+use crate::data::{Augmentation, IdSet, JpegDecoder, Normalization, OodSource, Orientation};
 use crate::results::{self, Selection};
-use crate::train::{ConfigError, TrainingConfig, published_milestones};
+use crate::train::{
+    ConfigError, ImageCount, OptimizerKind, Prototypes, ScheduleKind, TrainingConfig,
+    published_milestones,
+};
 
 /// What a file or the flags of a command say of a [`TrainingConfig`]; the rest is the published
 /// recipe. A saved `config.json` is such a file.
@@ -19,14 +22,19 @@ pub struct ConfigOptions {
     /// Version of the file; none in files made by hand.
     #[arg(skip)]
     pub version: Option<u32>,
-    /// In-distribution set, whose classes are learned: cifar10, cifar100 or svhn.
-    #[arg(long = "id-data", alias = "known", value_name = "NAME")]
+    /// In-distribution set, whose classes are learned: cifar10, cifar100, svhn, or images of your own, a folder or a
+    /// CSV file, each PATH or NAME=PATH. A folder holds train/CLASS, val/CLASS and test/CLASS, or CLASS alone, of which
+    /// a fifth is then kept for the test. A CSV file has the columns path, label and perhaps split.
+    #[arg(long = "id-data", alias = "known", value_name = "NAME|PATH")]
     #[serde(alias = "known")]
     pub id_data: Option<IdSet>,
+    /// Folder or CSV file of the set, as a saved configuration has it apart from the name.
+    #[arg(skip)]
+    pub id_path: Option<PathBuf>,
     /// Network, for example densenet-bc-100, resnet-110, resnet-34 or wrn-28-10.
     #[arg(long)]
     pub architecture: Option<Architecture>,
-    /// Last layer, which also sets the loss: softmax, isomax, isomax+ or dismax.
+    /// Last layer, which also sets the loss: softmax, isomax, isomax+ or dismax (default: isomax+).
     #[arg(long)]
     pub head: Option<HeadKind>,
     /// Train DisMax with fractional probability regularisation.
@@ -35,15 +43,66 @@ pub struct ConfigOptions {
     /// Entropic scale of the loss (default: 10).
     #[arg(long)]
     pub entropic_scale: Option<f64>,
-    /// Number of passes over the training images (default: 300).
+    /// Pretrained weights for all of the network but its head: a file of PyTorch or safetensors, such as `weights fetch`
+    /// brings. With it, the defaults are those of fine-tuning with few images: the body stays as it is, prototypes begin
+    /// at the class means, and AdamW trains the head for 20 epochs of batches of 32 along a cosine, at 0.001.
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// SHA-256 sum of these weights, as a saved configuration has it.
+    #[arg(skip)]
+    pub init_sha256: Option<String>,
+    /// Where the prototypes of isomax, isomax+ and dismax begin: random, as published, or class-means, at the mean
+    /// features of the classes (default: class-means with --init, else random).
+    #[arg(long)]
+    pub prototypes: Option<Prototypes>,
+    /// Height and width of what the network sees, in pixels, for images of your own (default: what the network was
+    /// published for).
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<u32>,
+    /// Length that the shorter side of an image is brought to, before the middle is cut out (default: 8/7 of
+    /// --image-size beyond 64 pixels, else --image-size).
+    #[arg(long, value_name = "PIXELS")]
+    pub resize: Option<u32>,
+    /// Whether images are turned as their EXIF data says: upright, or as-stored (default: upright for images of your
+    /// own).
+    #[arg(skip)]
+    pub orientation: Option<Orientation>,
+    /// Number of passes over the training images (default: 300; 20 with --init).
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Number of images in a batch (default: 64).
+    /// Number of images in a batch (default: 64; 32 with --init).
     #[arg(long)]
     pub batch_size: Option<usize>,
-    /// Learning rate at the start (default: 0.1).
+    /// What makes steps of gradients: sgd or adamw (default: sgd; adamw with --init).
+    #[arg(long)]
+    pub optimizer: Option<OptimizerKind>,
+    /// Learning rate at the start (default: 0.1; 0.001 with --init).
     #[arg(long)]
     pub learning_rate: Option<f64>,
+    /// Learning rate at the start of all but the head; 0 for a body that stays as it is (default: --learning-rate;
+    /// 0 with --init).
+    #[arg(long)]
+    pub body_learning_rate: Option<f64>,
+    /// First part of the body that is trained, by its name in the network, such as blocks.11 or layer4: what comes
+    /// before it stays as it is.
+    #[arg(long, value_name = "PART")]
+    pub train_from: Option<String>,
+    /// Keep the running statistics of batch normalisations, and drop nothing unless asked to (default: on with
+    /// --init).
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub frozen_statistics: Option<bool>,
+    /// Probability of dropping values in training, for networks that do so (default: as published).
+    #[arg(long)]
+    pub dropout: Option<f64>,
+    /// Probability of leaving out the last block of an efficientnet in training (default: as published).
+    #[arg(long)]
+    pub drop_connect: Option<f64>,
+    /// How the learning rate falls: multi-step or cosine (default: multi-step; cosine with --init).
+    #[arg(long)]
+    pub schedule: Option<ScheduleKind>,
+    /// Epochs in which the learning rate rises from nothing (default: 0).
+    #[arg(long)]
+    pub warm_up_epochs: Option<usize>,
     /// Epochs after which the learning rate falls, separated by commas (default: 1/2, 2/3 and 5/6
     /// of all epochs).
     #[arg(long, value_delimiter = ',')]
@@ -67,14 +126,14 @@ pub struct ConfigOptions {
     /// training split).
     #[arg(long)]
     pub train_images: Option<usize>,
-    /// Number of training images held out to choose the epoch (default: 2500; 0 with
-    /// --select-on-test).
+    /// Number of training images held out to choose the epoch, or a share such as 10% (default: 2500, of images of your
+    /// own 10%; 0 with --select-on-test or --init).
     #[arg(long)]
-    pub validation_images: Option<usize>,
-    /// Number of further training images held out to fit the detector and its temperature
-    /// (default: as many as --validation-images).
+    pub validation_images: Option<ImageCount>,
+    /// Number of further training images held out to fit the detector and its temperature, or a share
+    /// (default: as --validation-images; 20% with --init).
     #[arg(long)]
-    pub calibration_images: Option<usize>,
+    pub calibration_images: Option<ImageCount>,
     /// Fit the detector and its temperature on the images that choose the epoch, and hold out no
     /// others.
     #[arg(long, conflicts_with = "calibration_images", num_args = 0..=1,
@@ -167,16 +226,31 @@ impl ConfigOptions {
         }
         first!(
             id_data,
+            id_path,
             architecture,
             head,
             fpr,
             entropic_scale,
+            init,
+            init_sha256,
+            prototypes,
+            image_size,
+            resize,
+            orientation,
             epochs,
             batch_size,
+            optimizer,
             learning_rate,
+            body_learning_rate,
+            train_from,
+            frozen_statistics,
+            dropout,
+            drop_connect,
+            schedule,
             milestones,
             gamma,
             warm_up,
+            warm_up_epochs,
             momentum,
             weight_decay,
             augmentation,
@@ -208,52 +282,85 @@ impl ConfigOptions {
     pub fn config(self) -> Result<TrainingConfig, ConfigError> {
         let id_data = self.id_data.ok_or(ConfigError::Missing("id-data"))?;
         let architecture = self.architecture.ok_or(ConfigError::Missing("architecture"))?;
-        let head = self.head.ok_or(ConfigError::Missing("head"))?;
-        let published = TrainingConfig::published(id_data, architecture, head);
-        let epochs = self.epochs.unwrap_or(published.epochs);
+        let head = self.head.unwrap_or(HeadKind::IsoMaxPlus);
+        let path = self.id_path.or(id_data.path.clone());
+        let id_data = IdSet { path, ..id_data };
+        let recipe = match id_data.published() {
+            Some(set) => {
+                let recipe = TrainingConfig::published(set, architecture, head);
+                let size = self.image_size.unwrap_or(recipe.image_size);
+                TrainingConfig { image_size: size, resize: size, ..recipe }
+            }
+            None => TrainingConfig::of_own_images(id_data, architecture, head, self.image_size),
+        };
+        let recipe = match self.init {
+            Some(init) => recipe.fine_tuning(init, self.init_sha256)?,
+            None => recipe,
+        };
+        let epochs = self.epochs.unwrap_or(recipe.epochs);
         let selection = match self.select_on_test {
             true => Selection::Test,
-            false => self.selection.unwrap_or(published.selection),
+            false => self.selection.unwrap_or(recipe.selection),
         };
         // As published: all images are trained on.
         let validation_images = self.validation_images.unwrap_or(match selection {
-            Selection::Test => 0,
-            _ => published.validation_images,
+            Selection::Test => ImageCount::Images(0),
+            _ => recipe.validation_images,
         });
-        let share_held_out = self.share_held_out.unwrap_or(published.share_held_out);
+        let share_held_out = self.share_held_out.unwrap_or(recipe.share_held_out);
+        // As many as choose the epoch, unless the recipe has another number than for that.
+        let others = match recipe.calibration_images == recipe.validation_images {
+            true => validation_images,
+            false => recipe.calibration_images,
+        };
         let calibration_images = match share_held_out {
-            true => self.calibration_images.unwrap_or(0),
-            false => self.calibration_images.unwrap_or(validation_images),
+            true => self.calibration_images.unwrap_or_default(),
+            false => self.calibration_images.unwrap_or(others),
         };
         let channels = self.mean.zip(self.std).map(|(mean, std)| Normalization { mean, std });
-        let published = TrainingConfig { milestones: published_milestones(epochs), ..published };
+        let schedule = self.schedule.unwrap_or(recipe.schedule);
+        let milestones = match schedule {
+            ScheduleKind::MultiStep => published_milestones(epochs),
+            _ => Vec::new(),
+        };
+        let recipe = TrainingConfig { milestones, schedule, ..recipe };
         // Every field stands here: none can be forgotten.
         macro_rules! depart {
-            ($($field:ident),* $(,)?) => {
+            ($($field:ident),* ; $($optional:ident),* $(,)?) => {
                 TrainingConfig {
-                    id_data: id_data.to_string(),
-                    architecture: architecture.to_string(),
+                    id_data: recipe.id_data,
+                    id_path: recipe.id_path,
+                    architecture: recipe.architecture,
                     head,
+                    init: recipe.init,
+                    init_sha256: recipe.init_sha256,
+                    image_size: recipe.image_size,
+                    schedule,
                     epochs,
                     selection,
                     validation_images,
                     calibration_images,
                     share_held_out,
-                    normalization: channels.or(self.normalization),
-                    train_images: self.train_images,
-                    early_stopping: self.early_stopping,
-                    $($field: self.$field.unwrap_or(published.$field)),*
+                    normalization: channels.or(self.normalization).or(recipe.normalization),
+                    $($field: self.$field.unwrap_or(recipe.$field),)*
+                    $($optional: self.$optional.or(recipe.$optional)),*
                 }
             };
         }
         let config = depart!(
             fpr,
             entropic_scale,
+            prototypes,
+            resize,
+            orientation,
             batch_size,
+            optimizer,
             learning_rate,
+            frozen_statistics,
             milestones,
             gamma,
             warm_up,
+            warm_up_epochs,
             momentum,
             weight_decay,
             augmentation,
@@ -263,7 +370,13 @@ impl ConfigOptions {
             devices,
             seed,
             ood,
-            ood_every,
+            ood_every;
+            body_learning_rate,
+            train_from,
+            dropout,
+            drop_connect,
+            train_images,
+            early_stopping,
         );
         config.check()?;
         Ok(config)
@@ -282,6 +395,7 @@ fn read_json(text: &str) -> Result<ConfigOptions, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::PublishedSet;
     use clap::Parser;
     use std::error::Error;
 
@@ -301,7 +415,7 @@ mod tests {
     fn the_published_recipe_is_the_default() -> Result<(), Box<dyn Error>> {
         let config = parse(EXPERIMENT).config()?;
         let expected = TrainingConfig::published(
-            IdSet::Cifar10,
+            PublishedSet::Cifar10,
             Architecture::CifarResNet { depth: 20 },
             HeadKind::IsoMaxPlus,
         );
@@ -338,7 +452,7 @@ mod tests {
             parse("--epochs 6 --select-on-test").or(ConfigOptions::read(&toml)?).config()?;
         assert_eq!((config.epochs, config.fpr, config.selection), (6, true, Selection::Test));
         assert_eq!(config.ood[1].to_string(), "mine=/data/mine");
-        assert_eq!(config.augmentation, Augmentation { padding: 2, flip: false });
+        assert_eq!(config.augmentation, Augmentation::CropAndFlip { padding: 2, flip: false });
         let json = folder.path().join("config.json");
         crate::results::write(&json, &config)?;
         assert_eq!(ConfigOptions::read(&json)?.config()?, config);
@@ -351,7 +465,10 @@ mod tests {
         let path = folder.path().join("config.json");
         let shared =
             parse(&format!("{EXPERIMENT} --share-held-out --jpeg-decoder libjpeg")).config()?;
-        assert_eq!((shared.share_held_out, shared.calibration_images), (true, 0));
+        assert_eq!(
+            (shared.share_held_out, shared.calibration_images),
+            (true, ImageCount::Images(0))
+        );
         crate::results::write(&path, &shared)?;
         assert_eq!(ConfigOptions::read(&path)?.config()?, shared);
 
@@ -372,13 +489,72 @@ mod tests {
     }
 
     #[test]
+    fn pretrained_weights_bring_a_recipe_of_their_own() -> Result<(), Box<dyn Error>> {
+        let folder = tempfile::tempdir()?;
+        let init = folder.path().join("lite0.pth");
+        fs::write(&init, "weights")?;
+        let flags = format!(
+            "--id-data photos --architecture efficientnet-lite0 --image-size 160 --init {}",
+            init.display()
+        );
+        let config = parse(&flags).config()?;
+        assert_eq!((config.head, config.epochs), (HeadKind::IsoMaxPlus, 20));
+        assert_eq!((config.image_size, config.resize), (160, 183));
+        assert_eq!(config.normalization, Some(Normalization::EFFICIENTNET_LITE));
+        assert_eq!(config.prototypes, Prototypes::ClassMeans);
+        assert_eq!((config.body_learning_rate, config.frozen_statistics), (Some(0.0), true));
+        assert_eq!(config.milestones, [0; 0]);
+        // Of the seven bytes.
+        let sum = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
+        assert_eq!(config.init_sha256.as_deref(), Some(sum));
+        let path = folder.path().join("config.json");
+        crate::results::write(&path, &config)?;
+        assert_eq!(ConfigOptions::read(&path)?.config()?, config);
+        let tail = parse(&format!("{flags} --train-from blocks.11 --body-learning-rate 1e-4"));
+        let tail = tail.config()?;
+        assert_eq!(tail.train_from.as_deref(), Some("blocks.11"));
+        assert_eq!(tail.body_learning_rate, Some(1e-4));
+        let softmax = parse(&format!("{flags} --head softmax")).config()?;
+        assert_eq!(softmax.prototypes, Prototypes::Random);
+        let missing = parse(&flags.replace("lite0.pth", "absent.pth")).config();
+        assert!(missing.is_err_and(|error| error.to_string().contains("absent.pth")));
+        Ok(())
+    }
+
+    #[test]
+    fn sets_of_ones_own_have_a_path() -> Result<(), Box<dyn Error>> {
+        let config = parse("--id-data shapes=/data/v2 --architecture resnet-20").config()?;
+        assert_eq!(config.experiment_name(), "shapes_resnet-20_isomax+");
+        assert_eq!(config.id_path.as_deref(), Some(Path::new("/data/v2")));
+        assert_eq!((config.image_size, config.resize), (32, 32));
+        assert_eq!(config.augmentation, Augmentation::PUBLISHED);
+        assert_eq!(config.validation_images, ImageCount::Share(0.1));
+        let photos = parse("--id-data photos --architecture resnet-18-imagenet").config()?;
+        assert_eq!((photos.image_size, photos.resize), (224, 256));
+        assert_eq!(photos.augmentation, Augmentation::PHOTOS);
+        Ok(())
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() -> Result<(), Box<dyn Error>> {
         for (flags, complaint) in [
             ("--id-data cifar10 --head isomax", "architecture is missing"),
+            (
+                "--id-data photos --architecture resnet-20 --head softmax --prototypes class-means",
+                "prototypes must be random for softmax",
+            ),
+            (
+                "--id-data photos --architecture resnet-20 --image-size 9000",
+                "image-size must be what can be cut out",
+            ),
+            (
+                "--id-data photos --architecture resnet-20 --resize 16",
+                "image-size must be what can be cut out",
+            ),
             ("--id-data cifar10 --architecture resnet-20 --head isomax --fpr", "fpr must be off"),
             (
                 "--id-data cifar10 --architecture resnet-20 --head isomax --epochs 0",
-                "at least 1, got 0",
+                "at least 1 unless prototypes begin at the class means, got 0",
             ),
             (
                 "--id-data cifar10 --architecture resnet-20 --head isomax --validation-images 0",

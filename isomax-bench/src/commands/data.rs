@@ -22,7 +22,7 @@ pub struct DataCommand {
 #[derive(Subcommand)]
 enum Action {
     /// Download sets from where their authors publish them, check them and unpack them. A download
-    /// that broke off goes on where it stopped. Nothing else in this program uses the network.
+    /// that broke off goes on where it stopped. Only this and `weights fetch` use the network.
     Fetch {
         /// Names of the sets, as `data list` shows them; `all` for every set.
         #[arg(required = true)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use isomax_bench::backend::{self, InferenceBackend};
 use isomax_bench::cli::{DataArgs, bar};
-use isomax_bench::data::{DataFolder, HeldOut, OodSource, Split};
+use isomax_bench::data::{DataFolder, HeldOut, ImageSource, OodSource, Split, Subset};
 use isomax_bench::evaluate::{EvaluationInput, evaluate, summary};
 use isomax_bench::experiment::{EvaluationPaths, evaluate_run, missing_sets, published_network};
 use isomax_bench::results::{self, Evaluation};
@@ -122,21 +122,22 @@ impl EvaluateArgs {
             count => {
                 let train = folder.id_set(id_data, Split::Train)?.images;
                 // As `train` does it: as many images choose the epoch, and are not to fit on.
-                let parts = HeldOut::stratified(&train.labels, count, count, self.seed)
+                let parts = HeldOut::stratified(train.labels(), count, count, self.seed)
                     .ok_or("--held-out takes half of the images of the training split, or more")?;
-                Some(train.select(&parts.calibration))
+                let held_out = Subset::new(train, parts.calibration);
+                Some(Arc::new(held_out) as Arc<dyn ImageSource>)
             }
         };
         let sources = self.ood.clone().unwrap_or_else(|| id_data.published_ood());
         let input = EvaluationInput {
             id_data: config.id_data.clone(),
             architecture: config.architecture.clone(),
-            normalization: config.normalization()?,
+            normalization: config.preprocessing(None)?.normalization,
             data: test.source.to_owned(),
             training: None,
             fpr: self.fpr,
             ood: folder.ood_sets(&sources)?,
-            test: Arc::new(test.images),
+            test: test.images,
             calibration,
             scores: Vec::new(),
             previous: None,

@@ -6,12 +6,14 @@ use std::io::{self, Write};
 pub mod analyze;
 pub mod data;
 pub mod evaluate;
+pub mod export;
 pub mod metrics;
 pub mod network;
 pub mod predict;
 pub mod report;
 pub mod reproduce;
 pub mod train;
+pub mod weights;
 
 pub type CommandResult = Result<(), Box<dyn Error>>;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use isomax_bench::backend::{Device, InferenceBackend};
-use isomax_bench::data::{IdSet, JpegDecoder, Normalization};
+use isomax_bench::data::{JpegDecoder, Normalization, PublishedSet};
 use isomax_bench::experiment::published_network;
 use isomax_bench::results;
 use isomax_bench::train::{Classifier, TrainingConfig};
@@ -30,7 +30,7 @@ pub struct NetworkArgs {
     head: Option<HeadKind>,
     /// Set that the network was trained on: cifar10, cifar100 or svhn.
     #[arg(long = "id-data", alias = "known", value_name = "NAME", requires = "weights")]
-    id_data: Option<IdSet>,
+    id_data: Option<PublishedSet>,
     /// Mean of each channel that the network was trained with, for pixels in [0, 1] (default: as
     /// published for the set).
     #[arg(long, value_name = "R,G,B", requires = "std", value_parser = Normalization::parse_channels)]
@@ -68,7 +68,7 @@ impl NetworkArgs {
 /// A file of weights and what they belong to.
 pub struct Weights {
     path: PathBuf,
-    pub id_data: IdSet,
+    pub id_data: PublishedSet,
     /// What a training of this network, head and set would be.
     pub config: TrainingConfig,
 }

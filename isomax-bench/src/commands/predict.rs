@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use isomax_bench::backend::{self, InferenceBackend};
-use isomax_bench::predict::{Prediction, Predictor, files};
+use isomax_bench::data::Preprocessing;
+use isomax_bench::predict::{Prediction, Predictor, files, run};
 use isomax_bench::results;
 use isomax_bench::train::open_run;
+use isomax_bundle::Bundle;
 use isomax_burn::Detector;
 use isomax_models::Model;
 use serde::Serialize;
@@ -18,10 +20,12 @@ use super::network::{NetworkArgs, load_run};
 #[derive(Args)]
 pub struct PredictArgs {
     /// Image files, folders of images, or - for a list of names on standard input, one a line.
-    /// Images may have any size: the shorter side is resized to that of the training images, and
-    /// the middle is cut out.
+    /// Images may have any size: they are brought to that of the training images as these were.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
+    /// Bundle to decide with, as `export` writes it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["run", "weights"])]
+    model: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
     /// Detector for the weights, a detector.json of `train` or `evaluate`.
@@ -55,7 +59,7 @@ impl PredictArgs {
         let (predictor, classes) = self.find()?;
         let mut out = BufWriter::new(io::stdout().lock());
         let (mut seen, mut failed) = (0_usize, 0_usize);
-        let shown = predictor.run(files(self.inputs.clone()), |prediction| {
+        let shown = run(&predictor, files(self.inputs.clone()), |prediction| {
             seen += 1;
             failed += usize::from(prediction.decision.is_err());
             self.show(&mut out, &prediction, &classes)
@@ -110,13 +114,17 @@ impl PredictArgs {
     /// The network with its detector, and the names of the classes if they are known.
     fn find(&self) -> Result<(Found, Vec<String>), Box<dyn std::error::Error>> {
         let device = backend::device();
+        if let Some(model) = &self.model {
+            let bundle = Bundle::load(model)?;
+            let predictor = Predictor::from_bundle(&bundle, &device)?;
+            return Ok((predictor, bundle.manifest().classes.clone()));
+        }
         if let Some(weights) = self.network.weights() {
             let missing = "give --detector beside --weights: `evaluate --held-out N` fits one";
             let detector = Detector::load(self.detector.as_ref().ok_or(missing)?)?;
             let network = weights.load(&device)?;
-            let predictor =
-                Predictor::new(network, detector, weights.config.normalization()?, &device)
-                    .with_jpeg_decoder(weights.config.jpeg_decoder);
+            let preprocessing = weights.config.preprocessing(None)?;
+            let predictor = Predictor::new(network, detector, preprocessing, &device)?;
             return Ok((predictor, Vec::new()));
         }
         let run = self.network.run()?;
@@ -141,9 +149,14 @@ impl PredictArgs {
             )
             .into());
         }
-        let predictor = Predictor::new(network, detector, config.normalization()?, &device)
-            .with_jpeg_decoder(config.jpeg_decoder)
-            .with_side(u32::try_from(height)?);
+        let preprocessing = config.preprocessing(training.normalization)?;
+        // Images that a program brought may have any size, whatever the configuration says of files.
+        let side = u32::try_from(height)?;
+        let preprocessing = match side == preprocessing.size {
+            true => preprocessing,
+            false => Preprocessing { size: side, resize: side, ..preprocessing },
+        };
+        let predictor = Predictor::new(network, detector, preprocessing, &device)?;
         Ok((predictor, training.classes))
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use clap::Args;
 use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, run_experiment};
-use isomax_bench::data::IdSet;
+use isomax_bench::data::PublishedSet;
 use isomax_bench::report;
 use isomax_bench::train::TrainingConfig;
 use isomax_burn::HeadKind;
@@ -21,7 +21,7 @@ use super::{CommandResult, print};
 pub struct ReproduceArgs {
     /// In-distribution sets to train on, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "cifar10,cifar100,svhn")]
-    sets: Vec<IdSet>,
+    sets: Vec<PublishedSet>,
     /// Networks to train, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "densenet-bc-100,resnet-110")]
     networks: Vec<Architecture>,
@@ -69,7 +69,7 @@ impl ReproduceArgs {
             for &architecture in &self.networks {
                 for &head in &self.heads {
                     let experiment = ConfigOptions {
-                        id_data: Some(id_data),
+                        id_data: Some(id_data.into()),
                         architecture: Some(architecture),
                         head: Some(head),
                         // It is an add-on of DisMax alone.

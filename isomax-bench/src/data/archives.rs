@@ -1,29 +1,70 @@
 //! The official archives of the data sets, with their addresses and sums.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A file that its authors publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Archive {
-    /// The data set it belongs to; several files may share one.
+    /// What it is called in commands: the data set, of which several files may be parts, or the
+    /// weights.
     pub name: &'static str,
     /// Name of the file.
     pub file: &'static str,
     /// Where its authors publish it.
     pub url: &'static str,
-    /// Its MD5 sum, in lower case.
-    pub md5: &'static str,
+    /// Its sum.
+    pub checksum: Checksum,
     /// Its size, where that is known.
     pub bytes: Option<u64>,
     /// What becomes of it.
     pub unpack: Unpack,
-    /// The folder below the data folder that the file, or what is in it, goes to; for an archive
-    /// that is unpacked, a folder of its own.
+    /// The folder below the data folder that the file, or what is in it, goes to, or nothing for the
+    /// data folder itself; for an archive that is unpacked, a folder of its own.
     pub folder: &'static str,
     /// What it holds.
     pub what: &'static str,
     /// On which terms it may be used.
     pub terms: &'static str,
+}
+
+/// A sum over the bytes of a file, in hexadecimal digits of lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Checksum {
+    /// The MD5 sum, of 32 digits.
+    Md5(&'static str),
+    /// The SHA-256 sum, of 64 digits.
+    Sha256(&'static str),
+}
+
+impl Checksum {
+    /// The digits alone.
+    pub const fn digits(self) -> &'static str {
+        match self {
+            Self::Md5(digits) | Self::Sha256(digits) => digits,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_well_formed(self) -> bool {
+        let length = match self {
+            Self::Md5(_) => 32,
+            Self::Sha256(_) => 64,
+        };
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        self.digits().len() == length && self.digits().bytes().all(digit)
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Md5(_) => "MD5",
+            Self::Sha256(_) => "SHA-256",
+        };
+        write!(f, "{kind} sum {}", self.digits())
+    }
 }
 
 /// What becomes of a file when it has been fetched.
@@ -67,7 +108,7 @@ pub const ARCHIVES: &[Archive] = &[
         name: "cifar10",
         file: "cifar-10-binary.tar.gz",
         url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        md5: "c32a1d4ab5d03f1284b67883e8d87530",
+        checksum: Checksum::Md5("c32a1d4ab5d03f1284b67883e8d87530"),
         bytes: Some(170_052_171),
         unpack: Unpack::Folder,
         folder: "cifar-10-batches-bin",
@@ -79,7 +120,7 @@ pub const ARCHIVES: &[Archive] = &[
         name: "cifar100",
         file: "cifar-100-binary.tar.gz",
         url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        md5: "03b5dce01913d631647c71ecec9e9cb8",
+        checksum: Checksum::Md5("03b5dce01913d631647c71ecec9e9cb8"),
         bytes: Some(168_513_733),
         unpack: Unpack::Folder,
         folder: "cifar-100-binary",
@@ -91,7 +132,7 @@ pub const ARCHIVES: &[Archive] = &[
         name: "svhn",
         file: "train_32x32.mat",
         url: "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
-        md5: "e26dedcc434d2e4c54c9b2d4a06d8373",
+        checksum: Checksum::Md5("e26dedcc434d2e4c54c9b2d4a06d8373"),
         bytes: Some(182_040_794),
         unpack: Unpack::No,
         folder: "svhn",
@@ -103,7 +144,7 @@ pub const ARCHIVES: &[Archive] = &[
         name: "svhn",
         file: "test_32x32.mat",
         url: "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
-        md5: "eb5a983be6a315427106f1b164d9cef3",
+        checksum: Checksum::Md5("eb5a983be6a315427106f1b164d9cef3"),
         bytes: Some(64_275_384),
         unpack: Unpack::No,
         folder: "svhn",
@@ -116,7 +157,7 @@ pub const ARCHIVES: &[Archive] = &[
         name: "tiny-imagenet-resize",
         file: "Imagenet_resize.tar.gz",
         url: "https://www.dropbox.com/s/kp3my3412u5k9rl/Imagenet_resize.tar.gz?dl=1",
-        md5: "0f9ff11d45babf2eff5fe12281d1ac31",
+        checksum: Checksum::Md5("0f9ff11d45babf2eff5fe12281d1ac31"),
         bytes: None,
         unpack: Unpack::All,
         folder: "tiny-imagenet-resize",
@@ -128,7 +169,7 @@ pub const ARCHIVES: &[Archive] = &[
         name: "lsun-resize",
         file: "LSUN_resize.tar.gz",
         url: "https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz?dl=1",
-        md5: "278b7b31c8cb7e804a1465a8ce03a2dc",
+        checksum: Checksum::Md5("278b7b31c8cb7e804a1465a8ce03a2dc"),
         bytes: None,
         unpack: Unpack::All,
         folder: "lsun-resize",
@@ -149,13 +190,12 @@ mod tests {
 
     #[test]
     fn archives_have_sums_and_places_of_their_own() {
-        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let (mut sums, mut paths) = (HashSet::new(), HashSet::new());
         for archive in ARCHIVES {
-            assert!(archive.md5.len() == 32 && archive.md5.bytes().all(digit), "{}", archive.file);
+            assert!(archive.checksum.is_well_formed(), "{}", archive.file);
             assert!(archive.url.contains(archive.file), "{}", archive.file);
             assert!(!archive.folder.is_empty() || archive.unpack == Unpack::No, "{}", archive.file);
-            assert!(sums.insert(archive.md5), "{}", archive.file);
+            assert!(sums.insert(archive.checksum), "{}", archive.file);
             assert!(paths.insert(archive.path(Path::new("data"))), "{}", archive.file);
         }
     }

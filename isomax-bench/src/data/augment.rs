@@ -1,23 +1,99 @@
 //! What training does to images before a network sees them.
 
 use chacha20::ChaCha8Rng;
+use isomax_bundle::{CHANNELS, NormalizationTable, Part};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::normalization::{CHANNELS, NormalizationTable};
-
-/// Random crops and flips, as the published experiments make them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Augmentation {
-    /// Black pixels put around an image before a part of its own size is cut out at random.
-    pub padding: u8,
-    /// Whether every second image is mirrored, at random.
-    pub flip: bool,
+/// What is done to training images at random, differently in each epoch.
+///
+/// ```
+/// use isomax_bench::data::Augmentation;
+///
+/// let published: Augmentation = serde_json::from_str(r#"{"padding": 4, "flip": true}"#)?;
+/// assert_eq!(published, Augmentation::PUBLISHED);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Augmentation {
+    /// Crops of images of the size that the network sees, as the published experiments make them.
+    CropAndFlip {
+        /// Black pixels put around an image before a part of its own size is cut out at random.
+        padding: u8,
+        /// Whether every second image is mirrored, at random.
+        flip: bool,
+    },
+    /// Parts of photos, brought to the size that the network sees: `RandomResizedCrop` of torchvision
+    /// ([arXiv:1409.4842](https://arxiv.org/abs/1409.4842), section 6).
+    ResizedCrop {
+        /// Smallest and largest share of the photo's area.
+        scale: [f64; 2],
+        /// Smallest and largest width by height.
+        ratio: [f64; 2],
+        /// Whether every second image is mirrored, at random.
+        flip: bool,
+    },
 }
 
 impl Augmentation {
     /// As published: four pixels and flips, on digits too.
-    pub const PUBLISHED: Self = Self { padding: 4, flip: true };
+    pub const PUBLISHED: Self = Self::CropAndFlip { padding: 4, flip: true };
+    /// For photos with pretrained weights: 40 to 100 % of the area, 3:4 to 4:3, and flips. Trainings from
+    /// the beginning on many photos use as little as 8 % of the area.
+    pub const PHOTOS: Self =
+        Self::ResizedCrop { scale: [0.4, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0], flip: true };
+
+    /// Whether it can be done.
+    pub fn is_usable(&self) -> bool {
+        match *self {
+            Self::CropAndFlip { .. } => true,
+            Self::ResizedCrop { scale: [least, most], ratio: [narrow, wide], .. } => {
+                0.0 < least
+                    && least <= most
+                    && most <= 1.0
+                    && 0.01 <= narrow
+                    && narrow <= wide
+                    && wide <= 100.0
+            }
+        }
+    }
+}
+
+/// Draws a part of a photo, as torchvision does it.
+pub(super) fn draw_part(
+    [width, height]: [u32; 2],
+    scale: [f64; 2],
+    ratio: [f64; 2],
+    rng: &mut ChaCha8Rng,
+) -> Part {
+    let (area, [narrow, wide]) = (f64::from(width) * f64::from(height), ratio);
+    for _ in 0..10 {
+        let area = area * uniform(scale, rng);
+        let ratio = uniform([narrow.ln(), wide.ln()], rng).exp();
+        let part = [(area * ratio).sqrt(), (area / ratio).sqrt()].map(|side| side.round() as u32);
+        if (1..=width).contains(&part[0]) && (1..=height).contains(&part[1]) {
+            let left = rng.random_range(0..=width - part[0]);
+            let top = rng.random_range(0..=height - part[1]);
+            return Part { left, top, width: part[0], height: part[1] };
+        }
+    }
+    // The middle, as wide or as high as it may be.
+    let found = f64::from(width) / f64::from(height);
+    let [columns, rows] = if found < narrow {
+        [width, (f64::from(width) / narrow).round() as u32]
+    } else if found > wide {
+        [(f64::from(height) * wide).round() as u32, height]
+    } else {
+        [width, height]
+    };
+    let [columns, rows] = [columns.clamp(1, width), rows.clamp(1, height)];
+    Part { left: (width - columns) / 2, top: (height - rows) / 2, width: columns, height: rows }
+}
+
+fn uniform([least, most]: [f64; 2], rng: &mut ChaCha8Rng) -> f64 {
+    least + (most - least) * rng.random::<f64>()
 }
 
 /// How one image is changed.
@@ -30,13 +106,12 @@ pub(super) struct ShiftAndFlip {
 }
 
 impl ShiftAndFlip {
-    pub(super) fn draw(augmentation: Augmentation, rng: &mut ChaCha8Rng) -> Self {
-        let padding = isize::from(augmentation.padding);
+    pub(super) fn draw(padding: u8, flip: bool, rng: &mut ChaCha8Rng) -> Self {
         let mut shift = || {
-            isize::from(rng.random_range(0..=2 * u16::from(augmentation.padding)) as i16) - padding
+            isize::from(rng.random_range(0..=2 * u16::from(padding)) as i16) - isize::from(padding)
         };
         let shift = [shift(), shift()];
-        Self { shift, flipped: augmentation.flip && rng.random::<bool>() }
+        Self { shift, flipped: flip && rng.random::<bool>() }
     }
 }
 
@@ -118,12 +193,49 @@ mod tests {
         let mut counts = [0_usize; 9];
         let mut flips = 0;
         for _ in 0..9000 {
-            let shift_and_flip = ShiftAndFlip::draw(Augmentation::PUBLISHED, &mut rng);
+            let shift_and_flip = ShiftAndFlip::draw(4, true, &mut rng);
             counts[(shift_and_flip.shift[0] + 4) as usize] += 1;
             assert!((-4..=4).contains(&shift_and_flip.shift[1]));
             flips += usize::from(shift_and_flip.flipped);
         }
         assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
         assert!((4200..4800).contains(&flips), "{flips}");
+    }
+
+    #[test]
+    fn parts_lie_within_and_have_the_shares_that_are_asked_for() {
+        let Augmentation::ResizedCrop { scale, ratio, .. } = Augmentation::PHOTOS else {
+            panic!("photos are cut")
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let (mut areas, mut ratios) = (Vec::new(), Vec::new());
+        for _ in 0..2_000 {
+            let part = draw_part([320, 240], scale, ratio, &mut rng);
+            assert!(part.left + part.width <= 320 && part.top + part.height <= 240, "{part:?}");
+            areas.push(f64::from(part.width * part.height) / (320.0 * 240.0));
+            ratios.push(f64::from(part.width) / f64::from(part.height));
+        }
+        assert!(areas.iter().all(|area| (0.39..=1.01).contains(area)));
+        assert!(ratios.iter().all(|ratio| (0.74..1.35).contains(ratio)));
+        let mean = areas.iter().sum::<f64>() / areas.len() as f64;
+        // Uniform between 0.4 and 1, less the large ones that do not fit.
+        assert!((0.6..0.7).contains(&mean), "{mean}");
+        // What fits nowhere is cut from the middle.
+        let line = draw_part([1_000, 1], scale, ratio, &mut rng);
+        assert_eq!(line, Part { left: 499, top: 0, width: 1, height: 1 });
+        let column = draw_part([3, 1_000], scale, ratio, &mut rng);
+        assert_eq!((column.left, column.width, column.height), (0, 3, 4));
+    }
+
+    #[test]
+    fn files_keep_their_meaning() -> Result<(), serde_json::Error> {
+        for augmentation in [Augmentation::PUBLISHED, Augmentation::PHOTOS] {
+            let text = serde_json::to_string(&augmentation)?;
+            assert_eq!(serde_json::from_str::<Augmentation>(&text)?, augmentation, "{text}");
+            assert!(augmentation.is_usable());
+        }
+        let empty = Augmentation::ResizedCrop { scale: [0.0, 1.0], ratio: [1.0, 1.0], flip: false };
+        assert!(!empty.is_usable());
+        Ok(())
     }
 }

@@ -9,9 +9,8 @@ use isomax_burn::atomic_file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::image_folder::{FolderOptions, ImageFolderError, Listing};
+use super::image_folder::{Broken, FolderOptions, ImageFolderError, Listing};
 use super::images::Images;
-use super::tally::Tally;
 
 /// Why a cache file is of no use. The folder is decoded again then.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +35,7 @@ pub(super) enum CacheError {
 }
 
 /// How cache files begin; the number is that of the format.
-const MAGIC: &[u8; 16] = b"isomax-images 2\n";
+const MAGIC: &[u8; 16] = b"isomax-images 3\n";
 /// No header is nearly as large: it names the classes.
 const LARGEST_HEADER: u64 = 16 << 20;
 
@@ -46,41 +45,41 @@ struct Header {
     count: usize,
     classes: Vec<String>,
     /// Images that could not be read, to warn of them each time.
-    broken: Tally,
+    broken: Broken,
 }
 
 /// Reads a folder of images, from a cache if it holds what lies there now, read in the same way, and
 /// else writes one. A cache that cannot be read or written is logged as a warning and costs time only.
 pub(super) fn read_folder(
-    path: &Path,
+    listing: &Listing,
     cache: &Path,
     options: &FolderOptions,
-) -> Result<Images, ImageFolderError> {
-    let listing = Listing::of(path)?;
+) -> Result<(Images, Broken), ImageFolderError> {
+    let path = &listing.path;
     let root = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = hex(Sha256::new_with_prefix(root.as_os_str().as_encoded_bytes()));
     // Another version of the program may read what this one cannot.
     let prefix = format!("{name}-{}-{}-", options.key(), env!("CARGO_PKG_VERSION"));
-    let file = cache.join(format!("{prefix}{}.images", fingerprint(path, &listing)));
+    let file = cache.join(format!("{prefix}{}.images", fingerprint(path, listing)));
     if file.exists() {
         match load(&file) {
             Ok((images, broken)) => {
                 listing.warn(&broken);
-                return Ok(images);
+                return Ok((images, broken));
             }
             Err(error) => log::warn!("{error}; decoding {} again", path.display()),
         }
     }
     let (images, broken) = listing.decode(options)?;
     listing.warn(&broken);
-    if broken.may_change {
-        return Ok(images);
+    if broken.tally.may_change {
+        return Ok((images, broken));
     }
-    match save(&file, &images, broken) {
+    match save(&file, &images, &broken) {
         Ok(()) => remove_others(cache, &prefix, &file),
         Err(error) => log::warn!("the decoded images are not kept: {error}"),
     }
-    Ok(images)
+    Ok((images, broken))
 }
 
 /// What the folder held before is of no use any more.
@@ -114,13 +113,13 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn save(path: &Path, images: &Images, broken: Tally) -> Result<(), CacheError> {
+fn save(path: &Path, images: &Images, broken: &Broken) -> Result<(), CacheError> {
     let io = |source| CacheError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(io)?;
     }
     let (size, count, classes) = (images.size, images.len(), images.classes.clone());
-    let header = Header { size, count, classes, broken };
+    let header = Header { size, count, classes, broken: broken.clone() };
     let header = serde_json::to_vec(&header).map_err(|error| io(error.into()))?;
     let labels: Vec<u8> = images.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
     let length = (header.len() as u64).to_le_bytes();
@@ -136,7 +135,7 @@ fn save(path: &Path, images: &Images, broken: Tally) -> Result<(), CacheError> {
     atomic_file::write(path, write).map_err(io)
 }
 
-fn load(path: &Path) -> Result<(Images, Tally), CacheError> {
+fn load(path: &Path) -> Result<(Images, Broken), CacheError> {
     let io = |source| CacheError::Io { path: path.to_owned(), source };
     let damaged = |what: &str| CacheError::Damaged { path: path.to_owned(), what: what.to_owned() };
     let file = File::open(path).map_err(io)?;
@@ -213,6 +212,14 @@ mod tests {
         Ok(RgbImage::from_fn(4, 4, |x, y| image::Rgb([red, x as u8, y as u8])).save(path)?)
     }
 
+    fn read(
+        folder: &Path,
+        cache: &Path,
+        options: &FolderOptions,
+    ) -> Result<Images, ImageFolderError> {
+        Ok(read_folder(&Listing::of(folder)?, cache, options)?.0)
+    }
+
     fn cached_files(folder: &Path) -> Result<Vec<PathBuf>, io::Error> {
         fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
     }
@@ -222,11 +229,11 @@ mod tests {
         let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
         write_image(folder.path(), "a/1.png", 1)?;
         write_image(folder.path(), "b/2.png", 2)?;
-        let read = || read_folder(folder.path(), cache.path(), &FolderOptions::default());
+        let read = || read(folder.path(), cache.path(), &FolderOptions::default());
         let first = read()?;
         let files = cached_files(cache.path())?;
         assert_eq!((read()?, files.len()), (first.clone(), 1));
-        assert_eq!(load(&files[0])?, (first, Tally::default()));
+        assert_eq!(load(&files[0])?, (first, Broken::default()));
         write_image(folder.path(), "b/3.png", 3)?;
         assert_eq!((read()?.len(), cached_files(cache.path())?.len()), (3, 1));
         Ok(())
@@ -238,7 +245,7 @@ mod tests {
         write_image(folder.path(), "a/1.png", 1)?;
         let read = |side| {
             let options = FolderOptions { side, ..Default::default() };
-            read_folder(folder.path(), cache.path(), &options)
+            super::tests::read(folder.path(), cache.path(), &options)
         };
         for _ in 0..2 {
             assert_eq!(read(None)?.size, [4, 4]);
@@ -258,12 +265,13 @@ mod tests {
         write_image(folder.path(), "a/1.png", 1)?;
         write_image(folder.path(), "a/2.png", 2)?;
         fs::write(folder.path().join("a/3.png"), "")?;
-        let read = || read_folder(folder.path(), cache.path(), &FolderOptions::default());
+        let read = || read(folder.path(), cache.path(), &FolderOptions::default());
         let first = read()?;
         assert_eq!(read()?, first);
         let (cached, broken) = load(&cached_files(cache.path())?[0])?;
-        assert_eq!((cached, broken.count), (first, 1));
-        assert!(broken.to_string().starts_with("a/3.png: expected an image"), "{broken}");
+        assert_eq!((cached, broken.places.as_slice()), (first, [2].as_slice()));
+        let told = broken.tally.to_string();
+        assert!(told.starts_with("a/3.png: expected an image"), "{told}");
         Ok(())
     }
 
@@ -271,7 +279,7 @@ mod tests {
     fn damage_is_noticed_and_costs_time_only() -> Tested {
         let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
         write_image(folder.path(), "a/1.png", 1)?;
-        let read = || read_folder(folder.path(), cache.path(), &FolderOptions::default());
+        let read = || read(folder.path(), cache.path(), &FolderOptions::default());
         let images = read()?;
         let file = cached_files(cache.path())?.remove(0);
         let whole = fs::read(&file)?;
@@ -286,7 +294,7 @@ mod tests {
         assert_eq!(read()?, images);
         assert_eq!(fs::read(&file)?, whole);
         let nowhere = folder.path().join("a/1.png/cache");
-        assert_eq!(read_folder(folder.path(), &nowhere, &FolderOptions::default())?, images);
+        assert_eq!(super::tests::read(folder.path(), &nowhere, &FolderOptions::default())?, images);
         Ok(())
     }
 }

@@ -1,13 +1,14 @@
-//! Downloads the official archives, compares their sums and unpacks them. Nothing else here uses
-//! the network.
+//! Downloads the official archives of data sets and the published weights, compares their sums and
+//! unpacks them. Nothing else here uses the network.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
+use sha2::Sha256;
 
-use super::archives::{Archive, Unpack};
+use super::archives::{Archive, Checksum, Unpack};
 
 mod download;
 mod error;
@@ -202,12 +203,12 @@ fn check(
 ) -> Result<Verified, FetchError> {
     let path = archive.path(data_dir);
     let compared = |path: PathBuf, found: String| {
-        let expected = archive.md5.to_owned();
+        let expected = archive.checksum.digits().to_owned();
         if found == expected { None } else { Some(Verified::Different { path, expected, found }) }
     };
     let unpacked = archive.unpack != Unpack::No && exists(&path)?;
     if unpacked && let Some(marker) = Marker::read(&path)? {
-        let different = match compared(path.clone(), marker.md5.clone()) {
+        let different = match compared(path.clone(), marker.sum.clone()) {
             None => marker.difference(&path, with_sums, progress)?,
             different => different,
         };
@@ -217,7 +218,7 @@ fn check(
     let inside = data_dir.join(archive.folder).join(archive.file);
     for file in [archive.download_path(data_dir), inside] {
         if exists(&file)? {
-            let different = compared(file.clone(), md5_of(&file, progress)?);
+            let different = compared(file.clone(), sum_of(archive.checksum, &file, progress)?);
             return Ok(different.unwrap_or(Verified::Matches { path: file }));
         }
     }
@@ -251,24 +252,39 @@ impl Drop for Lock {
     }
 }
 
-/// The MD5 sum of a file, in lower case.
-fn md5_of(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<String, FetchError> {
+/// The sum of a file, of the kind that is published for it, in lower case.
+fn sum_of(
+    published: Checksum,
+    path: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<String, FetchError> {
+    match published {
+        Checksum::Md5(_) => hash_of::<Md5>(path, progress),
+        Checksum::Sha256(_) => hash_of::<Sha256>(path, progress),
+    }
+}
+
+/// The sum of a file by an algorithm, in lower case.
+fn hash_of<D: Digest>(
+    path: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<String, FetchError> {
     let mut file = File::open(path).map_err(failed(path))?;
     let total = file.metadata().map_err(failed(path))?.len();
-    let (mut md5, mut buffer, mut done) = (Md5::new(), vec![0; BUFFER], 0);
+    let (mut hash, mut buffer, mut done) = (D::new(), vec![0; BUFFER], 0);
     loop {
         progress(Progress::Check { done, total });
         let count = file.read(&mut buffer).map_err(failed(path))?;
         if count == 0 {
-            return Ok(hex(md5));
+            return Ok(hex(hash));
         }
-        md5.update(&buffer[..count]);
+        hash.update(&buffer[..count]);
         done += count as u64;
     }
 }
 
-fn hex(md5: Md5) -> String {
-    md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(hash: impl Digest) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What the system says, with the path it says it of.

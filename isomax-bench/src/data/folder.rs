@@ -8,11 +8,15 @@ use isomax_burn::UnknownName;
 
 use super::archives::archives_named;
 use super::cifar::{self, Cifar, Version};
+use super::files::{self, Opening};
+use super::image_folder::Listing;
+use super::own::OwnSet;
 use super::{
-    CifarError, FolderOptions, IdSet, ImageFolderError, Images, JpegDecoder, OodSource, Split,
-    SvhnError, cache, svhn,
+    CifarError, FolderOptions, IdSet, ImageFiles, ImageFolderError, ImageSource, Images,
+    JpegDecoder, MemoryBudget, Normalization, OodSource, OwnSetError, Preprocessing, PublishedSet,
+    Split, SvhnError, svhn,
 };
-use crate::progress::{self, Progress};
+use crate::progress::Progress;
 
 /// Why a data set cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +73,9 @@ pub enum DataError {
     /// The set is none of the published ones.
     #[error(transparent)]
     Name(#[from] UnknownName),
+    /// A set of your own cannot be learned.
+    #[error(transparent)]
+    Own(#[from] OwnSetError),
     /// A folder of images cannot be read.
     #[error(transparent)]
     Folder(#[from] ImageFolderError),
@@ -95,24 +102,40 @@ pub const IMAGE_FOLDER: &str = "image folder";
 const SIDE: u32 = 32;
 
 /// Images, and what kind of copy they were read from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct ImageSet {
     /// The images.
-    pub images: Images,
+    pub images: Arc<dyn ImageSource>,
     /// Such as `official binary` or `image folder`, for captions: copies differ, and with them
     /// results.
     pub source: &'static str,
 }
 
 /// An OOD set.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct NamedImages {
     /// Its name in tables and files.
     pub name: String,
     /// What kind of copy it is.
     pub source: String,
     /// The images.
-    pub images: Arc<Images>,
+    pub images: Arc<dyn ImageSource>,
+}
+
+/// A set of your own whose classes are learned.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct OwnImages {
+    /// What is trained on, and behind it what whoever made the set holds out.
+    pub train: Arc<dyn ImageSource>,
+    /// How many images at the end of `train` are held out by whoever made the set.
+    pub held_out: usize,
+    /// What is tested on.
+    pub test: Arc<dyn ImageSource>,
+    /// Mean and standard deviation of the pixels of `train`.
+    pub measured: Normalization,
+    /// What kind of set it is, for captions.
+    pub source: &'static str,
 }
 
 /// A folder with data sets, each in its official layout or as a folder of images.
@@ -125,24 +148,26 @@ pub struct NamedImages {
 /// | `tiny-imagenet` | `tiny-imagenet-200/test/` |
 /// | any other | a folder of that name |
 ///
-/// Images in folders may be of any size and are brought to 32 × 32 pixels as
-/// [`preprocess()`](super::preprocess()) does it. They are decoded once; the pixels are then kept in
-/// `.cache` beside them. What lies among them and is no image, and images that are broken, are left
+/// Images in folders may be of any size and are brought to that of the
+/// [preprocessing](Self::with_preprocessing), without a call to 32 × 32 pixels, as
+/// [`resize_and_crop`](super::resize_and_crop) does it. They are decoded once; the pixels are then kept in
+/// `.cache` beside them. Sets beyond the [memory](Self::with_memory) are decoded whenever their images are asked
+/// for. What lies among them and is no image, and images that are broken, are left
 /// out with a warning, as [`Images::from_folder`] tells.
 #[derive(Clone)]
 pub struct DataFolder {
     folder: PathBuf,
     uses_cache: bool,
-    jpeg: JpegDecoder,
-    progress: Arc<dyn Progress>,
+    options: FolderOptions,
+    memory: Arc<MemoryBudget>,
 }
 
 impl fmt::Debug for DataFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { folder, uses_cache, jpeg, progress: _ } = self;
+        let Self { folder, uses_cache, options, memory } = self;
         let mut shown = f.debug_struct("DataFolder");
-        shown.field("folder", folder).field("uses_cache", uses_cache).field("jpeg", jpeg);
-        shown.finish_non_exhaustive()
+        shown.field("folder", folder).field("uses_cache", uses_cache);
+        shown.field("options", options).field("memory", memory).finish()
     }
 }
 
@@ -152,8 +177,8 @@ impl DataFolder {
         Self {
             folder: folder.into(),
             uses_cache: true,
-            jpeg: JpegDecoder::default(),
-            progress: progress::silent(),
+            options: FolderOptions { side: Some(SIDE), ..FolderOptions::default() },
+            memory: Arc::default(),
         }
     }
 
@@ -165,13 +190,31 @@ impl DataFolder {
 
     /// Decodes JPEG files in folders of images by a decoder of choice.
     pub fn with_jpeg_decoder(mut self, decoder: JpegDecoder) -> Self {
-        self.jpeg = decoder;
+        self.options.jpeg = decoder;
+        self
+    }
+
+    /// Brings images to another size than 32 × 32 pixels, those of published sets too, and reads files as a
+    /// preprocessing says.
+    pub fn with_preprocessing(mut self, preprocessing: &Preprocessing) -> Self {
+        let Preprocessing { size, resize, orientation, jpeg_decoder, .. } = *preprocessing;
+        self.options.side = Some(size);
+        self.options.resize = Some(resize);
+        self.options.orientation = orientation;
+        self.options.jpeg = jpeg_decoder;
+        self
+    }
+
+    /// Takes no more than so many bytes for the pixels of image files, all sets together. What does not fit is
+    /// decoded again and again; results are the same. Without a call, 4 GiB.
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = Arc::new(MemoryBudget::new(bytes));
         self
     }
 
     /// Shows how many images are decoded.
     pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.progress = progress;
+        self.options.progress = progress;
         self
     }
 
@@ -185,7 +228,7 @@ impl DataFolder {
     /// # Errors
     ///
     /// [`DataError`] if it is not there, damaged, or of other classes.
-    pub fn id_set(&self, set: IdSet, split: Split) -> Result<ImageSet, DataError> {
+    pub fn id_set(&self, set: PublishedSet, split: Split) -> Result<ImageSet, DataError> {
         match self.find_id_set(set, split)? {
             Found::CifarFolder(kind, version, path) => {
                 let images = cifar::read_folder(kind, version, split, &path)?;
@@ -193,7 +236,7 @@ impl DataFolder {
                     Version::Binary => "official binary",
                     Version::Python => "official Python files",
                 };
-                Ok(ImageSet { images, source })
+                Ok(self.of_bytes(images, source))
             }
             Found::CifarArchive(kind, version, path) => {
                 let images = cifar::read_archive(kind, version, split, &path)?;
@@ -201,11 +244,9 @@ impl DataFolder {
                     Version::Binary => "official archive",
                     Version::Python => "official Python archive",
                 };
-                Ok(ImageSet { images, source })
+                Ok(self.of_bytes(images, source))
             }
-            Found::Svhn(path) => {
-                Ok(ImageSet { images: svhn::read(&path)?, source: "official .mat" })
-            }
+            Found::Svhn(path) => Ok(self.of_bytes(svhn::read(&path)?, "official .mat")),
             Found::ClassFolders(path) => self.class_folders(set, path),
         }
     }
@@ -216,7 +257,7 @@ impl DataFolder {
     ///
     /// [`DataError`] if it is not there or damaged.
     pub fn ood(&self, source: &OodSource) -> Result<ImageSet, DataError> {
-        match (&source.folder, source.name.parse::<IdSet>()) {
+        match (&source.folder, source.name.parse::<PublishedSet>()) {
             (None, Ok(set)) => self.id_set(set, Split::Test),
             _ => self.image_folder(&self.find_ood_folder(source)?),
         }
@@ -231,29 +272,61 @@ impl DataFolder {
         let read = |set: &OodSource| {
             let ImageSet { images, source } = self.ood(set)?;
             let (name, source) = (set.name.clone(), source.to_owned());
-            Ok(NamedImages { name, source, images: Arc::new(images) })
+            Ok(NamedImages { name, source, images })
         };
         sources.iter().map(read).collect()
+    }
+
+    /// Reads a set of your own: a folder `{train,val,test}/CLASS/…` or `CLASS/…`, or a CSV file with the columns
+    /// `path`, `label` and perhaps `split`. A set that is not parted is parted by a seed, a fifth of each class for the
+    /// test.
+    ///
+    /// # Arguments
+    ///
+    /// - `is_cut`: whether training cuts parts out of the images as they are in their files
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Own`] or [`DataError::Folder`].
+    pub fn own_set(&self, path: &Path, seed: u64, is_cut: bool) -> Result<OwnImages, DataError> {
+        let OwnSet { mut train, held_out, test } = OwnSet::find(path, seed)?;
+        let first = train.files.len();
+        train.files.extend(held_out);
+        let open = |listing: &Listing, is_cut| ImageFiles::open(listing, &self.opening(is_cut));
+        let files = open(&train, is_cut)?;
+        // Images that cannot be read are left out of both parts.
+        let of_train: std::collections::HashSet<&PathBuf> =
+            train.files[..first].iter().map(|(file, _)| file).collect();
+        let held_out = files.files().iter().filter(|file| !of_train.contains(file)).count();
+        Ok(OwnImages {
+            measured: files.measured_normalization(),
+            train: Arc::new(files),
+            held_out,
+            test: Arc::new(open(&test, false)?),
+            source: if path.is_file() { "image list" } else { IMAGE_FOLDER },
+        })
     }
 
     /// The names of published sets that an experiment needs and that are not there, without reading any.
     ///
     /// ```
-    /// use isomax_bench::data::{DataFolder, IdSet};
+    /// use isomax_bench::data::{DataFolder, PublishedSet};
     ///
     /// let folder = DataFolder::new("no-such-folder");
     /// let ood = ["svhn".parse()?, "photos=/data/photos".parse()?];
-    /// assert_eq!(folder.missing(IdSet::Cifar10, &ood), ["cifar10", "svhn"]);
+    /// assert_eq!(folder.missing(&PublishedSet::Cifar10.into(), &ood), ["cifar10", "svhn"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn missing(&self, id_data: IdSet, ood: &[OodSource]) -> Vec<String> {
+    pub fn missing(&self, id_data: &IdSet, ood: &[OodSource]) -> Vec<String> {
         let is_absent = |set, split| self.find_id_set(set, split).is_err();
         let mut missing = Vec::new();
-        if is_absent(id_data, Split::Train) || is_absent(id_data, Split::Test) {
+        if let Some(set) = id_data.published()
+            && (is_absent(set, Split::Train) || is_absent(set, Split::Test))
+        {
             missing.push(id_data.to_string());
         }
         for source in ood.iter().filter(|source| source.folder.is_none()) {
-            let absent = match source.name.parse::<IdSet>() {
+            let absent = match source.name.parse::<PublishedSet>() {
                 Ok(set) => is_absent(set, Split::Test),
                 Err(_) => matches!(self.find_ood_folder(source), Err(DataError::Absent { .. })),
             };
@@ -264,11 +337,11 @@ impl DataFolder {
         missing
     }
 
-    fn find_id_set(&self, set: IdSet, split: Split) -> Result<Found, DataError> {
+    fn find_id_set(&self, set: PublishedSet, split: Split) -> Result<Found, DataError> {
         let mut places = Vec::new();
         match set {
-            IdSet::Cifar10 | IdSet::Cifar100 => {
-                let kind = if set == IdSet::Cifar10 { Cifar::Ten } else { Cifar::Hundred };
+            PublishedSet::Cifar10 | PublishedSet::Cifar100 => {
+                let kind = if set == PublishedSet::Cifar10 { Cifar::Ten } else { Cifar::Hundred };
                 for version in Version::ALL {
                     let (folder, archive) = (kind.folder(version), kind.archive(version));
                     let (unpacked, packed) = (self.folder.join(folder), self.folder.join(archive));
@@ -281,7 +354,7 @@ impl DataFolder {
                     places.extend([format!("{folder}/"), archive.to_owned()]);
                 }
             }
-            IdSet::Svhn => {
+            PublishedSet::Svhn => {
                 let file = format!("{}_32x32.mat", split.name());
                 for place in [format!("svhn/{file}"), file] {
                     let path = self.folder.join(&place);
@@ -319,9 +392,12 @@ impl DataFolder {
         Err(DataError::Unknown { name: source.name.clone(), folder: self.folder.clone() })
     }
 
-    fn class_folders(&self, set: IdSet, path: PathBuf) -> Result<ImageSet, DataError> {
-        let found = self.image_folder(&path)?;
-        let (expected, classes) = (set.num_classes(), found.images.classes.len());
+    fn class_folders(&self, set: PublishedSet, path: PathBuf) -> Result<ImageSet, DataError> {
+        let files = ImageFiles::open(&Listing::of(&path)?, &self.opening(false))?;
+        // As bytes, so that its digest is the same as that of the set in another form.
+        let images = files.into_source();
+        let found = ImageSet { images, source: IMAGE_FOLDER };
+        let (expected, classes) = (set.num_classes(), found.images.classes().len());
         if classes != expected {
             return Err(DataError::Classes { path, expected, found: classes });
         }
@@ -329,13 +405,19 @@ impl DataFolder {
     }
 
     fn image_folder(&self, path: &Path) -> Result<ImageSet, DataError> {
-        let (jpeg, progress) = (self.jpeg, self.progress.clone());
-        let options = FolderOptions { side: Some(SIDE), jpeg, progress };
-        let images = match self.uses_cache {
-            true => cache::read_folder(path, &self.folder.join(".cache"), &options)?,
-            false => Images::from_folder_with(path, &options)?,
-        };
-        Ok(ImageSet { images, source: IMAGE_FOLDER })
+        let files = ImageFiles::open(&Listing::of(path)?, &self.opening(false))?;
+        Ok(ImageSet { images: Arc::new(files), source: IMAGE_FOLDER })
+    }
+
+    fn opening(&self, is_cut: bool) -> Opening<'_> {
+        let (options, budget) = (&self.options, &*self.memory);
+        let cache = self.uses_cache.then(|| self.folder.join(".cache"));
+        Opening { options, is_cut, budget, cache }
+    }
+
+    /// A set that its authors publish as bytes, brought to the size that is asked for.
+    fn of_bytes(&self, images: Images, source: &'static str) -> ImageSet {
+        ImageSet { images: Arc::new(files::resized(images, &self.options)), source }
     }
 
     fn absent(&self, name: &str, places: Vec<String>) -> DataError {

@@ -6,14 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use isomax_bundle::{CHANNELS, read_picture, resize_and_crop};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::Images;
-use super::decode::{DecodeError, JpegDecoder, Picture, ReadError, read_picture};
-use super::normalization::CHANNELS;
-use super::preprocess::{self, preprocess};
 use super::tally::{Tally, many};
 use super::walk::{Step, Walk, WalkError};
+use super::{DecodeError, JpegDecoder, Orientation, Picture, ReadError};
 use crate::progress::{self, Progress};
 
 /// Why a folder of images cannot be read.
@@ -104,9 +104,13 @@ impl From<WalkError> for ImageFolderError {
 /// How a folder of images is read.
 #[derive(Clone)]
 pub struct FolderOptions {
-    /// The height and width that images are brought to, as [`preprocess()`] does it. Without one, all
-    /// must have the same size.
+    /// The height and width that images are brought to, as
+    /// [`resize_and_crop`](super::resize_and_crop) does it. Without one, all must have the same size.
     pub side: Option<u32>,
+    /// Length that the shorter side is brought to before (default: as `side`).
+    pub resize: Option<u32>,
+    /// Whether images are turned as their EXIF data says.
+    pub orientation: Orientation,
     /// What decodes JPEG files.
     pub jpeg: JpegDecoder,
     /// Shows how many images are decoded.
@@ -115,41 +119,73 @@ pub struct FolderOptions {
 
 impl Default for FolderOptions {
     fn default() -> Self {
-        Self { side: None, jpeg: JpegDecoder::default(), progress: progress::silent() }
+        Self {
+            side: None,
+            resize: None,
+            orientation: Orientation::default(),
+            jpeg: JpegDecoder::default(),
+            progress: progress::silent(),
+        }
     }
 }
 
 impl fmt::Debug for FolderOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { side, jpeg, progress: _ } = self;
+        let Self { side, resize, orientation, jpeg, progress: _ } = self;
         let mut shown = f.debug_struct("FolderOptions");
-        shown.field("side", side).field("jpeg", jpeg).finish_non_exhaustive()
+        shown.field("side", side).field("resize", resize).field("orientation", orientation);
+        shown.field("jpeg", jpeg).finish_non_exhaustive()
     }
 }
 
 impl FolderOptions {
     /// A name for all that the pixels depend on.
     pub(super) fn key(&self) -> String {
-        let size = match self.side {
-            Some(side) => format!("{}-{side}", preprocess::RULE),
-            None => "as-they-are".to_owned(),
+        let size = match (self.side, self.resize) {
+            (Some(side), Some(resize)) if resize != side => format!("{RULE}-{resize}-{side}"),
+            (Some(side), _) => format!("{RULE}-{side}"),
+            (None, _) => "as-they-are".to_owned(),
         };
-        format!("{size}-{}", self.jpeg)
+        match self.orientation {
+            Orientation::AsStored => format!("{size}-{}", self.jpeg),
+            Orientation::Upright => format!("{size}-upright-{}", self.jpeg),
+        }
+    }
+
+    /// An image as it is in its file.
+    pub(super) fn decode(&self, path: &Path) -> Result<Picture, ReadError> {
+        read_picture(path, self.jpeg, self.orientation)
+    }
+
+    /// An image of the size that is asked for.
+    pub(super) fn resized(&self, picture: Picture) -> Picture {
+        match self.side {
+            Some(side) => resize_and_crop(picture, self.resize.unwrap_or(side), side),
+            None => picture,
+        }
     }
 
     fn read(&self, path: &Path) -> Result<Picture, ReadError> {
-        let picture = read_picture(path, self.jpeg)?;
-        Ok(match self.side {
-            Some(side) => preprocess(picture, side),
-            None => picture,
-        })
+        Ok(self.resized(self.decode(path)?))
     }
+}
+
+/// How images are brought to a size, in the names of caches.
+const RULE: &str = "shorter-side-bilinear-center-crop";
+
+/// Images that cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Broken {
+    /// What a warning tells of them.
+    pub tally: Tally,
+    /// Their places in the listing, in order.
+    pub places: Vec<u32>,
 }
 
 /// The images of a folder, class after class, and what else is there.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Listing {
-    path: PathBuf,
+    pub path: PathBuf,
     pub classes: Vec<String>,
     /// Each file with the index of its class.
     pub files: Vec<(PathBuf, u16)>,
@@ -158,7 +194,7 @@ pub(super) struct Listing {
     /// Images beside the folders of the classes.
     outside: Tally,
     /// Folders without images.
-    empty: Tally,
+    pub empty: Tally,
 }
 
 impl Images {
@@ -195,6 +231,12 @@ impl Images {
 }
 
 impl Listing {
+    /// Files with the indices of their classes, named one by one.
+    pub(super) fn named(path: PathBuf, classes: Vec<String>, files: Vec<(PathBuf, u16)>) -> Self {
+        let none = Tally::default();
+        Self { path, classes, files, others: none.clone(), outside: none.clone(), empty: none }
+    }
+
     pub(super) fn of(path: &Path) -> Result<Self, ImageFolderError> {
         // A file in place of the folder would be walked through as well.
         fs::read_dir(path)
@@ -252,7 +294,7 @@ impl Listing {
     pub(super) fn decode(
         &self,
         options: &FolderOptions,
-    ) -> Result<(Images, Tally), ImageFolderError> {
+    ) -> Result<(Images, Broken), ImageFolderError> {
         let what = format!("decoding {}", self.path.display());
         options.progress.start(self.files.len() as u64, &what);
         let decoded = self.decode_all(options);
@@ -260,7 +302,7 @@ impl Listing {
         decoded
     }
 
-    fn decode_all(&self, options: &FolderOptions) -> Result<(Images, Tally), ImageFolderError> {
+    fn decode_all(&self, options: &FolderOptions) -> Result<(Images, Broken), ImageFolderError> {
         let (first, expected) = self.first_size(options)?;
         let length = expected[0] * expected[1] * CHANNELS;
         let mut bytes = self.buffer(expected)?;
@@ -285,9 +327,8 @@ impl Listing {
             Ok(None)
         });
         let failures = failures.collect::<Result<Vec<Option<ReadError>>, _>>()?;
-        let may_change = failures.iter().flatten().any(|error| matches!(error, ReadError::Io(_)));
-        let (labels, mut broken) = self.without_broken(failures, &mut bytes, length)?;
-        broken.may_change = may_change;
+        let broken = self.broken(failures)?;
+        let labels = self.without(&broken, &mut bytes, length);
         Ok((Images { size: expected, bytes, labels, classes: self.classes.clone() }, broken))
     }
 
@@ -307,59 +348,66 @@ impl Listing {
             }
         }
         Err(match reason {
-            Some(source) => self.broken(broken, 0, source),
+            Some(source) => self.mostly_broken(broken, 0, source),
             None => ImageFolderError::Empty { path: self.path.clone(), others: self.others.count },
         })
     }
 
-    /// Moves images up into the places of those that could not be read.
-    fn without_broken(
+    /// What is to be told of images that cannot be read, if they are not more than half.
+    pub(super) fn broken(
         &self,
         failures: Vec<Option<ReadError>>,
-        bytes: &mut Vec<u8>,
-        length: usize,
-    ) -> Result<(Vec<u16>, Tally), ImageFolderError> {
-        let (mut labels, mut broken, mut first) = (Vec::new(), Tally::default(), None);
-        for (index, (failure, (path, label))) in failures.into_iter().zip(&self.files).enumerate() {
-            if let Some(error) = failure {
-                broken.add(&format!("{}: {error}", self.shown(path)));
-                first.get_or_insert((index, error));
-                continue;
-            }
-            if labels.len() != index {
-                bytes.copy_within(index * length..(index + 1) * length, labels.len() * length);
-            }
-            labels.push(*label);
+    ) -> Result<Broken, ImageFolderError> {
+        let (mut broken, mut first) = (Broken::default(), None);
+        for (place, failure) in failures.into_iter().enumerate() {
+            let Some(error) = failure else { continue };
+            broken.tally.add(&format!("{}: {error}", self.shown(&self.files[place].0)));
+            broken.tally.may_change |= matches!(error, ReadError::Io(_));
+            broken.places.push(place as u32);
+            first.get_or_insert((place, error));
         }
         match first {
-            Some((index, error)) if 2 * broken.count > self.files.len() => {
-                Err(self.broken(broken.count, index, error))
+            Some((place, source)) if 2 * broken.places.len() > self.files.len() => {
+                Err(self.mostly_broken(broken.places.len(), place, source))
             }
-            _ => {
-                bytes.truncate(labels.len() * length);
-                Ok((labels, broken))
-            }
+            _ => Ok(broken),
         }
     }
 
-    fn broken(&self, broken: usize, index: usize, source: ReadError) -> ImageFolderError {
+    /// Moves images up into the places of those that could not be read, and gives the labels of those left.
+    fn without(&self, broken: &Broken, bytes: &mut Vec<u8>, length: usize) -> Vec<u16> {
+        let kept = self.kept(broken);
+        for (to, &from) in kept.iter().enumerate().filter(|(to, from)| to != *from) {
+            bytes.copy_within(from * length..(from + 1) * length, to * length);
+        }
+        bytes.truncate(kept.len() * length);
+        kept.into_iter().map(|place| self.files[place].1).collect()
+    }
+
+    /// The places of the images that can be read.
+    pub(super) fn kept(&self, broken: &Broken) -> Vec<usize> {
+        let is_kept = |place: &usize| broken.places.binary_search(&(*place as u32)).is_err();
+        (0..self.files.len()).filter(is_kept).collect()
+    }
+
+    fn mostly_broken(&self, broken: usize, index: usize, source: ReadError) -> ImageFolderError {
         let (path, first) = (self.path.clone(), self.files[index].0.clone());
         ImageFolderError::Broken { path, images: self.files.len(), broken, first, source }
     }
 
     /// Warns of all that is there and not among the images of the set.
-    pub(super) fn warn(&self, broken: &Tally) {
+    pub(super) fn warn(&self, broken: &Broken) {
         if let Some(warning) = self.warning(broken) {
             log::warn!("{warning}");
         }
     }
 
-    fn warning(&self, broken: &Tally) -> Option<String> {
+    fn warning(&self, broken: &Broken) -> Option<String> {
         let parts: Vec<String> = [
             self.others.told("file", "passed over"),
             self.outside.told("image", "beside the folders of classes passed over"),
             self.empty.told("folder", "without images passed over"),
-            broken.told("image", "broken and left out"),
+            broken.tally.told("image", "broken and left out"),
         ]
         .into_iter()
         .flatten()
@@ -368,7 +416,7 @@ impl Listing {
     }
 
     /// The name of a file below the folder.
-    fn shown(&self, file: &Path) -> String {
+    pub(super) fn shown(&self, file: &Path) -> String {
         file.strip_prefix(&self.path).unwrap_or(file).display().to_string()
     }
 

@@ -1,11 +1,7 @@
-//! Colour images in memory, as bytes, and the tensors that networks take.
+//! Colour images in memory, as bytes.
 
 use burn::data::dataset::Dataset;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
-use sha2::{Digest, Sha256};
-
-use super::augment::{ShiftAndFlip, write_image};
-use super::normalization::{CHANNELS, Normalization};
+use isomax_bundle::CHANNELS;
 
 /// Images of one size, with the labels of their classes if they have any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,59 +60,14 @@ impl Images {
     pub fn image(&self, index: usize) -> &[u8] {
         &self.bytes[index * self.image_len()..][..self.image_len()]
     }
-
-    /// The images of some indices, in their order.
-    ///
-    /// # Panics
-    ///
-    /// If there is no image of an index.
-    pub fn select(&self, indices: &[u32]) -> Self {
-        let mut bytes = Vec::with_capacity(indices.len() * self.image_len());
-        indices.iter().for_each(|&index| bytes.extend_from_slice(self.image(index as usize)));
-        Self {
-            size: self.size,
-            bytes,
-            labels: indices.iter().map(|&index| self.labels[index as usize]).collect(),
-            classes: self.classes.clone(),
-        }
-    }
-
-    /// Normalised images, `[indices.len(), 3, height, width]`.
-    ///
-    /// # Panics
-    ///
-    /// If there is no image of an index.
-    pub fn tensor<B: Backend>(
-        &self,
-        indices: impl ExactSizeIterator<Item = usize>,
-        normalization: &Normalization,
-        device: &B::Device,
-    ) -> Tensor<B, 4> {
-        let [height, width] = self.size;
-        let (count, table) = (indices.len(), normalization.table());
-        let mut values = vec![0.0; count * self.image_len()];
-        for (index, out) in indices.zip(values.chunks_exact_mut(self.image_len())) {
-            write_image(self.image(index), self.size, ShiftAndFlip::default(), &table, out);
-        }
-        Tensor::from_data(TensorData::new(values, [count, CHANNELS, height, width]), device)
-    }
-}
-
-/// A digest of sets of images: sizes, labels and pixels, in their order.
-pub fn digest<'a>(sets: impl IntoIterator<Item = &'a Images>) -> String {
-    let mut hash = Sha256::new();
-    for Images { size, bytes, labels, .. } in sets {
-        hash.update(format!("{size:?} {}\n", labels.len()));
-        labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
-        hash.update(bytes);
-    }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Normalization, tensor_of};
     use burn::backend::Flex;
+    use burn::tensor::TensorData;
 
     fn two_images() -> Images {
         Images {
@@ -131,7 +82,9 @@ mod tests {
     fn tensors_hold_channels_of_normalised_pixels() {
         let normalization = Normalization { mean: [0.5, 0.0, 0.2], std: [0.5, 1.0, 0.1] };
         let images = two_images();
-        let tensor = images.tensor::<Flex>([0].into_iter(), &normalization, &Default::default());
+        let device = Default::default();
+        let tensor = tensor_of::<Flex>(&images, [0].into_iter(), &normalization, &device);
+        let tensor = tensor.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(tensor.dims(), [1, 3, 1, 2]);
         let expected = TensorData::from([[[[-1.0_f32, 1.0]], [[1.0, 0.0]], [[0.0, 2.0]]]]);
         let tolerance = burn::tensor::Tolerance::absolute(1e-5);
@@ -144,7 +97,5 @@ mod tests {
         assert_eq!(Dataset::len(&images), 2);
         assert_eq!(images.get(1), Some(ImageItem { bytes: vec![9; 6], label: 1 }));
         assert_eq!(images.get(2), None);
-        assert_eq!(images.select(&[1]).labels, [1]);
-        assert_eq!(images.select(&[1]).bytes, [9; 6]);
     }
 }

@@ -8,12 +8,12 @@ use std::thread::{self, JoinHandle};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use chacha20::ChaCha8Rng;
-use rand::SeedableRng;
+use isomax_bundle::{CHANNELS, Normalization, NormalizationTable, resize_part};
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 
-use super::augment::{Augmentation, ShiftAndFlip, write_image};
-use super::images::Images;
-use super::normalization::{CHANNELS, Normalization, NormalizationTable};
+use super::augment::{Augmentation, ShiftAndFlip, draw_part, write_image};
+use super::source::{ImageSource, UnreadableImage};
 
 /// A batch of images with the labels of their classes.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ struct HostBatch {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ImageBatches {
-    images: Arc<Images>,
+    images: Arc<dyn ImageSource>,
     indices: Arc<Vec<u32>>,
     table: Arc<NormalizationTable>,
     batch_size: usize,
@@ -74,7 +74,11 @@ impl ImageBatches {
     /// # Panics
     ///
     /// If the batch size is 0.
-    pub fn new(images: Arc<Images>, normalization: Normalization, batch_size: usize) -> Self {
+    pub fn new(
+        images: Arc<dyn ImageSource>,
+        normalization: Normalization,
+        batch_size: usize,
+    ) -> Self {
         assert!(batch_size > 0, "a batch holds at least one image");
         Self {
             indices: Arc::new((0..images.len() as u32).collect()),
@@ -156,21 +160,50 @@ impl ImageBatches {
         rng
     }
 
-    fn make(&self, epoch: u64, batch: usize, order: &[u32]) -> HostBatch {
+    fn make(&self, epoch: u64, batch: usize, order: &[u32]) -> Result<HostBatch, UnreadableImage> {
         let members = &order[batch * self.batch_size..];
         let members = &members[..members.len().min(self.batch_size)];
-        let image_len = self.images.image_len();
+        let [height, width] = self.images.size();
+        let image_len = height * width * CHANNELS;
         let mut rng = self.rng(epoch, Some(batch));
         let mut pixels = vec![0.0; members.len() * image_len];
         for (&index, out) in members.iter().zip(pixels.chunks_exact_mut(image_len)) {
-            let shift_and_flip = self
-                .augmentation
-                .map_or_else(ShiftAndFlip::default, |a| ShiftAndFlip::draw(a, &mut rng));
-            let image = self.images.image(index as usize);
-            write_image(image, self.images.size, shift_and_flip, &self.table, out);
+            self.write(index as usize, &mut rng, out)?;
         }
-        let label = |&index: &u32| i32::from(self.images.labels[index as usize]);
-        HostBatch { pixels, labels: members.iter().map(label).collect() }
+        let labels = self.images.labels();
+        let label = |&index: &u32| i32::from(labels[index as usize]);
+        Ok(HostBatch { pixels, labels: members.iter().map(label).collect() })
+    }
+
+    /// Writes one image, changed at random.
+    fn write(
+        &self,
+        index: usize,
+        rng: &mut ChaCha8Rng,
+        out: &mut [f32],
+    ) -> Result<(), UnreadableImage> {
+        let size = self.images.size();
+        match self.augmentation {
+            Some(Augmentation::ResizedCrop { scale, ratio, flip }) => {
+                let picture = self.images.picture(index)?;
+                let (width, height) = picture.dimensions();
+                let part = draw_part([width, height], scale, ratio, rng);
+                let flipped = flip && rng.random::<bool>();
+                let small = resize_part(&picture, part, size[0] as u32);
+                let change = ShiftAndFlip { flipped, ..ShiftAndFlip::default() };
+                write_image(&small, size, change, &self.table, out);
+            }
+            augmentation => {
+                let change = match augmentation {
+                    Some(Augmentation::CropAndFlip { padding, flip }) => {
+                        ShiftAndFlip::draw(padding, flip, rng)
+                    }
+                    _ => ShiftAndFlip::default(),
+                };
+                write_image(&self.images.pixels(index)?, size, change, &self.table, out);
+            }
+        }
+        Ok(())
     }
 
     /// Starts the workers on the batches of an epoch. The worker `w` of `n` makes the batches
@@ -189,8 +222,13 @@ impl ImageBatches {
 
     fn work(&self, epoch: u64, worker: usize, order: &[u32], sender: &SyncSender<HostBatch>) {
         for batch in (worker..self.num_batches()).step_by(self.workers) {
+            let batch = match self.make(epoch, batch, order) {
+                Ok(batch) => batch,
+                // Burn's loaders cannot fail: whoever trains looks for this payload.
+                Err(error) => std::panic::resume_unwind(Box::new(error)),
+            };
             // Nobody receives any more if the epoch is given up.
-            if sender.send(self.make(epoch, batch, order)).is_err() {
+            if sender.send(batch).is_err() {
                 return;
             }
         }
@@ -236,6 +274,11 @@ impl Iterator for HostBatches {
 ///
 /// Background threads make batches in host memory only; whoever iterates puts them onto the device,
 /// so that no other thread ever holds a stream or memory of the device.
+///
+/// # Panics
+///
+/// Iteration ends with an [`UnreadableImage`] as payload if a file can no longer be read: Burn's loaders have no
+/// other way to fail.
 pub struct ImageLoader<B: Backend> {
     batches: ImageBatches,
     device: B::Device,
@@ -255,7 +298,7 @@ impl<B: Backend> DataLoader<B, ImageBatch<B>> for ImageLoader<B> {
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
         Box::new(DeviceBatches {
             host: self.batches.start(epoch),
-            size: self.batches.images.size,
+            size: self.batches.images.size(),
             device: &self.device,
             progress: Progress::new(0, self.batches.num_images()),
         })
@@ -309,10 +352,11 @@ impl<B: Backend> DataLoaderIterator<ImageBatch<B>> for DeviceBatches<'_, B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Images, tensor_of};
     use burn::backend::Flex;
 
     /// Images that differ in every pixel, 6 × 5.
-    fn images(count: usize) -> Arc<Images> {
+    fn images(count: usize) -> Arc<dyn ImageSource> {
         let byte = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) as u8;
         Arc::new(Images {
             size: [6, 5],
@@ -343,7 +387,7 @@ mod tests {
         assert_ne!(epoch(&one, 3), expected);
         assert_ne!(epoch(&one.clone().shuffled(4), 2), expected);
         // The images of a batch do not depend on those before it.
-        assert_eq!(one.make(2, 4, &one.order(2)), expected[4]);
+        assert_eq!(one.make(2, 4, &one.order(2)).ok().as_ref(), Some(&expected[4]));
     }
 
     #[test]
@@ -381,7 +425,9 @@ mod tests {
         assert_eq!(batches.progress().items_processed, 2);
         let Some(batch) = batch else { panic!("no batch") };
         assert_eq!(batch.targets.into_data().iter::<i64>().collect::<Vec<_>>(), [2, 4]);
-        let expected = images(10).tensor::<Flex>([2, 4].into_iter(), &Normalization::SVHN, &device);
+        let (images, indices) = (images(10), [2, 4].into_iter());
+        let expected = tensor_of::<Flex>(&*images, indices, &Normalization::SVHN, &device);
+        let expected = expected.unwrap_or_else(|error| panic!("{error}"));
         batch.images.into_data().assert_eq(&expected.into_data(), true);
     }
 

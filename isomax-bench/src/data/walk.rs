@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::decode::content;
+use isomax_bundle::decode::{HEAD, is_image as is_image_head};
+
 use super::tally::Tally;
 
 /// How the names of images end. Images of other formats are known by their content.
@@ -123,9 +124,9 @@ fn is_image(entry: &DirEntry) -> bool {
 }
 
 fn begins_as_image(path: &Path) -> io::Result<bool> {
-    let mut head = Vec::with_capacity(content::HEAD);
-    File::open(path)?.take(content::HEAD as u64).read_to_end(&mut head)?;
-    Ok(content::is_image(&head))
+    let mut head = Vec::with_capacity(HEAD);
+    File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(is_image_head(&head))
 }
 
 #[cfg(test)]

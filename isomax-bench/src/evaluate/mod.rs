@@ -16,7 +16,9 @@ use isomax_models::{Backbone, ImageShapeError};
 
 mod worst;
 
-use crate::data::{Images, NamedImages, Normalization, is_set_name};
+use crate::data::{
+    ImageSource, NamedImages, Normalization, UnreadableImage, is_set_name, tensor_of,
+};
 use crate::measures::{FIELD_FPR95, PAPERS};
 use crate::progress::Progress;
 use crate::results::{
@@ -58,6 +60,9 @@ pub enum EvaluateError {
     /// A result cannot be written.
     #[error(transparent)]
     Result(#[from] ResultError),
+    /// An image file can no longer be read.
+    #[error(transparent)]
+    Image(#[from] UnreadableImage),
     /// A picture cannot be made.
     #[error("{}: {source}", path.display())]
     Picture {
@@ -84,10 +89,10 @@ pub struct EvaluationInput {
     /// Whether it was trained with fractional probability regularisation.
     pub fpr: bool,
     /// The test images of the ID classes.
-    pub test: Arc<Images>,
+    pub test: Arc<dyn ImageSource>,
     /// Images of the ID classes that it was not trained on and is not tested on, nor its epoch
     /// chosen with: for thresholds and temperatures.
-    pub calibration: Option<Images>,
+    pub calibration: Option<Arc<dyn ImageSource>>,
     /// The sets to detect.
     pub ood: Vec<NamedImages>,
     /// Scores of your own, beside those that suit the head.
@@ -173,30 +178,32 @@ pub fn evaluate<B: Backend>(
     if let Some(score) = scores.iter().find(|score| !is_set_name(score.name())) {
         return Err(EvaluateError::ScoreName(score.name().to_owned()));
     }
-    let outputs = |set: &str, images: &Images| -> Result<HostLogits, EvaluateError> {
-        let [height, width] = images.size;
+    let outputs = |set: &str, images: &dyn ImageSource| -> Result<HostLogits, EvaluateError> {
+        let [height, width] = images.size();
         let source = network.check_images([images.len(), 3, height, width]);
         source.map_err(|source| EvaluateError::Images { set: set.to_owned(), source })?;
         input.progress.start(images.len() as u64, &format!("evaluating {set}"));
+        // As many pixels as so many images of CIFAR have, or 8 photos.
+        let batch = (BATCH * 32 * 32 / (height * width).max(1)).clamp(8, BATCH);
         let count = |done: usize| input.progress.advance(done as u64);
-        let logits = logits_with(network, images, &input.normalization, BATCH, device, count);
+        let logits = logits_with(network, images, &input.normalization, batch, device, count)?;
         input.progress.finish();
         HostLogits::read(logits)
             .map_err(|source| EvaluateError::Metric { set: set.to_owned(), source })
     };
 
-    let id = outputs(ID, &input.test)?;
+    let id = outputs(ID, &*input.test)?;
     let of_id = |source| EvaluateError::Metric { set: ID.to_owned(), source };
-    let test_labels = labels(&input.test);
+    let test_labels = labels(&*input.test);
     let classification = id.calibration(&test_labels, 1.0).map_err(of_id)?;
     let held_out =
-        input.calibration.as_ref().map(|images| outputs(HELD_OUT, images)).transpose()?;
+        input.calibration.as_deref().map(|images| outputs(HELD_OUT, images)).transpose()?;
     // From here on there is something to put in the place of what is removed.
     if input.previous.is_none() {
         remove_old(folder)?;
     }
     let (mut detector, mut calibrated) = (None, None);
-    if let Some((logits, images)) = held_out.zip(input.calibration.as_ref()) {
+    if let Some((logits, images)) = held_out.zip(input.calibration.as_deref()) {
         let current = head.temperature();
         let fit = logits
             .fit_temperature(&labels(images), current, TemperatureObjective::Ece)
@@ -224,9 +231,10 @@ pub fn evaluate<B: Backend>(
 
     let pictures = folder.join(results::WORST);
     let id_scores = write_scores(folder, ID, scores, &id)?;
-    worst::write(&pictures, ID, &input.test, &id_scores[DEFAULT], worst::Worst::Lowest)?;
+    worst::write(&pictures, ID, &*input.test, &id_scores[DEFAULT], worst::Worst::Lowest)?;
     let mut detection = Vec::new();
     for NamedImages { name, source, images } in &input.ood {
+        let images = &**images;
         let logits = outputs(name, images)?;
         let rejected = accepted(&logits)?.map(|accepted| 1.0 - accepted);
         let set_scores = write_scores(folder, name, scores, &logits)?;
@@ -347,8 +355,8 @@ pub fn summary(evaluation: &Evaluation) -> String {
     text
 }
 
-fn labels(images: &Images) -> Vec<usize> {
-    images.labels.iter().map(|&label| label.into()).collect()
+fn labels(images: &dyn ImageSource) -> Vec<usize> {
+    images.labels().iter().map(|&label| label.into()).collect()
 }
 
 fn share_accepted(detector: &Detector, logits: &HostLogits) -> Result<f64, EvaluateError> {
@@ -395,41 +403,46 @@ fn write_scores(
 ///     classes: vec!["black".to_owned()],
 /// };
 /// let network = CifarResNetConfig::new(8, 10).init::<InferenceBackend>(&device());
-/// let logits = evaluate::logits(&network, &images, &Normalization::CIFAR10, 2, &device());
+/// let logits = evaluate::logits(&network, &images, &Normalization::CIFAR10, 2, &device())?;
 /// assert_eq!(logits.dims(), [5, 10]);
+/// # Ok::<(), isomax_bench::data::UnreadableImage>(())
 /// ```
+///
+/// # Errors
+///
+/// [`UnreadableImage`] if a file of the set can no longer be read.
 ///
 /// # Panics
 ///
 /// If there are no images, if the network refuses their size, or if the batch size is 0.
 pub fn logits<B: Backend>(
     model: &impl Backbone<B, Input = Tensor<B, 4>>,
-    images: &Images,
+    images: &dyn ImageSource,
     normalization: &Normalization,
     batch_size: usize,
     device: &B::Device,
-) -> Tensor<B, 2> {
+) -> Result<Tensor<B, 2>, UnreadableImage> {
     logits_with(model, images, normalization, batch_size, device, |_| ())
 }
 
 /// As [`logits`], and tells of each batch how many images it had.
 fn logits_with<B: Backend>(
     model: &impl Backbone<B, Input = Tensor<B, 4>>,
-    images: &Images,
+    images: &dyn ImageSource,
     normalization: &Normalization,
     batch_size: usize,
     device: &B::Device,
     done: impl Fn(usize),
-) -> Tensor<B, 2> {
+) -> Result<Tensor<B, 2>, UnreadableImage> {
     let starts = (0..images.len()).step_by(batch_size);
     let batches = starts.map(|start| {
         let indices = start..images.len().min(start + batch_size);
         let count = indices.len();
-        let logits = model.forward(images.tensor(indices, normalization, device));
+        let logits = model.forward(tensor_of(images, indices, normalization, device)?);
         done(count);
-        logits
+        Ok(logits)
     });
-    Tensor::cat(batches.collect(), 0)
+    Ok(Tensor::cat(batches.collect::<Result<_, UnreadableImage>>()?, 0))
 }
 
 /// Share of images, in percent, whose largest logit is that of their label, of logits of the shape

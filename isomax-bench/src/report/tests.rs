@@ -25,6 +25,7 @@ fn training() -> Training {
         validation_images: 10,
         calibration_images: None,
         image_size: [32, 32],
+        normalization: None,
         digest: String::new(),
         recipe: Default::default(),
         backend: "flex".into(),

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 /// Fields of a configuration by their names, for comparison and display.
 ///
 /// ```
-/// use isomax_bench::{data::IdSet, train::TrainingConfig};
+/// use isomax_bench::{data::PublishedSet, train::TrainingConfig};
 /// use isomax_burn::HeadKind;
 ///
-/// let config = TrainingConfig::published(IdSet::Svhn, "resnet-20".parse()?, HeadKind::IsoMax);
+/// let config = TrainingConfig::published(PublishedSet::Svhn, "resnet-20".parse()?, HeadKind::IsoMax);
 /// assert_eq!(config.recipe().get("epochs").as_deref(), Some("300"));
 /// # Ok::<(), isomax_burn::UnknownName>(())
 /// ```
@@ -44,11 +44,39 @@ impl Recipe {
         ] {
             self.0.entry(field).or_insert(value);
         }
+        self.complete_choices();
+    }
+
+    /// Fields that trainings had one value of before there was a choice.
+    fn complete_choices(&mut self) {
+        let nothing = serde_json::Value::Null;
+        for (field, value) in [
+            ("optimizer", "sgd".into()),
+            ("body_learning_rate", nothing.clone()),
+            ("train_from", nothing.clone()),
+            ("frozen_statistics", false.into()),
+            ("dropout", nothing.clone()),
+            ("drop_connect", nothing.clone()),
+            ("schedule", "multi-step".into()),
+            ("warm_up_epochs", 0.into()),
+            ("init_sha256", nothing),
+            ("prototypes", "random".into()),
+            ("image_size", 32.into()),
+            ("resize", 32.into()),
+            ("orientation", "as-stored".into()),
+        ] {
+            self.0.entry(field).or_insert(value);
+        }
     }
 
     /// The names of all fields.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
+    }
+
+    /// All fields, as JSON has them.
+    pub fn values(&self) -> std::collections::BTreeMap<String, serde_json::Value> {
+        self.0.iter().map(|(field, value)| (field.clone(), value.clone())).collect()
     }
 
     /// A field as text, as JSON has it.

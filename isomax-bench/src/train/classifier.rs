@@ -73,13 +73,13 @@ impl<B: AutodiffBackend, N> TrainableNetwork<B> for N where
 ///
 /// ```
 /// use isomax_bench::backend::{TrainingBackend, device};
-/// use isomax_bench::data::IdSet;
+/// use isomax_bench::data::PublishedSet;
 /// use isomax_bench::train::{Classifier, TrainingConfig};
 /// use isomax_burn::{HeadKind, OodHead};
 /// use isomax_models::{Backbone, CifarResNetConfig};
 ///
 /// let config =
-///     TrainingConfig::published(IdSet::Cifar10, "resnet-8".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(PublishedSet::Cifar10, "resnet-8".parse()?, HeadKind::IsoMaxPlus);
 /// let network = CifarResNetConfig::new(8, 10).with_head(config.head);
 /// let network = network.init::<TrainingBackend>(&device());
 /// let classifier = Classifier::<TrainingBackend, _>::new(&config, network);
@@ -188,7 +188,7 @@ impl<B: Backend, N: ImageNetwork<B>> InferenceStep for Classifier<B, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::IdSet;
+    use crate::data::PublishedSet;
     use burn::backend::{Autodiff, Flex};
     use burn::tensor::{Distribution, Tolerance};
     use isomax_burn::HeadKind;
@@ -200,7 +200,7 @@ mod tests {
     fn gradient(accumulation: usize, devices: usize) -> Tensor<Flex, 4> {
         let architecture = Architecture::CifarResNet { depth: 8 };
         let published =
-            TrainingConfig::published(IdSet::Cifar10, architecture, HeadKind::IsoMaxPlus);
+            TrainingConfig::published(PublishedSet::Cifar10, architecture, HeadKind::IsoMaxPlus);
         let config = TrainingConfig { gradient_accumulation: accumulation, devices, ..published };
         let device = Default::default();
         Trained::seed(&device, 1);

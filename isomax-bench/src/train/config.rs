@@ -1,13 +1,20 @@
 //! What to train and how: the published recipe, and every departure from it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use isomax_burn::{DEFAULT_ENTROPIC_SCALE, HeadKind};
 use isomax_models::Architecture;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::data::{Augmentation, IdSet, JpegDecoder, Normalization, OodSource};
+use super::choices::{ImageCount, OptimizerKind, Prototypes, ScheduleKind};
+
+use crate::data::{
+    Augmentation, IdSet, JpegDecoder, Normalization, OodSource, Orientation, Preprocessing,
+    PublishedSet,
+};
 use crate::results::{Recipe, Selection, Stored};
+use crate::weights;
 
 /// Why a configuration cannot be used. See [`TrainingConfig`] for an example.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +35,12 @@ pub enum ConfigError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// The pretrained weights are others than when the configuration was made.
+    #[error("{}: other weights than those that the configuration was made with, by their SHA-256 sum", path.display())]
+    OtherInit {
+        /// The file.
+        path: PathBuf,
     },
     /// Something needed is given neither in a file nor as a flag.
     #[error("{0} is missing: give --{0}, or a line in the file of --config")]
@@ -51,27 +64,30 @@ pub enum ConfigError {
 /// head, and how they are trained.
 ///
 /// ```
-/// use isomax_bench::data::IdSet;
+/// use isomax_bench::data::PublishedSet;
 /// use isomax_bench::train::{TrainingConfig, published_milestones};
 /// use isomax_burn::HeadKind;
 ///
 /// let published =
-///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(PublishedSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
 /// let config =
 ///     TrainingConfig { epochs: 30, milestones: published_milestones(30), ..published.clone() };
 /// config.check()?;
 /// assert_eq!(config.experiment_name(), "cifar10_resnet-20_isomax+");
 ///
-/// let error = TrainingConfig { epochs: 0, ..published }.check().unwrap_err();
-/// assert_eq!(error.to_string(), "epochs must be at least 1, got 0");
+/// let error = TrainingConfig { batch_size: 0, ..published }.check().unwrap_err();
+/// assert_eq!(error.to_string(), "batch-size must be at least 1, got 0");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// Name of the set whose classes are learned: of a [`IdSet`], or of one of your own.
+    /// Name of the set whose classes are learned: of a [`PublishedSet`], or of one of your own.
     #[serde(alias = "known")]
     pub id_data: String,
+    /// The folder or CSV file of a set of your own, as [`IdSet`] has it; none if a program brings the images.
+    #[serde(default)]
+    pub id_path: Option<PathBuf>,
     /// Name of the network: of an [`Architecture`], or of one of your own.
     pub architecture: String,
     /// Its last layer, and with it the loss.
@@ -84,27 +100,72 @@ pub struct TrainingConfig {
     pub epochs: usize,
     /// Images of a batch: of a step, unless gradients are accumulated or there are several devices.
     pub batch_size: usize,
+    /// What makes steps of gradients.
+    #[serde(default)]
+    pub optimizer: OptimizerKind,
     /// Learning rate at the start.
     pub learning_rate: f64,
-    /// After so many epochs the learning rate falls, each time.
+    /// Learning rate of the body at the start, of everything but the head, which falls as that of the head does;
+    /// none for the same, 0 for a body that stays as it is.
+    #[serde(default)]
+    pub body_learning_rate: Option<f64>,
+    /// Name of the first part of the body that is trained, such as `blocks.11`: what comes before it in the network
+    /// stays as it is.
+    #[serde(default)]
+    pub train_from: Option<String>,
+    /// Whether batch normalisations keep their running statistics and normalize by them, and nothing is dropped
+    /// unless that is asked for: the body is as in evaluation.
+    #[serde(default)]
+    pub frozen_statistics: bool,
+    /// Probability of dropping values in training; none for that of the network.
+    #[serde(default)]
+    pub dropout: Option<f64>,
+    /// Probability of leaving out the last block of an EfficientNet in training; none for that of the network.
+    #[serde(default)]
+    pub drop_connect: Option<f64>,
+    /// How the learning rate falls.
+    #[serde(default)]
+    pub schedule: ScheduleKind,
+    /// After so many epochs the learning rate falls, each time, if it falls in steps.
     pub milestones: Vec<usize>,
     /// What it is multiplied by.
     pub gamma: f64,
-    /// Whether the first epoch has a tenth of the learning rate.
+    /// Whether the first epoch has a tenth of the learning rate, as published for one network.
     pub warm_up: bool,
-    /// Nesterov momentum.
+    /// Epochs in which the learning rate rises from nothing, step by step.
+    #[serde(default)]
+    pub warm_up_epochs: usize,
+    /// Nesterov momentum of SGD.
     pub momentum: f64,
     /// On every parameter: prototypes, scale and batch normalisation too.
     pub weight_decay: f64,
+    /// File of pretrained weights for the body.
+    #[serde(default)]
+    pub init: Option<PathBuf>,
+    /// SHA-256 sum of that file.
+    #[serde(default)]
+    pub init_sha256: Option<String>,
+    /// Where prototypes begin.
+    #[serde(default)]
+    pub prototypes: Prototypes,
+    /// Height and width of what the network sees, in pixels.
+    #[serde(default = "side_of_before")]
+    pub image_size: u32,
+    /// Length that the shorter side of an image is brought to, before the middle is cut out.
+    #[serde(default = "side_of_before")]
+    pub resize: u32,
+    /// Whether images are turned as their EXIF data says.
+    #[serde(default)]
+    pub orientation: Orientation,
     /// What is done to training images.
     pub augmentation: Augmentation,
     /// How many images of the training split are used, validation included; all if none is given.
     pub train_images: Option<usize>,
     /// How many of them are held out to choose the epoch, drawn by the seed.
-    pub validation_images: usize,
+    pub validation_images: ImageCount,
     /// How many more are held out to fit the detector and the temperature.
     #[serde(default)]
-    pub calibration_images: usize,
+    pub calibration_images: ImageCount,
     /// Whether the images that choose the epoch fit the detector and the temperature as well. In files
     /// of before they did.
     #[serde(default = "shared_before")]
@@ -112,7 +173,8 @@ pub struct TrainingConfig {
     /// Whether the same share of each class is held out. In files of before it was not.
     #[serde(default)]
     pub stratified: bool,
-    /// Mean and standard deviation of pixels; none for those published for the set.
+    /// Mean and standard deviation of pixels; none for those published for the set, or measured on a set of your
+    /// own.
     #[serde(default)]
     pub normalization: Option<Normalization>,
     /// What decodes JPEG images. Files of before were made with libjpeg's.
@@ -145,29 +207,44 @@ impl TrainingConfig {
     /// a tenth of it after 150, 200 and 250 epochs, weight decay 1e-4, crops and flips; a warm-up for
     /// ResNet-110 with SoftMax on CIFAR-100 alone. Other than published, 5,000 images are held out of
     /// the training split: half of them choose the best epoch, half fit the detector.
-    pub fn published(id_data: IdSet, architecture: Architecture, head: HeadKind) -> Self {
+    pub fn published(id_data: PublishedSet, architecture: Architecture, head: HeadKind) -> Self {
         let epochs = 300;
         let resnet110 = Architecture::CifarResNet { depth: 110 };
         Self {
             id_data: id_data.to_string(),
+            id_path: None,
             architecture: architecture.to_string(),
             head,
             fpr: false,
             entropic_scale: DEFAULT_ENTROPIC_SCALE,
             epochs,
             batch_size: 64,
+            optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,
+            body_learning_rate: None,
+            train_from: None,
+            frozen_statistics: false,
+            dropout: None,
+            drop_connect: None,
+            schedule: ScheduleKind::MultiStep,
             milestones: published_milestones(epochs),
             gamma: 0.1,
+            warm_up_epochs: 0,
             warm_up: head == HeadKind::SoftMax
                 && architecture == resnet110
-                && id_data == IdSet::Cifar100,
+                && id_data == PublishedSet::Cifar100,
             momentum: 0.9,
             weight_decay: 1e-4,
+            init: None,
+            init_sha256: None,
+            prototypes: Prototypes::Random,
+            image_size: side_of_before(),
+            resize: side_of_before(),
+            orientation: Orientation::AsStored,
             augmentation: Augmentation::PUBLISHED,
             train_images: None,
-            validation_images: 2_500,
-            calibration_images: 2_500,
+            validation_images: ImageCount::Images(2_500),
+            calibration_images: ImageCount::Images(2_500),
             share_held_out: false,
             stratified: true,
             normalization: None,
@@ -199,19 +276,139 @@ impl TrainingConfig {
             architecture: architecture.to_owned(),
             normalization: Some(normalization),
             ood: Vec::new(),
-            ..Self::published(IdSet::Cifar10, Architecture::CifarResNet { depth: 20 }, head)
+            ..Self::published(PublishedSet::Cifar10, Architecture::CifarResNet { depth: 20 }, head)
         }
     }
 
-    /// Mean and standard deviation that all images are normalised with.
+    /// The published recipe for images of your own, in a folder or a CSV file: for photos if the network sees more
+    /// than 64 pixels along each side. A tenth of the training images of each class chooses the epoch, and a tenth
+    /// fits the detector.
+    ///
+    /// # Arguments
+    ///
+    /// - `image_size`: height and width of what the network sees; none for what the network was published for
+    pub fn of_own_images(
+        id_data: IdSet,
+        architecture: Architecture,
+        head: HeadKind,
+        image_size: Option<u32>,
+    ) -> Self {
+        let size = image_size.unwrap_or(architecture.image_size() as u32);
+        let is_photo = size > LARGEST_OF_SMALL;
+        // Nothing is divided by this normalization.
+        let any = Normalization::IMAGENET;
+        let preprocessing = match is_photo {
+            true => Preprocessing::photos(size, any),
+            false => Preprocessing {
+                orientation: Orientation::Upright,
+                ..Preprocessing::whole(size, any)
+            },
+        };
+        Self {
+            id_data: id_data.name,
+            id_path: id_data.path,
+            image_size: size,
+            resize: preprocessing.resize,
+            orientation: preprocessing.orientation,
+            augmentation: if is_photo { Augmentation::PHOTOS } else { Augmentation::PUBLISHED },
+            validation_images: ImageCount::Share(0.1),
+            calibration_images: ImageCount::Share(0.1),
+            warm_up: false,
+            ood: Vec::new(),
+            ..Self::published(PublishedSet::Cifar10, architecture, head)
+        }
+    }
+
+    /// This recipe made one for pretrained weights and few images: the body stays as it is, prototypes begin at
+    /// the class means, and AdamW trains the head for 20 epochs of batches of 32, with a learning rate of 1e-3 that
+    /// falls along a cosine. All images are trained on but a fifth of each class, which fits the detector; the last epoch
+    /// counts.
+    ///
+    /// # Arguments
+    ///
+    /// - `init`: the file of weights
+    /// - `sha256`: its sum, if that is known
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoNormalization`] if none are given and the set is no published one.
-    pub fn normalization(&self) -> Result<Normalization, ConfigError> {
-        let published = || self.id_data.parse().ok().map(IdSet::normalization);
-        let found = self.normalization.or_else(published);
-        found.ok_or_else(|| ConfigError::NoNormalization(self.id_data.clone()))
+    /// [`ConfigError::Io`] if the sum is not given and the file cannot be read.
+    pub fn fine_tuning(self, init: PathBuf, sha256: Option<String>) -> Result<Self, ConfigError> {
+        let architecture: Option<Architecture> = self.architecture.parse().ok();
+        let prototypes = match self.head {
+            HeadKind::SoftMax => Prototypes::Random,
+            _ => Prototypes::ClassMeans,
+        };
+        Ok(Self {
+            init_sha256: Some(match sha256 {
+                Some(sum) => sum,
+                None => sha256_of(&init)?,
+            }),
+            init: Some(init),
+            prototypes,
+            optimizer: OptimizerKind::AdamW,
+            schedule: ScheduleKind::Cosine,
+            milestones: Vec::new(),
+            warm_up: false,
+            epochs: 20,
+            batch_size: 32,
+            learning_rate: 1e-3,
+            body_learning_rate: Some(0.0),
+            frozen_statistics: true,
+            normalization: self.normalization.or(architecture.and_then(weights::normalization_of)),
+            selection: Selection::Last,
+            validation_images: ImageCount::Images(0),
+            calibration_images: ImageCount::Share(0.2),
+            ..self
+        })
+    }
+
+    /// Mean and standard deviation that all images are normalised with, if they are given or published for the
+    /// set.
+    pub fn normalization(&self) -> Option<Normalization> {
+        let published = || self.id_set().published().map(PublishedSet::normalization);
+        self.normalization.or_else(published)
+    }
+
+    /// What is done to every image before the network sees it.
+    ///
+    /// # Arguments
+    ///
+    /// - `measured`: mean and standard deviation for a set that has none of its own
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoNormalization`] if none are given, published or measured.
+    pub fn preprocessing(
+        &self,
+        measured: Option<Normalization>,
+    ) -> Result<Preprocessing, ConfigError> {
+        let found = self.normalization().or(measured);
+        Ok(Preprocessing {
+            size: self.image_size,
+            resize: self.resize,
+            normalization: found
+                .ok_or_else(|| ConfigError::NoNormalization(self.id_data.clone()))?,
+            orientation: self.orientation,
+            jpeg_decoder: self.jpeg_decoder,
+        })
+    }
+
+    /// Makes sure that the pretrained weights are those that the configuration was made with.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Io`] or [`ConfigError::OtherInit`].
+    pub fn check_init(&self) -> Result<(), ConfigError> {
+        let (Some(path), Some(expected)) = (&self.init, &self.init_sha256) else { return Ok(()) };
+        match sha256_of(path)? == *expected {
+            true => Ok(()),
+            false => Err(ConfigError::OtherInit { path: path.clone() }),
+        }
+    }
+
+    /// The set whose classes are learned.
+    pub fn id_set(&self) -> IdSet {
+        IdSet { name: self.id_data.clone(), path: self.id_path.clone() }
     }
 
     /// The fields that bear on the weights and that all runs of an experiment share.
@@ -237,9 +434,13 @@ impl TrainingConfig {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let share = |value: f64| (0.0..1.0).contains(&value);
         let fpr_fits = !self.fpr || self.head == HeadKind::DisMax;
-        let held_out = self.selection != Selection::Validation || self.validation_images > 0;
+        let validation = self.validation_images;
+        let held_out = self.selection != Selection::Validation || !validation.is_none();
         let rising = self.milestones.is_sorted_by(|a, b| a < b);
-        require(self.epochs > 0, "epochs", "at least 1", self.epochs.to_string())?;
+        // Prototypes at the class means are a classifier by themselves.
+        let trains = self.epochs > 0 || self.prototypes == Prototypes::ClassMeans;
+        let needs = "at least 1 unless prototypes begin at the class means";
+        require(trains, "epochs", needs, self.epochs.to_string())?;
         require(self.batch_size > 0, "batch-size", "at least 1", self.batch_size.to_string())?;
         let rate = self.learning_rate;
         require(positive(rate), "learning-rate", "a positive number", rate.to_string())?;
@@ -269,12 +470,40 @@ impl TrainingConfig {
             let fits = crate::data::is_set_name(value);
             require(fits, name, "letters, digits, '-', '_', '+' or '.'", value.clone())?;
         }
-        let Normalization { mean, std } = self.normalization()?;
-        let usable = mean.iter().all(|m| m.is_finite()) && std.iter().all(|&s| positive(s.into()));
-        require(usable, "std", "positive numbers, with finite means", format!("{std:?}"))?;
+        let given = self.normalization.unwrap_or(Normalization::CIFAR10);
+        let std = format!("{:?}", given.std);
+        require(given.is_usable(), "std", "positive numbers, with finite means", std)?;
+        if self.id_path.is_none() {
+            // Images that a program brings are measured by nobody.
+            self.preprocessing(None)?;
+        }
+        let size = self.preprocessing(Some(given))?.check().map_err(|error| error.to_string());
+        require(size.is_ok(), "image-size", "what can be cut out", size.err().unwrap_or_default())?;
+        let augmentation = self.augmentation;
+        let parts = "parts of at most the whole area";
+        require(augmentation.is_usable(), "augmentation", parts, format!("{augmentation:?}"))?;
+        let body = self.body_learning_rate;
+        let body_fits = body.is_none_or(|rate| rate >= 0.0 && rate.is_finite());
+        require(body_fits, "body-learning-rate", "0 or a positive number", format!("{body:?}"))?;
+        for (name, probability) in [("dropout", self.dropout), ("drop-connect", self.drop_connect)]
+        {
+            let fits = probability.is_none_or(share);
+            require(fits, name, "in [0, 1)", format!("{probability:?}"))?;
+        }
+        let warms = self.warm_up_epochs == 0 || !self.warm_up && self.warm_up_epochs < self.epochs;
+        let warm_up = self.warm_up_epochs.to_string();
+        require(warms, "warm-up-epochs", "below epochs, and 0 with --warm-up", warm_up)?;
+        let has_means = self.prototypes == Prototypes::Random || self.head != HeadKind::SoftMax;
+        let head = self.head.to_string();
+        require(has_means, "prototypes", "random for softmax, which has none", head)?;
+        for (name, count) in
+            [("validation-images", validation), ("calibration-images", self.calibration_images)]
+        {
+            require(count.is_usable(), name, "a number, or a share below 1", count.to_string())?;
+        }
         // The test split must not decide when to stop unless it decides anyway.
         let patience_fits = self.early_stopping.is_none_or(|epochs| {
-            epochs > 0 && (self.validation_images > 0 || self.selection == Selection::Test)
+            epochs > 0 && (!validation.is_none() || self.selection == Selection::Test)
         });
         require(
             patience_fits,
@@ -289,12 +518,25 @@ impl TrainingConfig {
             held_out,
             "validation-images",
             "at least 1 unless --selection is test or last",
-            self.validation_images.to_string(),
+            validation.to_string(),
         )?;
-        let apart = !self.share_held_out || self.calibration_images == 0;
+        let apart = !self.share_held_out || self.calibration_images.is_none();
         let calibration = self.calibration_images.to_string();
         require(apart, "calibration-images", "0 with --share-held-out", calibration)
     }
+}
+
+/// Largest height and width of images that are treated as those of CIFAR.
+const LARGEST_OF_SMALL: u32 = 64;
+
+fn side_of_before() -> u32 {
+    32
+}
+
+fn sha256_of(path: &Path) -> Result<String, ConfigError> {
+    let io = |source| ConfigError::Io { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(io)?;
+    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn shared_before() -> bool {
@@ -306,7 +548,8 @@ fn decoder_of_before() -> JpegDecoder {
 }
 
 /// Fields that change no weight, or that runs have each for itself.
-pub(super) const NOT_OF_THE_RECIPE: [&str; 3] = ["seed", "ood_data", "ood_every"];
+pub(super) const NOT_OF_THE_RECIPE: [&str; 5] =
+    ["seed", "ood_data", "ood_every", "id_path", "init"];
 
 /// The epochs after which the learning rate falls: a half, two thirds and five sixths of all.
 ///

@@ -8,7 +8,8 @@ use rand::seq::SliceRandom;
 
 use super::{RunOptions, TrainError, TrainingConfig};
 use crate::data::{
-    DataError, DataFolder, HeldOut, IdSet, ImageBatches, Images, NamedImages, Split, digest,
+    Augmentation, DataError, DataFolder, HeldOut, ImageBatches, ImageSource, NamedImages,
+    Normalization, PublishedSet, Split, Subset, digest,
 };
 use crate::results::Selection;
 
@@ -33,15 +34,20 @@ use crate::results::Selection;
 #[non_exhaustive]
 pub struct ExperimentData {
     /// The training split of the ID classes.
-    pub train: Arc<Images>,
+    pub train: Arc<dyn ImageSource>,
+    /// How many images at its end whoever made the set holds out, to choose and to calibrate with; 0 if they are to
+    /// be drawn.
+    pub held_out: usize,
     /// Their test split.
-    pub test: Arc<Images>,
+    pub test: Arc<dyn ImageSource>,
     /// What is to be detected.
     pub ood: Vec<NamedImages>,
     /// What kind of copy the ID images are, for captions.
     pub source: String,
     /// Tells these ID images, in this order, from all others.
     pub digest: String,
+    /// Mean and standard deviation of the pixels of the training split, if they were measured.
+    pub measured: Option<Normalization>,
 }
 
 impl ExperimentData {
@@ -59,46 +65,65 @@ impl ExperimentData {
     /// [`DataError::ClassNames`] if the splits have other classes.
     pub fn new(
         name: &str,
-        train: Images,
-        test: Images,
+        train: impl ImageSource + 'static,
+        test: impl ImageSource + 'static,
         ood: Vec<NamedImages>,
         source: &str,
     ) -> Result<Self, DataError> {
-        if train.classes != test.classes {
-            let name = name.to_owned();
-            let (train, test) = (train.classes, test.classes);
-            return Err(DataError::ClassNames { name, train, test });
-        }
-        Ok(Self {
-            digest: digest([&train, &test]),
-            train: Arc::new(train),
-            test: Arc::new(test),
-            ood,
-            source: source.to_owned(),
-        })
+        Self::of(name, Arc::new(train), Arc::new(test), ood, source)
     }
 
-    /// Reads all sets of a configuration, whose set must be a published one, by its decoder of JPEG
-    /// images.
+    fn of(
+        name: &str,
+        train: Arc<dyn ImageSource>,
+        test: Arc<dyn ImageSource>,
+        ood: Vec<NamedImages>,
+        source: &str,
+    ) -> Result<Self, DataError> {
+        if train.classes() != test.classes() {
+            let name = name.to_owned();
+            let (train, test) = (train.classes().to_vec(), test.classes().to_vec());
+            return Err(DataError::ClassNames { name, train, test });
+        }
+        let digest = digest([&*train, &*test]);
+        let source = source.to_owned();
+        Ok(Self { digest, train, held_out: 0, test, ood, source, measured: None })
+    }
+
+    /// Reads all sets of a configuration, a published one or a folder or CSV file of images of your own, as its
+    /// preprocessing says.
     ///
     /// # Errors
     ///
     /// [`DataError`] if one is absent or damaged.
     pub fn load(config: &TrainingConfig, folder: &DataFolder) -> Result<Self, DataError> {
-        let id_data: IdSet = config.id_data.parse()?;
-        let folder = folder.clone().with_jpeg_decoder(config.jpeg_decoder);
-        let mut train = folder.id_set(id_data, Split::Train)?;
-        if let Some(count) = config.train_images.filter(|&count| count < train.images.len()) {
-            // Folders and archives may be ordered by class: take images from everywhere.
-            let mut indices: Vec<u32> = (0..train.images.len() as u32).collect();
-            indices.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
-            indices.truncate(count);
-            indices.sort_unstable();
-            train.images = train.images.select(&indices);
-        }
-        let test = folder.id_set(id_data, Split::Test)?;
-        let (name, ood) = (id_data.name(), folder.ood_sets(&config.ood)?);
-        Self::new(name, train.images, test.images, ood, test.source)
+        // Nothing is normalized yet.
+        let preprocessing = config.preprocessing(Some(Normalization::CIFAR10));
+        let folder = match preprocessing {
+            Ok(preprocessing) => folder.clone().with_preprocessing(&preprocessing),
+            Err(_) => folder.clone(),
+        };
+        let name = &config.id_data;
+        let Some(path) = &config.id_path else {
+            let set: PublishedSet = name.parse()?;
+            let train = folder.id_set(set, Split::Train)?.images;
+            let test = folder.id_set(set, Split::Test)?;
+            let ood = folder.ood_sets(&config.ood)?;
+            return Self::of(name, some_of(train, config), test.images, ood, test.source);
+        };
+        let is_cut = matches!(config.augmentation, Augmentation::ResizedCrop { .. });
+        let own = folder.own_set(path, config.seed, is_cut)?;
+        let ood = folder.ood_sets(&config.ood)?;
+        let whole = Self::of(name, own.train, own.test, ood, own.source)?;
+        let measured = Some(own.measured);
+        Ok(match own.held_out {
+            0 => {
+                let train = some_of(whole.train, config);
+                let digest = digest([&*train, &*whole.test]);
+                Self { train, digest, measured, ..whole }
+            }
+            held_out => Self { held_out, measured, ..whole },
+        })
     }
 
     /// Divides the training split, by a seed, into images to train on and images that are held out.
@@ -107,17 +132,48 @@ impl ExperimentData {
     ///
     /// [`TrainError::TooFewImages`] if none would be left to train on.
     pub fn split(&self, config: &TrainingConfig, seed: u64) -> Result<HeldOut, TrainError> {
-        let validation = config.validation_images;
-        let calibration = config.calibration_images;
+        if self.held_out > 0 {
+            return Ok(self.split_of_its_maker(config, seed));
+        }
+        let found = self.train.len();
+        let validation = config.validation_images.of(found);
+        let calibration = config.calibration_images.of(found);
         let parts = match config.stratified {
-            true => HeldOut::stratified(&self.train.labels, validation, calibration, seed),
-            false => HeldOut::random(self.train.len(), validation, calibration, seed),
+            true => HeldOut::stratified(self.train.labels(), validation, calibration, seed),
+            false => HeldOut::random(found, validation, calibration, seed),
         };
         parts.ok_or_else(|| TrainError::TooFewImages {
             set: config.id_data.clone(),
-            found: self.train.len(),
+            found,
             needed: validation.saturating_add(calibration),
         })
+    }
+
+    /// The images that whoever made the set holds out choose the epoch, fit the detector, or half do each.
+    fn split_of_its_maker(&self, config: &TrainingConfig, seed: u64) -> HeldOut {
+        let first = self.train.len() - self.held_out;
+        let (chooses, fits) =
+            (!config.validation_images.is_none(), !config.calibration_images.is_none());
+        let calibration = match (chooses, fits) {
+            (true, true) => self.held_out / 2,
+            (false, true) => self.held_out,
+            (_, false) => 0,
+        };
+        let labels = &self.train.labels()[first..];
+        // As there, with those that fit the detector as what is drawn, and those that choose as the rest.
+        let drawn = HeldOut::stratified(labels, calibration, 0, seed);
+        let (fit, choose) = match drawn {
+            Some(HeldOut { training, validation, .. }) => (validation, training),
+            None => ((0..self.held_out as u32).collect(), Vec::new()),
+        };
+        let behind = |indices: Vec<u32>| -> Vec<u32> {
+            indices.into_iter().map(|index| index + first as u32).collect()
+        };
+        HeldOut {
+            training: (0..first as u32).collect(),
+            validation: behind(choose),
+            calibration: behind(fit),
+        }
     }
 
     /// The images that thresholds and temperatures are fitted on: held out for that, or shared with
@@ -130,14 +186,27 @@ impl ExperimentData {
         &self,
         config: &TrainingConfig,
         seed: u64,
-    ) -> Result<Option<Images>, TrainError> {
+    ) -> Result<Option<Subset>, TrainError> {
         let parts = self.split(config, seed)?;
         let indices = match config.share_held_out {
             true => parts.validation,
             false => parts.calibration,
         };
-        Ok((!indices.is_empty()).then(|| self.train.select(&indices)))
+        Ok((!indices.is_empty()).then(|| Subset::new(Arc::clone(&self.train), indices)))
     }
+}
+
+/// The images of the training split that are used, if not all are.
+fn some_of(train: Arc<dyn ImageSource>, config: &TrainingConfig) -> Arc<dyn ImageSource> {
+    let Some(count) = config.train_images.filter(|&count| count < train.len()) else {
+        return train;
+    };
+    // Folders and archives may be ordered by class: take images from everywhere.
+    let mut indices: Vec<u32> = (0..train.len() as u32).collect();
+    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
+    indices.truncate(count);
+    indices.sort_unstable();
+    Arc::new(Subset::new(train, indices))
 }
 
 /// What the Learner is fed with.
@@ -160,8 +229,8 @@ impl Batches {
             // Each device gets a part of the indices, which must not be a part of the classes.
             training.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         }
-        let normalization = config.normalization()?;
-        let batches = |images: &Arc<Images>| {
+        let normalization = config.preprocessing(data.measured)?.normalization;
+        let batches = |images: &Arc<dyn ImageSource>| {
             ImageBatches::new(images.clone(), normalization, config.batch_size)
                 .with_workers(options.workers)
         };

@@ -1,10 +1,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use isomax_burn::PrototypeError;
 use isomax_burn::train::OodSetError;
 use isomax_models::store::StoreError;
 
 use super::{ConfigError, Divergence};
+use crate::data::UnreadableImage;
 use crate::results::ResultError;
 
 /// Why a training did not end well. Started again, it goes on from its last checkpoint. See
@@ -125,4 +127,18 @@ pub enum TrainError {
     /// The chosen weights cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An image file has gone during the training. What was trained before that epoch is kept.
+    #[error(transparent)]
+    Image(#[from] UnreadableImage),
+    /// The head cannot begin at the class means.
+    #[error(transparent)]
+    Prototypes(#[from] PrototypeError),
+    /// The network has no part of the name that training is to begin from.
+    #[error("the network has no part '{part}' to train from (parts: {known})")]
+    NoPart {
+        /// The name.
+        part: String,
+        /// Names that it has.
+        known: String,
+    },
 }

@@ -8,14 +8,14 @@ use crate::results::{self, Recipe, ResultError, Training};
 /// The folder of a run, which no other process can use as long as this is there.
 ///
 /// ```
-/// use isomax_bench::data::IdSet;
+/// use isomax_bench::data::PublishedSet;
 /// use isomax_bench::train::{RunFolder, TrainError, TrainingConfig};
 /// use isomax_burn::HeadKind;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let results = folder.path();
 /// let config =
-///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(PublishedSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
 /// let own = RunFolder::open(results, &config, 1)?;
 /// assert!(own.path().ends_with("cifar10_resnet-20_isomax+/run-1"));
 ///

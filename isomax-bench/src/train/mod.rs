@@ -9,26 +9,32 @@
 //! was never interrupted.
 
 use std::io::{self, IsTerminal};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
 use burn::lr_scheduler::LrScheduler;
+use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{Optimizer as BurnOptimizer, Sgd, SgdConfig, adaptor::OptimizerAdaptor};
+use burn::optim::{AdamW, AdamWConfig, Optimizer, Sgd, SgdConfig};
 use burn::prelude::DeviceOps as _;
 use burn::tensor::backend::{AutodiffBackend, Backend, DeviceId};
+use burn::tensor::{Int, Tensor};
 use burn::train::metric::store::{EventStoreClient, Split as LearnerSplit};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
     EarlyStoppingStrategy, ExecutionStrategy, Interrupter, Learner, MultiDeviceOptim,
     SupervisedTraining,
 };
-use isomax_burn::Score;
 use isomax_burn::train::{EpochRenderer, OodDataLoader, OodTraining};
+use isomax_burn::{ClassMeans, OodHead as _, Score};
+use isomax_models::Backbone as _;
 
+mod body;
 mod checkpoints;
+mod choices;
 mod classifier;
 mod config;
 mod data;
@@ -37,15 +43,19 @@ mod folder;
 mod recorder;
 mod scheduler;
 
+pub use choices::{ImageCount, OptimizerKind, Prototypes, ScheduleKind};
 pub use classifier::{Classifier, ImageNetwork, TrainableNetwork};
 pub use config::{ConfigError, TrainingConfig, published_milestones};
 pub use data::ExperimentData;
 pub use error::TrainError;
 pub use folder::{RunFolder, open_run};
 pub use recorder::Divergence;
-pub use scheduler::MultiStepLr;
+pub use scheduler::Schedule;
 
-use crate::data::{ImageBatch, ImageBatches, ImageLoader};
+use crate::data::{
+    ImageBatch, ImageBatches, ImageLoader, ImageSource as _, Preprocessing, Subset,
+    UnreadableImage, tensor_of,
+};
 use crate::results::{self, History, Selection, Training};
 use checkpoints::{CheckedRecorder, CheckpointPolicy, OPTIMIZER, SCHEDULER, read_model, read_part};
 use data::Batches;
@@ -67,7 +77,7 @@ pub struct RunOptions {
 ///
 /// ```no_run
 /// use isomax_bench::backend::{self, Device, TrainingBackend};
-/// use isomax_bench::data::{DataFolder, IdSet};
+/// use isomax_bench::data::{DataFolder, PublishedSet};
 /// use isomax_bench::train::{
 ///     RunFolder, ExperimentData, RunOptions, TrainingConfig, train,
 /// };
@@ -75,7 +85,7 @@ pub struct RunOptions {
 /// use isomax_models::{CifarResNet, CifarResNetConfig};
 ///
 /// let config =
-///     TrainingConfig::published(IdSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
+///     TrainingConfig::published(PublishedSet::Cifar10, "resnet-20".parse()?, HeadKind::IsoMaxPlus);
 /// let data = ExperimentData::load(&config, &DataFolder::new("data"))?;
 /// let folder = RunFolder::open("results".as_ref(), &config, 1)?;
 /// let network = CifarResNetConfig::new(20, 10).with_head(config.head);
@@ -128,19 +138,38 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
         }
         _ => history.digest = Some(data.digest.clone()),
     }
-    let history = match is_over(config, &history) {
-        true => history,
-        false => {
-            let num_classes = data.train.classes.len();
-            let batches = Batches::new(config, data, parts, seed, options)?;
-            let run = Run { config, init, path, options, devices: &devices, num_classes };
-            run.learn(seed, history, &batches)?
+    let preprocessing = config.preprocessing(data.measured)?;
+    let num_classes = data.train.classes().len();
+    let training_images = Subset::new(Arc::clone(&data.train), parts.training.clone());
+    let run = Run { config, init, path, options, devices: &devices, num_classes };
+    let begin = || -> Result<N, TrainError> {
+        // The network is drawn here even if a checkpoint replaces it.
+        B::seed(&devices[0], seed);
+        let network = body::prepare(config, init(&devices[0]))?;
+        match history.epochs.is_empty() && config.prototypes == Prototypes::ClassMeans {
+            true => with_class_means(network, &training_images, &preprocessing, &devices[0]),
+            false => Ok(network),
         }
     };
-    let chosen_epoch = choose(config, &history, path)?;
-    let mut classifier = Classifier::<B, N>::new(config, init(&devices[0]));
-    read_model(&mut classifier, path, chosen_epoch)?;
-    classifier.network.save_safetensors(path.join(results::MODEL))?;
+    let (history, chosen_epoch) = if config.epochs == 0 {
+        let network = begin()?;
+        network.save_safetensors(path.join(results::MODEL))?;
+        (history, 0)
+    } else {
+        let history = match is_over(config, &history) {
+            true => history,
+            false => {
+                let network = begin()?;
+                let batches = Batches::new(config, data, parts, seed, options)?;
+                run.learn(network, history, &batches)?
+            }
+        };
+        let chosen_epoch = choose(config, &history, path)?;
+        let mut classifier = Classifier::<B, N>::new(config, init(&devices[0]));
+        read_model(&mut classifier, path, chosen_epoch)?;
+        classifier.network.save_safetensors(path.join(results::MODEL))?;
+        (history, chosen_epoch)
+    };
     let training = Training {
         seed,
         epochs: history.epochs.len(),
@@ -150,11 +179,12 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
         train_images: counts.0,
         validation_images: counts.1,
         calibration_images: (!config.share_held_out).then_some(counts.2),
-        image_size: data.train.size,
+        image_size: data.train.size(),
+        normalization: Some(preprocessing.normalization),
         backend: backend.to_owned(),
         digest: data.digest.clone(),
         recipe: config.recipe(),
-        classes: data.train.classes.clone(),
+        classes: data.train.classes().to_vec(),
     };
     results::write(finished, &training)?;
     Ok(training)
@@ -172,9 +202,35 @@ struct Run<'a, B: AutodiffBackend, N> {
 }
 
 impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
-    /// Burn's Learner from the end of a history to the end of the training.
-    fn learn(&self, seed: u64, history: History, batches: &Batches) -> Result<History, TrainError> {
-        let Self { config, init, path, options, devices, num_classes } = *self;
+    /// Burn's Learner from the end of a history to the end of the training, by the optimizer of the configuration.
+    fn learn(
+        &self,
+        network: N,
+        history: History,
+        batches: &Batches,
+    ) -> Result<History, TrainError> {
+        let config = self.config;
+        let classifier = Classifier::<B, N>::new(config, network);
+        match config.optimizer {
+            OptimizerKind::Sgd => {
+                let optimizer = body::grouped(config, &classifier, sgd::<B, N>(config));
+                self.learn_by(optimizer, classifier, history, batches)
+            }
+            OptimizerKind::AdamW => {
+                let optimizer = body::grouped(config, &classifier, adamw::<B, N>(config));
+                self.learn_by(optimizer, classifier, history, batches)
+            }
+        }
+    }
+
+    fn learn_by<O: Optimizer<Classifier<B, N>, B> + 'static>(
+        &self,
+        optimizer: O,
+        classifier: Classifier<B, N>,
+        history: History,
+        batches: &Batches,
+    ) -> Result<History, TrainError> {
+        let Self { config, path, options, devices, num_classes, .. } = *self;
         let device = &devices[0];
         let done = history.epochs.len();
 
@@ -191,13 +247,8 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
         let train = ImageLoader::<B>::new(batches.train.clone().after_epoch(done), device);
         let steps_per_epoch = batches_per_epoch(config, batches.train.num_images());
 
-        // The network is drawn here even if a checkpoint replaces it.
-        B::seed(device, seed);
-        let learner = Learner::new(
-            Classifier::<B, N>::new(config, init(device)),
-            optimizer::<B, N>(config),
-            MultiStepLr::new(config, steps_per_epoch),
-        );
+        let schedule = Schedule::new(config, steps_per_epoch);
+        let learner = Learner::new(classifier, optimizer, schedule);
         let interrupter = Interrupter::new();
         let valid_images = batches.valid.num_images();
         let recorder = HistoryRecorder::new(history, num_classes, valid_images);
@@ -224,7 +275,7 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
             training = training.grads_accumulation(config.gradient_accumulation);
         }
         if done > 0 {
-            self.check_checkpoint(done)?;
+            self.check_checkpoint::<O>(done)?;
             training = training.checkpoint(done);
         }
         if devices.len() > 1 {
@@ -232,19 +283,27 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
                 ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
             training = training.with_training_strategy(strategy.into());
         }
-        training.launch(learner);
-
+        // Burn's loaders cannot fail; one whose file is gone panics with an error of ours.
+        let launched = panic::catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
+        if let Err(cause) = launched {
+            return match cause.downcast::<UnreadableImage>() {
+                Ok(error) => Err(TrainError::Image(*error)),
+                Err(cause) => panic::resume_unwind(cause),
+            };
+        }
         outcome(config, &recorder, &interrupter)
     }
 
     /// Reads the checkpoint that Burn's Learner is to read, which panics where it cannot.
-    fn check_checkpoint(&self, epoch: usize) -> Result<(), TrainError> {
-        type Momenta<B, N> = <Optimizer<B, N> as BurnOptimizer<Classifier<B, N>, B>>::Record;
+    fn check_checkpoint<O: Optimizer<Classifier<B, N>, B>>(
+        &self,
+        epoch: usize,
+    ) -> Result<(), TrainError> {
         let Self { config, path, .. } = *self;
         let device = &self.devices[0];
         read_model(&mut Classifier::<B, N>::new(config, (self.init)(device)), path, epoch)?;
-        read_part::<B, Momenta<B, N>>(path, OPTIMIZER, epoch, device)?;
-        read_part::<B, <MultiStepLr as LrScheduler>::Record<B>>(path, SCHEDULER, epoch, device)?;
+        read_part::<B, O::Record>(path, OPTIMIZER, epoch, device)?;
+        read_part::<B, <Schedule as LrScheduler>::Record<B>>(path, SCHEDULER, epoch, device)?;
         Ok(())
     }
 }
@@ -270,8 +329,31 @@ fn check_steps(config: &TrainingConfig, images: usize) -> Result<(), TrainError>
     Ok(())
 }
 
-type Optimizer<B, N> =
-    OptimizerAdaptor<Sgd<<B as AutodiffBackend>::InnerBackend>, Classifier<B, N>, B>;
+type Inner<B> = <B as AutodiffBackend>::InnerBackend;
+
+/// The network with its prototypes at the mean features of the training images.
+fn with_class_means<B: AutodiffBackend, N: TrainableNetwork<B>>(
+    network: N,
+    images: &Subset,
+    preprocessing: &Preprocessing,
+    device: &B::Device,
+) -> Result<N, TrainError> {
+    let fixed = network.valid();
+    let head = fixed.head();
+    let mut means = ClassMeans::new(head.kind(), head.num_classes());
+    for start in (0..images.len()).step_by(BATCH_OF_FEATURES) {
+        let indices = start..images.len().min(start + BATCH_OF_FEATURES);
+        let labels: Vec<i32> =
+            images.labels()[indices.clone()].iter().map(|&label| label.into()).collect();
+        let batch = tensor_of::<Inner<B>>(images, indices, &preprocessing.normalization, device)?;
+        let targets = Tensor::<Inner<B>, 1, Int>::from_ints(labels.as_slice(), device);
+        means.update(fixed.forward_features(batch), targets)?;
+    }
+    Ok(network.with_prototypes(means.prototypes::<B>(device)?)?)
+}
+
+/// Images whose features are computed at once.
+const BATCH_OF_FEATURES: usize = 64;
 
 /// What there is when the Learner has returned: all epochs, or a reason why not.
 fn outcome(
@@ -296,9 +378,9 @@ fn is_over(config: &TrainingConfig, history: &History) -> bool {
     history.epochs.len() >= config.epochs || patience_is_over(history, config.early_stopping)
 }
 
-fn optimizer<B: AutodiffBackend, N: TrainableNetwork<B>>(
+fn sgd<B: AutodiffBackend, N: TrainableNetwork<B>>(
     config: &TrainingConfig,
-) -> Optimizer<B, N> {
+) -> OptimizerAdaptor<Sgd<Inner<B>>, Classifier<B, N>, B> {
     let momentum = MomentumConfig::new()
         .with_momentum(config.momentum)
         .with_dampening(0.0)
@@ -307,6 +389,12 @@ fn optimizer<B: AutodiffBackend, N: TrainableNetwork<B>>(
         .with_momentum((config.momentum > 0.0).then_some(momentum))
         .with_weight_decay(Some(WeightDecayConfig::new(config.weight_decay as f32)))
         .init()
+}
+
+fn adamw<B: AutodiffBackend, N: TrainableNetwork<B>>(
+    config: &TrainingConfig,
+) -> OptimizerAdaptor<AdamW, Classifier<B, N>, B> {
+    AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init()
 }
 
 /// The default device and those after it of its kind.
@@ -368,14 +456,15 @@ fn choose(config: &TrainingConfig, history: &History, path: &Path) -> Result<usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::IdSet;
+    use crate::data::PublishedSet;
     use crate::results::Epoch;
     use isomax_burn::HeadKind;
     use isomax_models::Architecture;
 
     fn config() -> TrainingConfig {
         let architecture = Architecture::CifarResNet { depth: 8 };
-        let published = TrainingConfig::published(IdSet::Cifar10, architecture, HeadKind::IsoMax);
+        let published =
+            TrainingConfig::published(PublishedSet::Cifar10, architecture, HeadKind::IsoMax);
         TrainingConfig { epochs: 3, ..published }
     }
 

@@ -143,6 +143,14 @@ impl<B: Backend> OodHead<B> for Head<B> {
         self.typed_mut().temperature_param_mut()
     }
 
+    fn prototypes_param(&self) -> Option<&Param<Tensor<B, 2>>> {
+        self.typed().prototypes_param()
+    }
+
+    fn prototypes_param_mut(&mut self) -> Option<&mut Param<Tensor<B, 2>>> {
+        self.typed_mut().prototypes_param_mut()
+    }
+
     fn class_planes(&self) -> Option<ClassPlanes<B>> {
         Some(self.class_planes())
     }

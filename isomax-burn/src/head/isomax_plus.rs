@@ -110,6 +110,14 @@ impl<B: Backend> OodHead<B> for IsoMaxPlusHead<B> {
         &mut self.temperature
     }
 
+    fn prototypes_param(&self) -> Option<&Param<Tensor<B, 2>>> {
+        Some(&self.prototypes)
+    }
+
+    fn prototypes_param_mut(&mut self) -> Option<&mut Param<Tensor<B, 2>>> {
+        Some(&mut self.prototypes)
+    }
+
     fn class_planes(&self) -> Option<ClassPlanes<B>> {
         Some(self.class_planes())
     }

@@ -33,6 +33,7 @@ mod isomax_plus;
 mod kind;
 mod ood_head;
 mod planes;
+pub mod prototypes;
 mod softmax;
 pub mod temperature;
 
@@ -43,6 +44,7 @@ pub use isomax_plus::{IsoMaxPlusHead, IsoMaxPlusHeadConfig};
 pub use kind::HeadKind;
 pub use ood_head::OodHead;
 pub use planes::ClassPlanes;
+pub use prototypes::{ClassMeans, PrototypeError};
 pub use softmax::{SoftMaxHead, SoftMaxHeadConfig};
 
 fn check_features<B: Backend>(features: &Tensor<B, 2>, class_rows: &Param<Tensor<B, 2>>) {

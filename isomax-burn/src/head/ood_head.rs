@@ -1,7 +1,7 @@
 use burn::module::Param;
 use burn::tensor::{Int, Tensor, backend::Backend};
 
-use super::{ClassPlanes, HeadKind, temperature};
+use super::{ClassPlanes, HeadKind, PrototypeError, prototypes, temperature};
 use crate::calibration::{TemperatureFit, TemperatureObjective};
 use crate::logits::HostLogits;
 use crate::metrics::MetricError;
@@ -95,6 +95,37 @@ pub trait OodHead<B: Backend> {
 
     /// The same parameter, to be replaced.
     fn temperature_param_mut(&mut self) -> &mut Param<Tensor<B, 1>>;
+
+    /// The parameter that holds one prototype for each class, `[num_classes, num_features]`; none if the
+    /// head has no prototypes.
+    fn prototypes_param(&self) -> Option<&Param<Tensor<B, 2>>> {
+        None
+    }
+
+    /// The same parameter, to be replaced.
+    fn prototypes_param_mut(&mut self) -> Option<&mut Param<Tensor<B, 2>>> {
+        None
+    }
+
+    /// The same head with other prototypes: see [`ClassMeans`](super::ClassMeans).
+    ///
+    /// # Shapes
+    ///
+    /// - prototypes: `[num_classes, num_features]`
+    ///
+    /// # Errors
+    ///
+    /// [`PrototypeError::NoPrototypes`] or [`PrototypeError::Shape`].
+    fn with_prototypes(mut self, prototypes: Tensor<B, 2>) -> Result<Self, PrototypeError>
+    where
+        Self: Sized,
+    {
+        let head = self.name().to_owned();
+        let param = self.prototypes_param_mut();
+        let param = param.ok_or(PrototypeError::NoPrototypes { head })?;
+        prototypes::replace(param, prototypes)?;
+        Ok(self)
+    }
 
     /// The hyperplanes between the classes, for detectors that read weights; none if the boundaries
     /// are no planes.

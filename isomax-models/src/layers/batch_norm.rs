@@ -33,6 +33,7 @@ impl BatchNormConfig {
             running_var: RunningState::new(Tensor::ones(shape, device)),
             epsilon: self.epsilon,
             momentum: self.momentum,
+            frozen: false,
         }
     }
 }
@@ -44,7 +45,7 @@ impl BatchNormConfig {
 /// after PyTorch's state dict, and all work on pixels is done on rows of a matrix, one for each
 /// image and channel, which the CPU backends do many times faster than broadcasting over
 /// four dimensions. Normalizes with batch statistics on backends with gradients, with the running
-/// ones on others.
+/// ones on others, or everywhere if it is [frozen](Self::frozen).
 ///
 /// ```
 /// use burn::backend::Flex;
@@ -72,6 +73,9 @@ pub struct BatchNorm<B: Backend> {
     pub epsilon: f64,
     /// Share of the current batch in the running statistics.
     pub momentum: f64,
+    /// Whether training, too, normalizes by the running statistics and leaves them as they are. Weight and bias
+    /// take gradients all the same. See [`freeze_statistics`](crate::Backbone::freeze_statistics).
+    pub frozen: bool,
 }
 
 impl<B: Backend> BatchNorm<B> {
@@ -111,11 +115,16 @@ impl<B: Backend> BatchNorm<B> {
         activation: Activation,
     ) -> Tensor<B, 4> {
         self.check_channels(images.dims()[1]);
-        if B::ad_enabled(&images.device()) {
+        if self.uses_batch(&images.device()) {
             self.normalize_with_batch(images, shortcut, activation)
         } else {
             self.normalize_with_running(images, shortcut, activation)
         }
+    }
+
+    /// Whether the statistics are those of the batch.
+    pub(super) fn uses_batch(&self, device: &B::Device) -> bool {
+        !self.frozen && B::ad_enabled(device)
     }
 
     pub(super) fn check_channels(&self, channels: usize) {
@@ -263,6 +272,7 @@ impl<B: Backend> ModuleDisplay for BatchNorm<B> {
             .add("num_features", &num_features)
             .add("epsilon", &self.epsilon)
             .add("momentum", &self.momentum)
+            .add("frozen", &self.frozen)
             .optional()
     }
 }

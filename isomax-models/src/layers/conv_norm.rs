@@ -7,7 +7,7 @@ use super::{Activation, BatchNorm};
 /// A convolution and its batch normalisation, with what follows them: a shortcut that is added, and an
 /// activation.
 ///
-/// In evaluation the normalisation is folded into the weights of the convolution, and the rest is done to its
+/// In evaluation, and where its statistics are frozen, the normalisation is folded into the weights of the convolution, and the rest is done to its
 /// sums before they are written. In training the normalisation does the rest along, where the backend has it.
 ///
 /// ```
@@ -77,10 +77,12 @@ impl<'a, B: Backend> ConvNorm<'a, B> {
     /// [`BatchNorm::forward`].
     pub fn forward(self, maps: Tensor<B, 4>) -> Tensor<B, 4> {
         let Self { conv, norm, dropout, shortcut, activation } = self;
-        if B::ad_enabled(&maps.device()) {
-            let dropout = dropout.filter(|dropout| dropout.prob > 0.0);
+        // What is dropped changes what is normalized, so that nothing can be folded.
+        let dropout = dropout.filter(|dropout| dropout.prob > 0.0 && B::ad_enabled(&maps.device()));
+        if dropout.is_some() || norm.uses_batch(&maps.device()) {
             let [_, _, height, width] = maps.dims();
             if dropout.is_none()
+                && norm.uses_batch(&maps.device())
                 && conv.bias().is_none()
                 && let Some(geometry) = conv.geometry([height, width])
                 && let Some(maps) = norm.normalize_convolution(

@@ -27,7 +27,7 @@ pub(super) fn convolve<B: Backend>(
     None
 }
 
-/// A convolution without gradients, and what is done to its sums.
+/// A convolution of which nothing takes a gradient, and what is done to its sums.
 pub(super) fn convolve_and_finish<B: Backend>(
     maps: &Tensor<B, 4>,
     weight: &Tensor<B, 4>,
@@ -96,7 +96,7 @@ pub(super) fn convolve_and_normalize<B: Backend>(
     None
 }
 
-/// `maps · scale + shift` for each channel without gradients, plus other maps, and an activation.
+/// `maps · scale + shift` for each channel, of which nothing takes a gradient, plus other maps, and an activation.
 pub(super) fn affine<B: Backend>(
     maps: &Tensor<B, 4>,
     scale: &Tensor<B, 1>,

@@ -10,8 +10,8 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use isomax_burn::flex::{
-    FlexTensor, contiguous, primitive, same, tensor, with_backward, with_gradients,
-    without_gradients,
+    FlexTensor, constant, contiguous, primitive, same, tensor, untracked, with_backward,
+    with_gradients,
 };
 use isomax_kernels::activation_gradient;
 use isomax_kernels::batch_norm::{self, Moments, Normalization, Rows};
@@ -36,7 +36,7 @@ pub(super) fn convolve<B: Backend>(
     same(with_backward::<2, 4, _>(Convolution(conv), [maps, weight], state, output))
 }
 
-/// A convolution without gradients, and what is done to its sums.
+/// A convolution of which nothing takes a gradient, and what is done to its sums.
 pub(super) fn convolve_and_finish<B: Backend>(
     maps: &Tensor<B, 4>,
     weight: &Tensor<B, 4>,
@@ -44,8 +44,8 @@ pub(super) fn convolve_and_finish<B: Backend>(
     finish: &Finish<B>,
 ) -> Option<Tensor<B, 4>> {
     let (conv, shape) = sizes(maps, weight, geometry)?;
-    let (maps, weight) = without_gradients(maps).zip(without_gradients(weight))?;
-    let bias = all(finish.bias.as_ref().map(without_gradients))?;
+    let (maps, weight) = untracked(maps).zip(untracked(weight))?;
+    let bias = all(finish.bias.as_ref().map(untracked))?;
     let shortcut = all(finish.shortcut.as_ref().map(|maps| of_shape(maps, shape)))?;
     let finish = isomax_kernels::Finish {
         bias: bias.as_ref().map(FlexTensor::storage),
@@ -53,7 +53,7 @@ pub(super) fn convolve_and_finish<B: Backend>(
         activation: finish.activation.into(),
     };
     let output = conv::forward(conv, maps.storage(), weight.storage(), finish);
-    same(tensor::<4>(primitive(output, shape)))
+    constant(primitive(output, shape))
 }
 
 /// The sizes of a convolution and of its output, if it is one that the kernels have.
@@ -165,7 +165,7 @@ pub(super) fn normalize<B: Backend>(
     Some(Normalized { maps: same(output)?, mean, unbiased_variance })
 }
 
-/// Computes `maps · scale + shift` for each channel without gradients, adds maps, and takes an activation.
+/// Computes `maps · scale + shift` for each channel, of which nothing takes a gradient, adds maps, and takes an activation.
 pub(super) fn affine<B: Backend>(
     maps: &Tensor<B, 4>,
     scale: &Tensor<B, 1>,
@@ -176,8 +176,8 @@ pub(super) fn affine<B: Backend>(
     let shape @ [batch_size, channels, height, width] = maps.dims();
     let rows = Rows { batch_size, channels, pixels: height * width };
     let shortcut = all(shortcut.map(|maps| of_shape(maps, shape)))?;
-    let (maps, scale) = without_gradients(maps).zip(without_gradients(scale))?;
-    let shift = without_gradients(shift)?;
+    let (maps, scale) = untracked(maps).zip(untracked(scale))?;
+    let shift = untracked(shift)?;
     let output = batch_norm::affine(
         rows,
         maps.storage(),
@@ -186,7 +186,7 @@ pub(super) fn affine<B: Backend>(
         shortcut.as_ref().map(FlexTensor::storage),
         activation.into(),
     );
-    same(tensor::<4>(primitive(output, shape)))
+    constant(primitive(output, shape))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -265,9 +265,9 @@ impl<const N: usize> Backward<Flex, N> for BatchNorm {
     }
 }
 
-/// The values of a tensor without gradients, if it is of a shape.
+/// The values of a tensor that takes no gradient, if it is of a shape.
 fn of_shape<B: Backend>(tensor: &Tensor<B, 4>, shape: [usize; 4]) -> Option<FlexTensor> {
-    if tensor.dims() == shape { without_gradients(tensor) } else { None }
+    if tensor.dims() == shape { untracked(tensor) } else { None }
 }
 
 /// `None` if something is there that cannot be had.

@@ -138,6 +138,13 @@ impl Mismatch {
 /// How many names a message lists of each kind; the error holds all of them.
 const LISTED: usize = 10;
 
+/// The first names, and how many more there are.
+pub(super) fn listed(names: &[String]) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let listed = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{listed} and {more} more") } else { listed }
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shapes = self.shapes.iter().map(|shape| {
@@ -148,12 +155,10 @@ impl fmt::Display for Mismatch {
             ("unexpected", self.unexpected.clone()),
             ("of another shape", shapes.collect()),
         ];
-        let lists = kinds.iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| {
-            let more = names.len().saturating_sub(LISTED);
-            let listed = names[..names.len() - more].join(", ");
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{} {kind}: {listed}{more}", names.len())
-        });
+        let lists = kinds
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(kind, names)| format!("{} {kind}: {}", names.len(), listed(names)));
         f.write_str(&lists.collect::<Vec<_>>().join("; "))
     }
 }

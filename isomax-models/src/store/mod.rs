@@ -65,6 +65,7 @@ pub mod pickle;
 mod pytorch;
 mod rebuild;
 mod record;
+mod report;
 mod safetensors;
 mod spelling;
 mod state_dict;
@@ -76,11 +77,12 @@ mod wanted;
 pub use error::{Mismatch, ShapeMismatch, StoreError};
 pub use format::WeightFormat;
 pub use record::{load_record, save_record};
+pub use report::LoadReport;
 
 use foreign::Foreign;
 use pytorch::PytorchFile;
 use safetensors::SafetensorsFile;
-use tensors::TensorFile;
+use tensors::{Part, TensorFile};
 
 /// Loads weights of PyTorch or safetensors, whatever the file is called: a state dict that `torch.save`
 /// wrote, of PyTorch 0.4 or newer, as it is or in a checkpoint, also zipped again; or a safetensors file.
@@ -117,7 +119,7 @@ pub fn load_weights<B: Backend, M: Module<B>>(
     module: &mut M,
     path: impl AsRef<Path>,
 ) -> Result<(), StoreError> {
-    tensors::load(module, open(path.as_ref())?.as_mut(), None)
+    tensors::load(module, open(path.as_ref())?.as_mut(), Part::Whole(None)).map(drop)
 }
 
 /// As [`load_weights`], for a network with any head, of this project or of yours: the file need not have
@@ -142,7 +144,81 @@ pub fn load_backbone<B: Backend, M: Module<B> + Backbone<B>>(
     path: impl AsRef<Path>,
 ) -> Result<(), StoreError> {
     let temperature = OodHead::<B>::temperature_param(module.head()).id;
-    tensors::load(module, open(path.as_ref())?.as_mut(), Some(temperature))
+    tensors::load(module, open(path.as_ref())?.as_mut(), Part::Whole(Some(temperature))).map(drop)
+}
+
+/// Loads pretrained weights into all of a network but its head, whatever classes the file was trained on, and
+/// tells what became of each tensor: the start of fine-tuning. The head is the module that holds the
+/// [temperature](OodHead::temperature_param).
+///
+/// ```
+/// use burn::backend::Flex;
+/// use isomax_burn::HeadKind;
+/// use isomax_models::{Backbone, CifarResNetConfig, store};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("hundred-classes.safetensors");
+/// CifarResNetConfig::new(8, 100).init::<Flex>(&Default::default()).save_safetensors(&path)?;
+///
+/// let config = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
+/// let mut network = config.init::<Flex>(&Default::default());
+/// let report = store::load_body(&mut network, &path)?;
+/// assert!(report.is_complete());
+/// assert_eq!(report.skipped, ["classifier.bias", "classifier.temperature", "classifier.weights"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As of [`load_weights`], but tensors of the body may be missing, and the file may have others:
+/// [`LoadReport`] lists both. [`StoreError::Mismatch`] if shapes differ, or if nothing fits.
+pub fn load_body<B: Backend, M: Module<B> + Backbone<B>>(
+    module: &mut M,
+    path: impl AsRef<Path>,
+) -> Result<LoadReport, StoreError> {
+    let temperature = OodHead::<B>::temperature_param(module.head()).id;
+    tensors::load(module, open(path.as_ref())?.as_mut(), Part::Body(temperature))
+}
+
+/// As [`load_backbone`], from the bytes of a safetensors file, wherever they lie.
+///
+/// # Arguments
+///
+/// - `name`: what errors call the bytes, such as the name of the file that they were in
+///
+/// # Errors
+///
+/// As of [`load_weights`].
+pub fn load_backbone_bytes<B: Backend, M: Module<B> + Backbone<B>>(
+    module: &mut M,
+    bytes: Vec<u8>,
+    name: impl AsRef<Path>,
+) -> Result<(), StoreError> {
+    let temperature = OodHead::<B>::temperature_param(module.head()).id;
+    let mut file = SafetensorsFile::read(bytes, name.as_ref())?;
+    tensors::load(module, &mut file, Part::Whole(Some(temperature))).map(drop)
+}
+
+/// A tensor of a network as a file has it: its name, its shape, and its values as 32-bit numbers, little
+/// end first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredTensor {
+    /// PyTorch's name.
+    pub name: String,
+    /// In PyTorch's layout.
+    pub shape: Vec<usize>,
+    /// Four for each value.
+    pub bytes: Vec<u8>,
+}
+
+/// All tensors of a module, by PyTorch's names and in its layouts: what [`save_safetensors`] writes.
+///
+/// # Errors
+///
+/// [`StoreError::Format`] if a value cannot be read back from the device.
+pub fn tensors<B: Backend, M: Module<B>>(module: &M) -> Result<Vec<StoredTensor>, StoreError> {
+    safetensors::stored(module, Path::new("network"))
 }
 
 /// Loads a state dict of PyTorch. The content of the file decides: this is [`load_weights`], and takes

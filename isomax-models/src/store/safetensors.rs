@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Bytes, DType, TensorData, backend::Backend};
+use burn_store::TensorSnapshot;
 use isomax_burn::atomic_file;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, View};
 
-use super::StoreError;
 use super::tensors::{TensorFile, collect};
+use super::{StoreError, StoredTensor};
 
 const EXPECTED: &str = "a safetensors file";
 
@@ -28,7 +29,11 @@ pub(super) struct SafetensorsFile {
 
 impl SafetensorsFile {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let bytes = fs::read(path).map_err(|error| StoreError::io(path, error))?;
+        Self::read(fs::read(path).map_err(|error| StoreError::io(path, error))?, path)
+    }
+
+    /// The bytes of a file that messages call `path`.
+    pub fn read(bytes: Vec<u8>, path: &Path) -> Result<Self, StoreError> {
         let damaged = |error| StoreError::format(path, EXPECTED, error);
         // Reading it whole checks what the header says against the length of the file.
         SafeTensors::deserialize(&bytes).map_err(damaged)?;
@@ -64,39 +69,48 @@ impl TensorFile for SafetensorsFile {
     }
 }
 
-/// A tensor of a network on its way into a file.
-struct Named(TensorData);
-
-impl View for Named {
+impl View for StoredTensor {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
 
     fn shape(&self) -> &[usize] {
-        self.0.shape.as_slice()
+        &self.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self.0.as_bytes())
+        Cow::Borrowed(&self.bytes)
     }
 
     fn data_len(&self) -> usize {
-        self.0.as_bytes().len()
+        self.bytes.len()
     }
 }
 
-pub(super) fn save<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<(), StoreError> {
-    let unwritable = |error: String| StoreError::format(path, EXPECTED, error);
-    let mut tensors = Vec::new();
-    for tensor in collect(module) {
+/// The tensors of a module as files have them; `path` is what messages say is written.
+pub(super) fn stored<B: Backend, M: Module<B>>(
+    module: &M,
+    path: &Path,
+) -> Result<Vec<StoredTensor>, StoreError> {
+    let stored = |tensor: TensorSnapshot| {
         let name = tensor.full_path();
-        let data = tensor.to_data().map_err(|error| unwritable(format!("{name}: {error:?}")))?;
-        tensors.push((name, Named(data.convert_dtype(DType::F32))));
-    }
+        let data = tensor.to_data().map_err(|error| {
+            StoreError::format(path, EXPECTED, format_args!("{name}: {error:?}"))
+        })?;
+        let data = data.convert_dtype(DType::F32);
+        let (shape, bytes) = (data.shape.to_vec(), data.as_bytes().to_vec());
+        Ok(StoredTensor { name, shape, bytes })
+    };
+    collect(module).into_iter().map(stored).collect()
+}
+
+pub(super) fn save<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<(), StoreError> {
+    let tensors = stored(module, path)?;
+    let tensors = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor));
     // The entry that tells Python's libraries whose layouts the tensors have.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|error| unwritable(error.to_string()))?;
+        .map_err(|error| StoreError::format(path, EXPECTED, error))?;
     atomic_file::write(path, |file| file.write_all(&bytes))
         .map_err(|error| StoreError::io(path, error))
 }

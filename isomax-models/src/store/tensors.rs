@@ -9,6 +9,7 @@ use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, Ten
 
 use super::error::{Mismatch, ShapeMismatch, StoreError};
 use super::names;
+use super::report::LoadReport;
 use super::values::{self, Role};
 use super::wanted::{Wanted, last_part};
 
@@ -55,32 +56,57 @@ pub(super) fn settle<B: Backend, M: Module<B>>(module: &M) {
     drop(module.clone().into_record());
 }
 
-/// Replaces all tensors of a network, or none.
-///
-/// The parameter `temperature`, and that of a head of isomax-burn, may be missing; it is then 1.
+/// What of a network is loaded.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    /// All of it. The parameter with this id, and the temperature of a head of isomax-burn, may be missing in the
+    /// file; it is then 1.
+    Whole(Option<ParamId>),
+    /// All but the module that has the parameter with this id: the head, which has a temperature. Tensors may be
+    /// missing in the file, and the file may have others.
+    Body(ParamId),
+}
+
+/// Replaces all tensors of a part of a network that must be in the file, or none.
 pub(super) fn load<B: Backend, M: Module<B>>(
     module: &mut M,
     file: &mut dyn TensorFile,
-    temperature: Option<ParamId>,
-) -> Result<(), StoreError> {
+    part: Part,
+) -> Result<LoadReport, StoreError> {
     let shapes = file.shapes();
-    let expected = collect(module);
+    let (head, expected) = match part {
+        Part::Whole(_) => (Vec::new(), collect(module)),
+        Part::Body(temperature) => without_head(collect(module), temperature),
+    };
     let wanted: Vec<Wanted> = expected.iter().map(want).collect();
     let matches = names::find(&wanted, shapes.keys().map(String::as_str))
         .map_err(|error| StoreError::format(file.path(), "one tensor of each name", error))?;
 
-    let mut mismatch = Mismatch { unexpected: matches.unexpected, ..Mismatch::default() };
+    let mut report = LoadReport { head, ..LoadReport::default() };
+    let mut mismatch = Mismatch::default();
+    match part {
+        Part::Whole(_) => mismatch.unexpected = matches.unexpected,
+        Part::Body(_) => report.skipped = matches.unexpected,
+    }
     for (tensor, source) in expected.iter().zip(&matches.found) {
         let (name, shape) = (tensor.full_path(), tensor.shape.to_vec());
         match source.as_ref().and_then(|source| shapes.get(source)) {
-            Some(found) if is_same_shape(&shape, found) => {}
+            Some(found) if is_same_shape(&shape, found) => report.loaded.push(name),
             Some(found) => {
                 let found = found.clone();
                 mismatch.shapes.push(ShapeMismatch { name, expected: shape, found });
             }
-            None if role(tensor, temperature) == Role::Temperature => {}
-            None => mismatch.missing.push(name),
+            None if role(tensor, part) == Role::Temperature => report.loaded.push(name),
+            None => match part {
+                Part::Whole(_) => mismatch.missing.push(name),
+                Part::Body(_) => report.missing.push(name),
+            },
         }
+    }
+    if report.loaded.is_empty() {
+        // Of another network altogether.
+        mismatch.missing.append(&mut report.missing);
+        mismatch.unexpected.append(&mut report.skipped);
     }
     if !mismatch.is_empty() {
         let (path, section) = (file.path().to_owned(), file.section().to_owned());
@@ -89,22 +115,39 @@ pub(super) fn load<B: Backend, M: Module<B>>(
 
     let mut snapshots = Vec::with_capacity(expected.len());
     for (tensor, source) in expected.into_iter().zip(matches.found) {
-        let data = match source {
-            Some(source) => file.read(&source)?,
-            None => TensorData::ones::<f32, _>(tensor.shape.clone()),
+        let data = match (source, part) {
+            (Some(source), _) => file.read(&source)?,
+            (None, Part::Whole(_)) => TensorData::ones::<f32, _>(tensor.shape.clone()),
+            (None, Part::Body(_)) => continue,
         };
-        let (name, role) = (tensor.full_path(), role(&tensor, temperature));
+        let (name, role) = (tensor.full_path(), role(&tensor, part));
         let mut data = values::convert(data, tensor.dtype, role, &name, file.path())?;
         data.shape = tensor.shape.clone();
         let path = name.split('.').map(str::to_owned).collect();
         snapshots.push(TensorSnapshot::from_data(data, path, Vec::new(), ParamId::new()));
     }
     let result = module.apply(snapshots, None, Some(Box::new(PyTorchToBurnAdapter)), true);
-    if result.errors.is_empty() && result.missing.is_empty() {
-        Ok(())
+    let is_whole = matches!(part, Part::Body(_)) || result.missing.is_empty();
+    if result.errors.is_empty() && is_whole {
+        Ok(report)
     } else {
         Err(StoreError::format(file.path(), "tensors that Burn takes", result))
     }
+}
+
+/// The names of the head's tensors, and the tensors of the body. The head is the module that the temperature
+/// lies in.
+fn without_head(
+    tensors: Vec<TensorSnapshot>,
+    temperature: ParamId,
+) -> (Vec<String>, Vec<TensorSnapshot>) {
+    let found = tensors.iter().find(|tensor| tensor.tensor_id == Some(temperature));
+    let name = found.map(TensorSnapshot::full_path).unwrap_or_default();
+    let head = name.strip_suffix(last_part(&name)).unwrap_or_default().to_owned();
+    let (head, body): (Vec<_>, Vec<_>) = tensors
+        .into_iter()
+        .partition(|tensor| !head.is_empty() && tensor.full_path().starts_with(&head));
+    (head.iter().map(TensorSnapshot::full_path).collect(), body)
 }
 
 fn want(tensor: &TensorSnapshot) -> Wanted {
@@ -113,7 +156,11 @@ fn want(tensor: &TensorSnapshot) -> Wanted {
 }
 
 /// What a tensor is. A parameter that happens to be called temperature is like any other.
-fn role(tensor: &TensorSnapshot, temperature: Option<ParamId>) -> Role {
+fn role(tensor: &TensorSnapshot, part: Part) -> Role {
+    let temperature = match part {
+        Part::Whole(temperature) => temperature,
+        Part::Body(_) => None,
+    };
     let name = tensor.full_path();
     let is_in_head = || tensor.module_type().is_some_and(|kind| HEADS.contains(&kind.as_str()));
     let is_given = temperature.is_some() && tensor.tensor_id == temperature;

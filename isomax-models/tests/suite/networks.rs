@@ -1,6 +1,7 @@
 //! Every network against PyTorch, with weights that both sides compute, and its published shape.
 //!
-//! `pytorch/make_fixtures.py` makes `fixtures/networks.json`.
+//! `pytorch/make_fixtures.py` makes `fixtures/networks.json`, `pytorch/make_torchvision.py`
+//! `fixtures/torchvision.json`.
 
 use std::fs;
 use std::path::Path;
@@ -14,8 +15,8 @@ use burn::prelude::*;
 use burn::tensor::{Distribution, Tolerance};
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_models::{
-    Architecture, Backbone, CifarResNetConfig, DenseNetBcConfig, ImageShapeError, Model,
-    ModelConfig, ResNetConfig, Stem, WideResNetConfig, num_trainable_params,
+    Architecture, Backbone, BlockKind, CifarResNetConfig, DenseNetBcConfig, ImageShapeError, Model,
+    ModelConfig, ResNetConfig, ResidualBlock, Stem, WideResNetConfig, num_trainable_params,
 };
 use serde::Deserialize;
 
@@ -23,19 +24,38 @@ use crate::support::device;
 
 #[derive(Deserialize)]
 struct Case {
-    name: Architecture,
+    name: String,
     head: HeadKind,
+    #[serde(default = "no_gains")]
+    gains: [f64; 2],
     size: usize,
+    /// All of each image, or the first ones.
     features: Vec<Vec<f32>>,
     logits: Vec<Vec<f32>>,
     losses: Vec<f32>,
     parameters: usize,
 }
 
+fn no_gains() -> [f64; 2] {
+    [1.0; 2]
+}
+
+fn cases(file: &str) -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
 /// Sets every tensor to the values that `make_fixtures.py` gives it.
-#[derive(Default)]
 struct Fill {
+    /// Factors of the convolutions and of the last layer.
+    gains: [f64; 2],
     path: Vec<String>,
+}
+
+impl Fill {
+    fn new(gains: [f64; 2]) -> Self {
+        Self { gains, path: Vec::new() }
+    }
 }
 
 impl<B: Backend> ModuleMapper<B> for Fill {
@@ -61,7 +81,8 @@ impl<B: Backend> ModuleMapper<B> for Fill {
         param.map(|tensor| {
             let shape = tensor.shape();
             let seed: u64 = name.bytes().map(u64::from).sum();
-            let scale = (6.0 / (shape.num_elements() / shape[0]) as f64).sqrt();
+            let [of_convolutions, of_last_layer] = self.gains;
+            let scale = of_convolutions * (6.0 / (shape.num_elements() / shape[0]) as f64).sqrt();
             let value = |place: usize| {
                 let noise = noise(place, seed);
                 let value = match field {
@@ -69,6 +90,7 @@ impl<B: Backend> ModuleMapper<B> for Fill {
                     "weight" if D == 1 => 1.0 + 0.5 * noise,
                     "distance_scale" => 1.0,
                     _ if D == 4 => noise * scale,
+                    _ if D == 2 => 0.3 * of_last_layer * noise,
                     _ => 0.3 * noise,
                 };
                 value as f32
@@ -103,38 +125,54 @@ fn assert_close(what: &str, ours: &[f32], expected: &[f32], tolerance: f32) {
     assert!(error <= tolerance * largest, "{what}: relative error {:.1e}", error / largest);
 }
 
+/// Compares a network for 5 classes in evaluation, and then in training.
+fn follows(case: &Case, mut model: Model<Autodiff<Flex>>) {
+    type B = Autodiff<Flex>;
+    let what = |part: &str| format!("{}, {part}", case.name);
+    model = model.map(&mut Fill::new(case.gains));
+    assert_eq!(num_trainable_params(&model), case.parameters, "{}", case.name);
+    let values = |tensor: Tensor<Flex, 2>| tensor.into_data().to_vec::<f32>().unwrap();
+    let fixed = model.valid();
+    let features = fixed.forward_features(images(case.size));
+    let features = values(features.slice([0..3, 0..case.features[0].len()]));
+    assert_close(&what("features"), &features, &case.features.concat(), 2e-5);
+    let logits = values(fixed.forward(images(case.size)));
+    assert_close(&what("logits"), &logits, &case.logits.concat(), 2e-5);
+
+    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true);
+    let mut optimizer = SgdConfig::new()
+        .with_momentum(Some(momentum))
+        .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
+        .init();
+    let loss = LossConfig::new(case.head).init();
+    let targets = Tensor::<B, 1, Int>::from_ints([0, 3, 1], &device());
+    for (step, expected) in case.losses.iter().enumerate() {
+        let value = loss.forward(model.forward(images(case.size)), targets.clone());
+        let gradients = GradientsParams::from_grads(value.backward(), &model);
+        let tolerance = [1e-4, 5e-3][step];
+        assert_close(&what("loss"), &[value.into_scalar()], &[*expected], tolerance);
+        model = optimizer.step(0.1, model, gradients);
+    }
+}
+
 #[test]
 fn every_network_follows_pytorch() {
-    type B = Autodiff<Flex>;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/networks.json");
-    let cases: Vec<Case> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    for case in cases {
-        let what = |part: &str| format!("{}, {part}", case.name);
-        let config = ModelConfig::new(case.name, 5).with_head(case.head);
-        let mut model = config.init::<B>(&device()).map(&mut Fill::default());
-        assert_eq!(num_trainable_params(&model), case.parameters, "{}", case.name);
-        let values = |tensor: Tensor<Flex, 2>| tensor.into_data().to_vec::<f32>().unwrap();
-        let fixed = model.valid();
-        let features = values(fixed.forward_features(images(case.size)));
-        assert_close(&what("features"), &features, &case.features.concat(), 2e-5);
-        let logits = values(fixed.forward(images(case.size)));
-        assert_close(&what("logits"), &logits, &case.logits.concat(), 2e-5);
+    for case in cases("networks.json") {
+        let config = ModelConfig::new(case.name.parse().unwrap(), 5).with_head(case.head);
+        follows(&case, config.init(&device()));
+    }
+}
 
-        let momentum =
-            MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true);
-        let mut optimizer = SgdConfig::new()
-            .with_momentum(Some(momentum))
-            .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
-            .init();
-        let loss = LossConfig::new(case.head).init();
-        let targets = Tensor::<B, 1, Int>::from_ints([0, 3, 1], &device());
-        for (step, expected) in case.losses.iter().enumerate() {
-            let value = loss.forward(model.forward(images(case.size)), targets.clone());
-            let gradients = GradientsParams::from_grads(value.backward(), &model);
-            let tolerance = [1e-4, 5e-3][step];
-            assert_close(&what("loss"), &[value.into_scalar()], &[*expected], tolerance);
-            model = optimizer.step(0.1, model, gradients);
-        }
+/// Of torchvision itself, not of the twins in `pytorch/networks.py`.
+#[test]
+fn residual_networks_follow_torchvision() {
+    let four_blocks = ResNetConfig::new([1; 4], 5).with_block(BlockKind::Bottleneck);
+    let configs = [ResNetConfig::resnet18(5), ResNetConfig::resnet50(5), four_blocks];
+    let cases = cases("torchvision.json");
+    assert_eq!(cases.len(), configs.len());
+    for (case, config) in cases.iter().zip(configs) {
+        let config = config.with_stem(Stem::ImageNet).with_head(case.head);
+        follows(case, Model::ResNet(config.init(&device())));
     }
 }
 
@@ -145,25 +183,29 @@ fn model(architecture: &str, head: HeadKind) -> Model<Flex> {
 
 #[test]
 fn networks_have_the_published_sizes() {
-    let params = |name: &str, head| {
-        let config = ModelConfig::new(name.parse().unwrap(), 10).with_head(head);
+    let size = |name: &str| {
+        let config = ModelConfig::new(name.parse().unwrap(), 10).with_head(HeadKind::IsoMaxPlus);
         num_trainable_params(&config.init::<Autodiff<Flex>>(&device()))
     };
-    let size = |name| params(name, HeadKind::IsoMaxPlus);
     assert_eq!(size("densenet-bc-100"), 769_153);
     assert_eq!(size("resnet-110"), 1_727_953);
+    assert_eq!(size("resnet-50"), 23_520_833);
     // 36.5 M in arXiv:1605.07146; the exact number with biases is that of the published code.
     assert!((36_480_000..36_500_000).contains(&size("wrn-28-10")), "{}", size("wrn-28-10"));
-    // torchvision's resnet18 and resnet34 without their last layers.
-    let backbone = |name| params(name, HeadKind::IsoMax) - 512 * 10;
-    assert_eq!(backbone("resnet-18-imagenet"), 11_689_512 - 513_000);
-    assert_eq!(backbone("resnet-34-imagenet"), 21_797_672 - 513_000);
-    // The published EfficientNet-Lites, with 1,000 classes.
-    let sizes = [4_652_008, 5_416_680, 6_092_072, 8_197_096, 13_006_568];
-    for (variant, published) in sizes.into_iter().enumerate() {
-        let config = ModelConfig::new(Architecture::EfficientNetLite { variant }, 1_000);
+    // Those of torchvision and the published EfficientNet-Lites, with 1,000 classes.
+    for (name, published) in [
+        ("resnet-18-imagenet", 11_689_512),
+        ("resnet-34-imagenet", 21_797_672),
+        ("resnet-50-imagenet", 25_557_032),
+        ("efficientnet-lite0", 4_652_008),
+        ("efficientnet-lite1", 5_416_680),
+        ("efficientnet-lite2", 6_092_072),
+        ("efficientnet-lite3", 8_197_096),
+        ("efficientnet-lite4", 13_006_568),
+    ] {
+        let config = ModelConfig::new(name.parse().unwrap(), 1_000);
         let network = config.init::<Autodiff<Flex>>(&device());
-        assert_eq!(num_trainable_params(&network), published, "efficientnet-lite{variant}");
+        assert_eq!(num_trainable_params(&network), published, "{name}");
     }
 }
 
@@ -173,6 +215,7 @@ fn layers_lead_to_the_features() {
         ("densenet-bc-16", vec![[24, 16], [24, 8], [24, 4], [48, 4]]),
         ("resnet-8", vec![[16, 16], [16, 16], [32, 8], [64, 4]]),
         ("resnet-18", vec![[64, 16], [64, 16], [128, 8], [256, 4], [512, 2]]),
+        ("resnet-50", vec![[64, 16], [256, 16], [512, 8], [1024, 4], [2048, 2]]),
         ("wrn-10-2", vec![[16, 16], [32, 16], [64, 8], [128, 4]]),
     ];
     for (name, shapes) in shapes {
@@ -234,7 +277,7 @@ fn gray_networks_take_gray_images() {
 /// An odd row or column is left out by pooling and rounded up by strides, as in PyTorch.
 #[test]
 fn odd_sizes_pass() {
-    for name in ["densenet-bc-10", "resnet-8", "resnet-18", "wrn-10-1"] {
+    for name in ["densenet-bc-10", "resnet-8", "resnet-18", "resnet-50", "wrn-10-1"] {
         let images = Tensor::zeros([1, 3, 13, 11], &device());
         assert_eq!(model(name, HeadKind::SoftMax).forward(images).dims(), [1, 10]);
     }
@@ -270,6 +313,7 @@ fn names_are_read_and_written() {
         assert_eq!(serde_json::to_string(&architecture).unwrap(), json);
     }
     assert_eq!("resnet-34-imagenet".parse(), Ok(Architecture::ResNet34(Stem::ImageNet)));
+    assert_eq!("resnet-50".parse(), Ok(Architecture::ResNet50(Stem::Cifar)));
     assert_eq!("wrn-22-8".parse(), Ok(Architecture::WideResNet { depth: 22, widen_factor: 8 }));
     for name in [
         "",
@@ -288,10 +332,25 @@ fn names_are_read_and_written() {
         "resnet-18-cifar",
         "resnet-99999999999999999998",
         "vgg-16",
+        // The ResNet for CIFAR of this depth has no name that is read.
+        &Architecture::CifarResNet { depth: 50 }.to_string(),
     ] {
         let error = name.parse::<Architecture>().unwrap_err().to_string();
         assert!(error.starts_with(&format!("unknown architecture '{name}'; known: ")), "{error}");
         assert!(error.contains("resnet-110") && error.contains("wrn-28-10"));
+    }
+}
+
+#[test]
+fn networks_know_the_size_of_their_images() {
+    let of_lites = [224, 240, 260, 280, 300];
+    for name in Architecture::NAMES {
+        let expected = match name.strip_prefix("efficientnet-lite") {
+            Some(variant) => of_lites[variant.parse::<usize>().unwrap()],
+            None if name.ends_with("-imagenet") => 224,
+            None => 32,
+        };
+        assert_eq!(name.parse::<Architecture>().unwrap().image_size(), expected, "{name}");
     }
 }
 
@@ -301,6 +360,11 @@ fn configurations_pass_through_json() {
     let json = serde_json::to_string(&config).unwrap();
     assert!(json.contains("\"wrn-28-10\"") && json.contains("\"dismax\""), "{json}");
     assert_eq!(serde_json::from_str::<ModelConfig>(&json).unwrap(), config);
+
+    let config = ResNetConfig::resnet50(10);
+    let json = serde_json::to_string(&config).unwrap();
+    assert!(json.contains("\"bottleneck\""), "{json}");
+    assert_eq!(serde_json::from_str::<ResNetConfig>(&json).unwrap(), config);
 }
 
 #[test]
@@ -327,7 +391,7 @@ fn resnets_without_a_stage_are_refused() {
     ResNetConfig::new([2, 0, 2, 2], 10).init::<Flex>(&device());
 }
 
-/// Kaiming normal over the fan-out, and blocks of ResNet-18/34 that begin as identities.
+/// Kaiming normal over the fan-out, and blocks of ResNet-18/34/50 that begin as identities.
 #[test]
 fn weights_start_as_published() {
     let device = device();
@@ -347,6 +411,13 @@ fn weights_start_as_published() {
     assert!(bias > 0.0 && bias <= 1.0 / (9.0 * 32.0_f32).sqrt(), "{bias}");
     assert_eq!(net.bn1.momentum, 0.9);
     let net = ResNetConfig::resnet18(10).init::<Flex>(&device);
-    assert_eq!(net.layer2[0].bn2.weight.val().abs().max().into_scalar(), 0.0);
-    assert_eq!(net.layer2[0].bn1.weight.val().min().into_scalar(), 1.0);
+    let ResidualBlock::Basic(block) = &net.layer2[0] else { panic!() };
+    assert_eq!(block.bn2.weight.val().abs().max().into_scalar(), 0.0);
+    assert_eq!(block.bn1.weight.val().min().into_scalar(), 1.0);
+    let config = ResNetConfig::new([1; 4], 10).with_block(BlockKind::Bottleneck);
+    let net = config.init::<Flex>(&device);
+    let ResidualBlock::Bottleneck(block) = &net.layer2[0] else { panic!() };
+    assert_eq!(block.bn3.weight.val().abs().max().into_scalar(), 0.0);
+    assert_eq!(block.bn2.weight.val().min().into_scalar(), 1.0);
+    assert!((spread(block.conv3.weight.val()) - 1.0).abs() < 0.02);
 }

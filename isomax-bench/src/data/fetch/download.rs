@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ureq::Agent;
 
-use super::{BUFFER, FetchError, FetchOptions, Limits, Progress, failed, md5_of, plain_or_absent};
+use super::{BUFFER, FetchError, FetchOptions, Limits, Progress, failed, plain_or_absent, sum_of};
 use crate::data::archives::Archive;
 
 /// Downloads a file, or what `.part` lacks of it, and compares its sum.
@@ -30,10 +30,10 @@ pub(super) fn download(
     if archive.bytes != Some(start) {
         receive(&options.url(archive), &part, start, limit, archive.bytes, progress)?;
     }
-    let found = md5_of(&part, progress)?;
-    if found != archive.md5 {
+    let found = sum_of(archive.checksum, &part, progress)?;
+    if found != archive.checksum.digits() {
         fs::remove_file(&part).map_err(failed(&part))?;
-        let (path, expected) = (file.to_owned(), archive.md5.to_owned());
+        let (path, expected) = (file.to_owned(), archive.checksum);
         return Err(FetchError::Checksum { path, expected, found });
     }
     let written = File::options().append(true).open(&part);

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::data::archives::Checksum;
+
 /// Why an archive cannot be fetched or verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -89,12 +91,12 @@ pub enum FetchError {
         found: u64,
     },
     /// What has come is not the official file. It is removed.
-    #[error("{}: expected a file with the MD5 sum {expected}, but one with {found} came", path.display())]
+    #[error("{}: expected a file with the {expected}, but one with {found} came", path.display())]
     Checksum {
         /// Where the file was to go.
         path: PathBuf,
         /// The published sum.
-        expected: String,
+        expected: Checksum,
         /// The sum of what has come.
         found: String,
     },

@@ -5,18 +5,21 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use md5::Md5;
 use serde::{Deserialize, Serialize};
 
-use super::{FetchError, Progress, Verified, failed, md5_of};
+use super::{FetchError, Progress, Verified, failed, hash_of};
 
 /// A file in every folder that was unpacked here.
 pub(super) const MARKER: &str = ".fetched.json";
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Marker {
-    /// The archive, and its sum.
+    /// The archive, and the sum that is published for it. The field has its name from when all of
+    /// these were MD5 sums.
     pub file: String,
-    pub md5: String,
+    #[serde(rename = "md5")]
+    pub sum: String,
     /// Every file of the folder, by its path in it.
     pub files: BTreeMap<String, FileSum>,
 }
@@ -55,7 +58,7 @@ impl Marker {
             let found = match bytes {
                 None => "no file".to_owned(),
                 Some(bytes) if bytes != sum.bytes => format!("that of another {bytes} bytes"),
-                Some(_) if with_sums => md5_of(&path, progress)?,
+                Some(_) if with_sums => hash_of::<Md5>(&path, progress)?,
                 Some(_) => continue,
             };
             if found != sum.md5 {

@@ -120,7 +120,7 @@ fn archive(content: &[u8], unpack: Unpack) -> Archive {
         name: "test",
         file: "test.bin",
         url: "http://127.0.0.1:1/nothing",
-        md5: hex(Md5::new_with_prefix(content)).leak(),
+        checksum: Checksum::Md5(hex(Md5::new_with_prefix(content)).leak()),
         bytes: None,
         unpack,
         folder: "held",

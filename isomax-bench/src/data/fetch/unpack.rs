@@ -44,7 +44,7 @@ pub(super) fn unpack(
         };
         let marker = Marker {
             file: archive.file.to_owned(),
-            md5: archive.md5.to_owned(),
+            sum: archive.checksum.digits().to_owned(),
             files: sums.into_iter().filter_map(inside).collect(),
         };
         let (json, path) =

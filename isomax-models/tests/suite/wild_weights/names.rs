@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use burn::backend::Flex;
-use isomax_models::ResNetConfig;
 use isomax_models::store;
+use isomax_models::{BlockKind, ResNetConfig};
 
 use super::torch_save::{
     Code, Named, REBUILD, TorchFile, call, dict, number, object, renamed, safetensors_file,
@@ -158,16 +158,22 @@ fn last_layers_have_many_names() {
 /// The names of torchvision: `fc` and `downsample`.
 #[test]
 fn residual_networks_of_others_load() {
-    let new = || ResNetConfig::new([1; 4], 3).init::<Flex>(&device());
-    let (original, mut loaded) = (new(), new());
-    let tensors = renamed(&tensors_of(&original), |name| {
-        let name = name.replace("shortcut", "downsample").replace("classifier", "fc");
-        name.replace("weights", "weight")
-    });
-    assert!(tensors.iter().any(|tensor| tensor.name == "layer2.0.downsample.1.running_var"));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("resnet");
-    fs::write(&path, torch_file(&tensors)).unwrap();
-    store::load_backbone(&mut loaded, &path).unwrap();
-    assert!(values(&loaded) == values(&original));
+    for block in [BlockKind::Basic, BlockKind::Bottleneck] {
+        let new = || ResNetConfig::new([1; 4], 3).with_block(block).init::<Flex>(&device());
+        let (original, mut loaded) = (new(), new());
+        let tensors = renamed(&tensors_of(&original), |name| {
+            let name = name.replace("shortcut", "downsample").replace("classifier", "fc");
+            name.replace("weights", "weight")
+        });
+        let last = if block == BlockKind::Basic { "bn2" } else { "bn3" };
+        for name in [format!("{last}.weight"), "downsample.1.running_var".to_owned()] {
+            let name = format!("layer2.0.{name}");
+            assert!(tensors.iter().any(|tensor| tensor.name == name), "{name}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resnet");
+        fs::write(&path, torch_file(&tensors)).unwrap();
+        store::load_backbone(&mut loaded, &path).unwrap();
+        assert!(values(&loaded) == values(&original));
+    }
 }

@@ -86,10 +86,27 @@ fn a_wrong_sum_leaves_nothing() -> Tested {
     let archive = archive(b"something else", Unpack::No);
     let server = Server::new(&content, vec![Reply::Part])?;
     let error = server.fetch(&archive, data.path()).err().ok_or("fetched")?.to_string();
-    for part in ["held/test.bin", archive.md5, &hex(Md5::new_with_prefix(&content))] {
+    let expected = archive.checksum.to_string();
+    for part in ["held/test.bin", &expected, &hex(Md5::new_with_prefix(&content))] {
         assert!(error.contains(part), "{error}");
     }
     assert!(names(data.path().join("held"))?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn sums_may_be_of_another_kind() -> Tested {
+    let (data, content) = (tempfile::tempdir()?, content());
+    let sha256 = |content: &[u8]| Checksum::Sha256(hex(Sha256::new_with_prefix(content)).leak());
+    let wrong = Archive { checksum: sha256(b"other"), ..archive(&content, Unpack::No) };
+    let server = Server::new(&content, vec![Reply::Part, Reply::Part])?;
+    let error = server.fetch(&wrong, data.path()).err().ok_or("fetched")?.to_string();
+    assert!(error.contains("the SHA-256 sum ") && error.contains(" came"), "{error}");
+    assert!(names(data.path().join("held"))?.is_empty());
+    let archive = Archive { checksum: sha256(&content), ..wrong };
+    let path = server.fetch(&archive, data.path())?.path;
+    assert!(fs::read(&path)? == content);
+    assert_eq!(verify(&archive, data.path())?, Verified::Matches { path });
     Ok(())
 }
 
@@ -183,7 +200,8 @@ fn flipped_bits_are_found() -> Tested {
     let mut flipped = content;
     flipped[123_456] ^= 1;
     fs::write(&path, &flipped)?;
-    let (expected, found) = (archive.md5.to_owned(), hex(Md5::new_with_prefix(&flipped)));
+    let expected = archive.checksum.digits().to_owned();
+    let found = hex(Md5::new_with_prefix(&flipped));
     let different = Verified::Different { path: path.clone(), expected, found };
     assert_eq!(verify(&archive, data.path())?, different);
     // It may be someone's own file.

@@ -3,12 +3,13 @@ use image::Rgb;
 use proptest::prelude::*;
 
 mod jpegs;
+mod orientations;
 
 type Tested = Result<(), Box<dyn Error>>;
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_bytes!(concat!("../../../tests/fixtures/images/", $name)).as_slice()
+        include_bytes!(concat!("../../tests/fixtures/images/", $name)).as_slice()
     };
 }
 
@@ -23,8 +24,17 @@ const ADOBE_RGB: &[u8] = fixture!("adobe_rgb.jpg");
 const CMYK: &[u8] = fixture!("cmyk.jpg");
 const YCCK: &[u8] = fixture!("ycck.jpg");
 
+/// The decoders of this build.
+fn decoders() -> impl Iterator<Item = JpegDecoder> {
+    JpegDecoder::ALL.into_iter().filter(|decoder| decoder.available().is_ok())
+}
+
+fn as_stored(bytes: &[u8], decoder: JpegDecoder) -> Result<Picture, DecodeError> {
+    decode(bytes, decoder, Orientation::AsStored)
+}
+
 fn safe(bytes: &[u8]) -> Result<Picture, DecodeError> {
-    decode(bytes, JpegDecoder::Safe)
+    as_stored(bytes, JpegDecoder::Safe)
 }
 
 fn error(bytes: &[u8]) -> String {

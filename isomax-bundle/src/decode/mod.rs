@@ -8,8 +8,9 @@
 //! - samples of 16 bits keep their high byte;
 //! - of animations and files of several images, the first is taken;
 //! - JPEG files of inks (CMYK, YCCK) are converted as Pillow does it;
-//! - colour profiles and the orientation in EXIF data are not applied: neither Pillow nor the data
-//!   sets of torchvision do so when they open a file.
+//! - colour profiles are not applied, and the orientation in EXIF data only if
+//!   [`Orientation::Upright`] asks for it: neither Pillow, but for TIFF, nor the data sets of
+//!   torchvision apply them when they open a file. Broken EXIF data count as none.
 //!
 //! What is cut short or damaged is an error, and so is a decoder that panics: for its file alone.
 
@@ -22,14 +23,17 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-pub(crate) mod content;
+mod content;
 mod jpeg;
 mod jpeg_markers;
+mod orientation;
 mod tiff;
 
 use content::Content;
-pub use content::{FileKind, PictureFormat};
+pub use content::{FileKind, HEAD, PictureFormat, is_image};
 pub use jpeg::JpegDecoder;
+pub use orientation::Orientation;
+use orientation::{Turn, turn_of, turned, webp_exif};
 
 /// Red, green and blue of each pixel.
 pub type Picture = RgbImage;
@@ -102,7 +106,6 @@ pub enum DecodeError {
 
 /// Why a file gives no picture.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ReadError {
     /// It cannot be read.
     #[error(transparent)]
@@ -117,37 +120,51 @@ pub enum ReadError {
 /// # Errors
 ///
 /// [`ReadError`] if the file cannot be read, or as [`decode`].
-pub fn read_picture(path: &Path, decoder: JpegDecoder) -> Result<Picture, ReadError> {
+pub fn read_picture(
+    path: &Path,
+    decoder: JpegDecoder,
+    orientation: Orientation,
+) -> Result<Picture, ReadError> {
     let mut bytes = Vec::new();
     // One byte more tells files that are too large, and those that never end, from others.
     File::open(path)?.take(MAX_MEMORY + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_MEMORY {
         return Err(DecodeError::TooLarge.into());
     }
-    Ok(decode(&bytes, decoder)?)
+    Ok(decode(&bytes, decoder, orientation)?)
 }
 
 /// Decodes an image of JPEG, PNG, WebP, BMP, GIF, TIFF or PNM to red, green and blue, JPEG by the
-/// decoder that is asked for.
+/// decoder that is asked for, and turns it upright if that is asked for.
 ///
 /// # Errors
 ///
 /// [`DecodeError`] if the bytes are no whole image, one of another format, or too large, or if the
 /// JPEG decoder is not in this build.
-pub fn decode(bytes: &[u8], decoder: JpegDecoder) -> Result<Picture, DecodeError> {
+pub fn decode(
+    bytes: &[u8],
+    decoder: JpegDecoder,
+    orientation: Orientation,
+) -> Result<Picture, DecodeError> {
     let format = match content::of(bytes) {
         Content::Empty => return Err(DecodeError::Empty),
         Content::Other(kind) => return Err(DecodeError::Kind(kind)),
         Content::Picture(format) => format,
     };
-    guarded(format, || match format {
-        PictureFormat::Jpeg => jpeg::decode(bytes, decoder),
-        PictureFormat::Png => decode_image(bytes, format, ImageFormat::Png),
-        PictureFormat::WebP => decode_image(bytes, format, ImageFormat::WebP),
-        PictureFormat::Bmp => decode_image(bytes, format, ImageFormat::Bmp),
-        PictureFormat::Gif => decode_image(bytes, format, ImageFormat::Gif),
-        PictureFormat::Tiff => tiff::decode(bytes),
-        PictureFormat::Pnm => decode_image(bytes, format, ImageFormat::Pnm),
+    guarded(format, || {
+        let (picture, turn) = match format {
+            PictureFormat::Jpeg => jpeg::decode(bytes, decoder),
+            PictureFormat::Png => decode_image(bytes, format, ImageFormat::Png),
+            PictureFormat::WebP => decode_image(bytes, format, ImageFormat::WebP),
+            PictureFormat::Bmp => decode_image(bytes, format, ImageFormat::Bmp),
+            PictureFormat::Gif => decode_image(bytes, format, ImageFormat::Gif),
+            PictureFormat::Tiff => tiff::decode(bytes),
+            PictureFormat::Pnm => decode_image(bytes, format, ImageFormat::Pnm),
+        }?;
+        Ok(match orientation {
+            Orientation::AsStored => picture,
+            Orientation::Upright => turned(picture, turn),
+        })
     })
 }
 
@@ -174,7 +191,7 @@ fn decode_image(
     bytes: &[u8],
     format: PictureFormat,
     decoder: ImageFormat,
-) -> Result<Picture, DecodeError> {
+) -> Result<(Picture, Turn), DecodeError> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_MEMORY);
     // Decoders take memory for a row before they tell how many there are.
@@ -188,11 +205,16 @@ fn decode_image(
         ImageError::Limits(_) => DecodeError::TooLarge,
         error => damaged(format, error),
     };
-    let decoder = reader.into_decoder().map_err(error)?;
+    let mut decoder = reader.into_decoder().map_err(error)?;
     let (width, height) = decoder.dimensions();
     check_size(format, width, height)?;
+    let turn = match format {
+        PictureFormat::WebP => webp_exif(bytes).map(turn_of),
+        _ => decoder.exif_metadata().ok().flatten().map(|exif| turn_of(&exif)),
+    };
     let image = DynamicImage::from_decoder(decoder).map_err(error)?;
-    picture(format, width, height, to_rgb(image))
+    let picture = picture(format, width, height, to_rgb(image))?;
+    Ok((picture, turn.unwrap_or(Turn::NoTransforms)))
 }
 
 fn to_rgb(image: DynamicImage) -> Vec<u8> {

@@ -1,10 +1,10 @@
 //! Images of any size, brought to the one that networks take: one rule for training, evaluation and
 //! prediction.
 //!
-//! It is the usual one, `Resize(32)` and `CenterCrop(32)` of torchvision on images of Pillow: the
-//! shorter side becomes 32 pixels and the longer one keeps the proportion, by bilinear interpolation
+//! It is the usual one, `Resize` and `CenterCrop` of torchvision on images of Pillow: the
+//! shorter side gets a given length and the longer one keeps the proportion, by bilinear interpolation
 //! over all the pixels that a new one covers; then a square is cut out of the middle. Smaller images
-//! are enlarged in the same way, images of 32 × 32 pixels stay as they are.
+//! are enlarged in the same way; what has the right size stays as it is.
 //!
 //! All values are those of Pillow up to version 12, bit by bit. Version 13 takes the two passes in the
 //! other order for tall images, which changes single values by one.
@@ -14,40 +14,87 @@ use std::ops::Range;
 use super::decode::Picture;
 use super::normalization::CHANNELS;
 
-/// The rule, in the names of caches.
-pub(super) const RULE: &str = "shorter-side-bilinear-center-crop";
-
 /// Bits behind the point of weights, as `Resample.c` of Pillow has them.
 const PRECISION: u32 = 32 - 8 - 2;
 
-/// Brings a picture to `side` × `side` pixels: its shorter side by bilinear interpolation over all the
-/// pixels that a new one covers, its longer side in proportion and then cut to the middle. The values
-/// are those of `Resize(side)` and `CenterCrop(side)` of torchvision on an image of Pillow. A picture
-/// of this size stays as it is.
+/// A part of a picture, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Columns before it.
+    pub left: u32,
+    /// Rows above it.
+    pub top: u32,
+    /// Its columns.
+    pub width: u32,
+    /// Its rows.
+    pub height: u32,
+}
+
+/// Brings the shorter side of a picture to `resize` pixels by bilinear interpolation over all the
+/// pixels that a new one covers, its longer side in proportion, and cuts `size` × `size` pixels out of
+/// the middle. The values are those of `Resize(resize)` and `CenterCrop(size)` of torchvision on an
+/// image of Pillow.
+///
+/// ```
+/// use isomax_bundle::{Picture, resize_and_crop};
+///
+/// let photo = Picture::new(640, 480);
+/// assert_eq!(resize_and_crop(photo, 256, 224).dimensions(), (224, 224));
+/// ```
 ///
 /// # Panics
 ///
-/// If `side` is zero, or the picture has no pixels.
-pub fn preprocess(picture: Picture, side: u32) -> Picture {
+/// If a size is zero, `size` is above `resize`, or the picture has no pixels.
+pub fn resize_and_crop(picture: Picture, resize: u32, size: u32) -> Picture {
     let (width, height) = picture.dimensions();
-    if (width, height) == (side, side) {
+    assert!(
+        0 < size && size <= resize && width > 0 && height > 0,
+        "no pixels: {width} × {height} to {resize} and {size}"
+    );
+    if (width, height) == (size, size) && resize == size {
         return picture;
     }
-    assert!(side > 0 && width > 0 && height > 0, "no pixels: {width} × {height} to {side}");
-    let (columns, mut rows) = (taps(width, height, side), taps(height, width, side));
-    // Only what is cut out is computed, from those rows alone that it depends on.
+    let new = |length: u32| u64::from(resize) * u64::from(length) / u64::from(width.min(height));
+    let taps = |length: u32| taps(0, length, new(length), middle(new(length), size.into()));
+    resample(&picture, &taps(width), taps(height))
+}
+
+/// Brings a part of a picture to `size` × `size` pixels, by bilinear interpolation over all the pixels
+/// that a new one covers: `resized_crop` of torchvision.
+///
+/// # Panics
+///
+/// If `size` is zero, or the part is empty or not within the picture.
+pub fn resize_part(picture: &Picture, part: Part, size: u32) -> Picture {
+    let (width, height) = picture.dimensions();
+    let Part { left, top, width: columns, height: rows } = part;
+    let is_within = |first: u32, length: u32, whole: u32| {
+        length > 0 && first.checked_add(length).is_some_and(|end| end <= whole)
+    };
+    assert!(
+        size > 0 && is_within(left, columns, width) && is_within(top, rows, height),
+        "{part:?} is no part of {width} × {height} pixels"
+    );
+    let new = u64::from(size);
+    resample(picture, &taps(left, columns, new, 0..new), taps(top, rows, new, 0..new))
+}
+
+/// A picture of new pixels, each made of some of the old ones.
+fn resample(picture: &Picture, columns: &[Taps], mut rows: Vec<Taps>) -> Picture {
+    // Only those rows are computed that the new ones depend on.
     let first = rows.iter().map(|row| row.first).min().unwrap_or(0);
     let last = rows.iter().map(|row| row.first + row.weights.len()).max().unwrap_or(0);
     rows.iter_mut().for_each(|row| row.first -= first);
-    let (line, side_line) = (width as usize * CHANNELS, side as usize * CHANNELS);
-    let mut narrow = Vec::with_capacity((last - first) * side_line);
+    let line = picture.width() as usize * CHANNELS;
+    let new_line = columns.len() * CHANNELS;
+    let mut narrow = Vec::with_capacity((last - first) * new_line);
     for pixels in picture.as_raw()[first * line..last * line].chunks_exact(line) {
         columns.iter().for_each(|column| narrow.extend(column.of(pixels, CHANNELS)));
     }
-    let mut small = Picture::new(side, side);
-    for (row, pixels) in rows.iter().zip(small.chunks_exact_mut(side_line)) {
+    let mut small = Picture::new(columns.len() as u32, rows.len() as u32);
+    for (row, pixels) in rows.iter().zip(small.chunks_exact_mut(new_line)) {
         for (x, pixel) in pixels.chunks_exact_mut(CHANNELS).enumerate() {
-            pixel.copy_from_slice(&row.of(&narrow[x * CHANNELS..], side_line));
+            pixel.copy_from_slice(&row.of(&narrow[x * CHANNELS..], new_line));
         }
     }
     small
@@ -73,23 +120,23 @@ impl Taps {
     }
 }
 
-/// What the new pixels along a side are made of, of those that are left of it.
-fn taps(length: u32, other: u32, side: u32) -> Vec<Taps> {
-    let new = u64::from(side) * u64::from(length) / u64::from(length.min(other));
+/// What a range of `new` pixels is made of, into which a part of a line is turned.
+fn taps(first: u32, length: u32, new: u64, range: Range<u64>) -> Vec<Taps> {
     let scale = f64::from(length) / new as f64;
     // Where an image grows, a new pixel lies between two old ones; where it shrinks, over several.
     let support = scale.max(1.0);
     let tap = |at: u64| {
         let center = (at as f64 + 0.5) * scale;
-        let first = (center - support + 0.5).max(0.0) as usize;
-        let last = ((center + support + 0.5) as usize).min(length as usize);
+        let begin = (center - support + 0.5).max(0.0) as usize;
+        let end = ((center + support + 0.5) as usize).min(length as usize);
         let distance = |pixel: usize| ((pixel as f64 - center + 0.5) * (1.0 / support)).abs();
-        let weights: Vec<f64> = (first..last).map(|p| (1.0 - distance(p)).max(0.0)).collect();
+        let weights: Vec<f64> = (begin..end).map(|p| (1.0 - distance(p)).max(0.0)).collect();
         let total: f64 = weights.iter().sum();
         let fixed = |weight: &f64| (0.5 + weight / total * f64::from(1 << PRECISION)) as i64;
+        let first = first as usize + begin;
         Taps { first, weights: weights.iter().map(fixed).collect() }
     };
-    middle(new, side.into()).map(tap).collect()
+    range.map(tap).collect()
 }
 
 /// The middle part of a length. Half a pixel is rounded to an even number, as Python does it.
@@ -165,19 +212,19 @@ mod tests {
     #[test]
     fn values_are_those_of_pillow() {
         for (width, height, expected) in PILLOW {
-            let small = preprocess(picture(width, height), 4);
+            let small = resize_and_crop(picture(width, height), 4, 4);
             assert_eq!(small.as_raw().as_slice(), expected, "{width} × {height}");
         }
-        let values = preprocess(picture(640, 300), 32).into_raw();
+        let values = resize_and_crop(picture(640, 300), 32, 32).into_raw();
         assert_eq!(values[..6], [117, 126, 132, 127, 119, 128]);
         assert_eq!(values.iter().map(|&value| u32::from(value)).sum::<u32>(), 390_888);
     }
 
     #[test]
     fn the_size_that_is_asked_for_stays() {
-        assert_eq!(preprocess(picture(4, 4), 4), picture(4, 4));
+        assert_eq!(resize_and_crop(picture(4, 4), 4, 4), picture(4, 4));
         let plain = Picture::from_pixel(7, 50, image::Rgb([9, 8, 7]));
-        let resized = preprocess(plain, 32);
+        let resized = resize_and_crop(plain, 32, 32);
         assert_eq!(resized.dimensions(), (32, 32));
         assert!(resized.pixels().all(|pixel| pixel.0 == [9, 8, 7]));
     }
@@ -186,7 +233,7 @@ mod tests {
     fn long_lines_take_no_memory() {
         for (width, height) in [(1, 3_000_000), (3_000_000, 1)] {
             let line = Picture::from_pixel(width, height, image::Rgb([1, 2, 3]));
-            assert!(preprocess(line, 32).pixels().all(|pixel| pixel.0 == [1, 2, 3]));
+            assert!(resize_and_crop(line, 32, 32).pixels().all(|pixel| pixel.0 == [1, 2, 3]));
         }
     }
 

@@ -5,6 +5,7 @@
 //! reads over stray bytes with a warning. The decoders here are told to refuse what is odd, so that
 //! damaged pixels are noticed, and for this they are given nothing odd that does not touch pixels.
 
+use super::orientation::EXIF;
 use super::{DecodeError, PictureFormat, check_size, damaged};
 
 const FILL: u8 = 0xff;
@@ -13,6 +14,7 @@ const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
 const HUFFMAN_TABLES: u8 = 0xc4;
 const JFIF: u8 = 0xe0;
+const APP1: u8 = 0xe1;
 const ADOBE: u8 = 0xee;
 
 /// What the components of pixels are, by the rules of libjpeg.
@@ -50,6 +52,8 @@ pub(super) struct Jpeg<'a> {
     pub color: Color,
     /// Whether the file says where its image ends.
     pub is_ended: bool,
+    /// The first EXIF data, which no pixel depends on.
+    pub exif: Option<&'a [u8]>,
     has_huffman_tables: bool,
     parts: Vec<Part<'a>>,
 }
@@ -63,11 +67,11 @@ enum Part<'a> {
 }
 
 impl<'a> Jpeg<'a> {
-    /// Finds the segments that pixels depend on.
+    /// Finds the segments that pixels depend on, and the EXIF data.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut parts = Vec::new();
         let (mut frame, mut is_jfif, mut adobe, mut is_ended) = (None, false, None, false);
-        let (mut has_huffman_tables, mut has_pixels) = (false, false);
+        let (mut has_huffman_tables, mut has_pixels, mut exif) = (false, false, None);
         let mut at = 2;
         while let Some((marker, after)) = next_marker(bytes, at) {
             at = after;
@@ -98,6 +102,10 @@ impl<'a> Jpeg<'a> {
                 ADOBE if body[2..].starts_with(b"Adobe") && body.len() >= 14 => {
                     adobe = Some(body[13]);
                 }
+                APP1 if exif.is_none() && body[2..].starts_with(EXIF) => {
+                    exif = Some(&body[2..]);
+                    continue;
+                }
                 // Comments, and data of programs.
                 _ => continue,
             }
@@ -114,7 +122,7 @@ impl<'a> Jpeg<'a> {
             return Err(cut_short("before its pixels"));
         }
         let color = color_of(&frame.components, is_jfif, adobe);
-        let jpeg = Self { frame, color, is_ended, has_huffman_tables, parts };
+        let jpeg = Self { frame, color, is_ended, exif, has_huffman_tables, parts };
         jpeg.check_length()?;
         Ok(jpeg)
     }

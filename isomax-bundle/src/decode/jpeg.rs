@@ -10,6 +10,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::jpeg_markers::{Color, Jpeg};
+use super::orientation::{Turn, turn_of};
 use super::{DecodeError, Picture, PictureFormat, damaged, picture};
 
 /// What decodes JPEG files. Decoders round differently, by a few of 256 steps in single pixels, which
@@ -72,7 +73,8 @@ impl FromStr for JpegDecoder {
     }
 }
 
-pub(super) fn decode(bytes: &[u8], decoder: JpegDecoder) -> Result<Picture, DecodeError> {
+/// Decodes an image, and reads how it is to be turned.
+pub(super) fn decode(bytes: &[u8], decoder: JpegDecoder) -> Result<(Picture, Turn), DecodeError> {
     let jpeg = Jpeg::parse(bytes)?;
     if !jpeg.is_ended && jpeg.frame.coding == 2 {
         // Each scan adds detail to all of the image: nobody knows how many are missing.
@@ -82,7 +84,8 @@ pub(super) fn decode(bytes: &[u8], decoder: JpegDecoder) -> Result<Picture, Deco
         JpegDecoder::Safe => safe(&jpeg)?,
         JpegDecoder::Libjpeg => libjpeg(&jpeg)?,
     };
-    picture(PictureFormat::Jpeg, jpeg.frame.width, jpeg.frame.height, pixels)
+    let picture = picture(PictureFormat::Jpeg, jpeg.frame.width, jpeg.frame.height, pixels)?;
+    Ok((picture, jpeg.exif.map_or(Turn::NoTransforms, turn_of)))
 }
 
 fn unsupported(what: &str) -> DecodeError {

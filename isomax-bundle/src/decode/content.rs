@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Bytes at the beginning of a file that tell what it is.
-pub(crate) const HEAD: usize = 512;
+pub const HEAD: usize = 512;
 
 /// A format of images that can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -223,9 +223,9 @@ pub(crate) fn of(bytes: &[u8]) -> Content {
     })
 }
 
-/// Whether a file is an image, of a format that can be decoded or of another one. Drawings and icons
-/// lie among images for other reasons.
-pub(crate) fn is_image(head: &[u8]) -> bool {
+/// Whether a file that begins with these bytes is an image, of a format that can be decoded or of
+/// another one; [`HEAD`] of them are enough. Drawings and icons lie among images for other reasons.
+pub fn is_image(head: &[u8]) -> bool {
     match of(head) {
         Picture(_) => true,
         Other(kind) => matches!(

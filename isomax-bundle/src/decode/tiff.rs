@@ -3,18 +3,22 @@
 use std::io::Cursor;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
+use super::orientation::Turn;
 use super::{DecodeError, MAX_MEMORY, Picture, PictureFormat, check_size, damaged, picture};
 
-/// Decodes the first image of a file.
-pub(super) fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
+/// Decodes the first image of a file, and reads how it is to be turned.
+pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, Turn), DecodeError> {
     let mut limits = Limits::default();
     limits.decoding_buffer_size = usize::try_from(MAX_MEMORY).unwrap_or(usize::MAX);
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(error)?.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(error)?;
     check_size(PictureFormat::Tiff, width, height)?;
     let color = decoder.colortype().map_err(error)?;
+    let turn = decoder.find_tag_unsigned::<u8>(Tag::Orientation).ok().flatten();
+    let turn = turn.and_then(Turn::from_exif).unwrap_or(Turn::NoTransforms);
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = decoder.read_image_to_buffer(&mut samples).map_err(error)?;
     let samples: Vec<u8> = match samples {
@@ -46,7 +50,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     let source = if is_grey { [0, 0, 0] } else { [0, 1, 2] };
     let bytes =
         (0..pixels).flat_map(|pixel| source.map(|channel| sample(pixel, channel))).collect();
-    picture(PictureFormat::Tiff, width, height, bytes)
+    Ok((picture(PictureFormat::Tiff, width, height, bytes)?, turn))
 }
 
 /// Grey values of a byte each, from rows of packed ones.

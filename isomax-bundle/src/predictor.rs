@@ -1,0 +1,161 @@
+use burn::tensor::{Tensor, backend::Backend};
+use isomax_burn::{Decision, Detector, DetectorError, HostLogits, OodHead as _};
+use isomax_models::{Backbone, ImageShapeError, Model};
+
+use crate::{Bundle, BundleError, DecodeError, Preprocessing};
+
+/// A network with its detector and its preprocessing: from image files to decisions.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Distribution, Tensor};
+/// use isomax_bundle::{Normalization, Predictor, Preprocessing};
+/// use isomax_burn::{DetectorConfig, HeadKind};
+/// use isomax_models::{Backbone, CifarResNetConfig};
+///
+/// let device = Default::default();
+/// let network = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus).init::<Flex>(&device);
+/// let held_out = Tensor::random([20, 3, 32, 32], Distribution::Default, &device);
+/// let detector = DetectorConfig::new().fit(network.head(), network.forward(held_out))?;
+///
+/// let preprocessing = Preprocessing::whole(32, Normalization::CIFAR10);
+/// let predictor = Predictor::new(network, detector, preprocessing, &device)?;
+/// let mut file = std::io::Cursor::new(Vec::new());
+/// image::RgbImage::new(40, 30).write_to(&mut file, image::ImageFormat::Png)?;
+/// assert!(predictor.decide_file(file.get_ref())?.class < 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Predictor<B: Backend, N> {
+    network: N,
+    detector: Detector,
+    preprocessing: Preprocessing,
+    device: B::Device,
+}
+
+/// Why there is no decision on an image. See [`Predictor`] for an example.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecideError {
+    /// It is no image.
+    #[error("expected an image, but {0}")]
+    Decode(#[from] DecodeError),
+    /// The network overflows on it.
+    #[error("the network gives logits that are not finite")]
+    NotFinite,
+    /// The logits are not those that the detector was fitted on.
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
+}
+
+impl<B: Backend> Predictor<B, Model<B>> {
+    /// The network of a bundle, which must be one of isomax-models; for others see [`Bundle::load_into`].
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError`] if the network is another one, or if the bundle has no detector.
+    pub fn from_bundle(bundle: &Bundle, device: &B::Device) -> Result<Self, BundleError> {
+        Self::of_bundle(bundle, bundle.network(device)?, device)
+    }
+}
+
+impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
+    /// A network, the detector that was fitted on its outputs, and what is done to images before.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError`] if the detector was fitted on another head or another temperature.
+    pub fn new(
+        network: N,
+        detector: Detector,
+        preprocessing: Preprocessing,
+        device: &B::Device,
+    ) -> Result<Self, DetectorError> {
+        let head = network.head();
+        detector.check_head(head.name(), head.temperature())?;
+        Ok(Self { network, detector, preprocessing, device: device.clone() })
+    }
+
+    /// A network with the weights of a bundle, and the detector and preprocessing of that.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError`] if the bundle has no detector or one of another head, or if the network does not take
+    /// images of the size of the bundle.
+    pub fn of_bundle(bundle: &Bundle, network: N, device: &B::Device) -> Result<Self, BundleError> {
+        let manifest = bundle.manifest();
+        let detector = bundle.detector()?;
+        let side = manifest.preprocessing.size as usize;
+        let fits: Result<(), ImageShapeError> =
+            network.check_images([1, crate::CHANNELS, side, side]);
+        fits.map_err(|source| BundleError::images(bundle.name(), source))?;
+        Self::new(network, detector, manifest.preprocessing, device)
+            .map_err(|source| BundleError::detector(bundle.name(), source))
+    }
+
+    /// What is done to images before the network sees them.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// The detector.
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// The network.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+
+    /// From the bytes of an image file to what [`decide`](Self::decide) takes.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`].
+    pub fn read(&self, file: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        Ok(self.preprocessing.pixels(self.preprocessing.decode(file)?))
+    }
+
+    /// Decides on the bytes of one image file.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError`].
+    pub fn decide_file(&self, file: &[u8]) -> Result<Decision, DecideError> {
+        let pixels = self.read(file)?;
+        let decisions = self.decide(&[&pixels])?;
+        decisions.into_iter().next().flatten().ok_or(DecideError::NotFinite)
+    }
+
+    /// Decides on images, each as [`Preprocessing::pixels`] gives it, in one batch. There is no decision on an
+    /// image whose logits are not finite; the others go on.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectorError`] if the network has another number of classes than the detector.
+    ///
+    /// # Panics
+    ///
+    /// If an image has another size.
+    pub fn decide(&self, images: &[&[u8]]) -> Result<Vec<Option<Decision>>, DetectorError> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let logits = self.network.forward(self.preprocessing.tensor(images, &self.device));
+        let [_, num_classes] = logits.dims();
+        let logits: Vec<f64> = logits.into_data().iter().collect();
+        let rows = logits.chunks_exact(num_classes.max(1));
+        let is_finite: Vec<bool> =
+            rows.clone().map(|row| row.iter().all(|logit| logit.is_finite())).collect();
+        let finite = rows.zip(&is_finite).filter(|(_, finite)| **finite);
+        let finite: Vec<f64> = finite.flat_map(|(row, _)| row.iter().copied()).collect();
+        let mut decisions = match finite.is_empty() {
+            true => Vec::new(),
+            false => self.detector.decide_host(&HostLogits::new(finite, num_classes)?)?,
+        }
+        .into_iter();
+        let decide = |finite: bool| if finite { decisions.next() } else { None };
+        Ok(is_finite.into_iter().map(decide).collect())
+    }
+}

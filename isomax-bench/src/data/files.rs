@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use isomax_bundle::{CHANNELS, Normalization, Picture, read_picture};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use super::image_folder::{Broken, FolderOptions, ImageFolderError, Listing};
 use super::source::{ImageSource, UnreadableImage};
@@ -67,8 +67,8 @@ pub struct ImageFiles {
     options: FolderOptions,
     side: u32,
     held: Held,
-    /// Of names, lengths and labels.
-    digest: String,
+    /// The name of each file below the folder, and its length: what tells it from others.
+    marks: Vec<String>,
     sums: ChannelSums,
 }
 
@@ -114,9 +114,9 @@ impl ImageFiles {
         let kept = listing.kept(&broken);
         let (files, labels): (Vec<PathBuf>, Vec<u16>) =
             kept.into_iter().map(|place| listing.files[place].clone()).unzip();
-        let digest = digest(listing, &files, &labels);
+        let marks = files.iter().map(|file| mark(listing, file)).collect();
         let classes = listing.classes.clone();
-        Ok(Self { files, labels, classes, options, side, held, digest, sums })
+        Ok(Self { files, labels, classes, options, side, held, marks, sums })
     }
 
     /// Mean and standard deviation of all pixels, as networks see them.
@@ -189,8 +189,11 @@ impl ImageSource for ImageFiles {
         }
     }
 
-    fn digest(&self, hash: &mut Sha256) {
-        hash.update(&self.digest);
+    fn digest(&self, indices: &mut dyn ExactSizeIterator<Item = usize>, hash: &mut Sha256) {
+        hash.update(format!("{} {}\n", indices.len(), self.classes.join("\0")));
+        for index in indices {
+            hash.update(format!("{} {}\n", self.marks[index], self.labels[index]));
+        }
     }
 }
 
@@ -260,17 +263,9 @@ fn decode_once(
 /// An image if there was room for it, and the sums of its pixels; or why it cannot be read.
 type Looked = Result<(Option<Picture>, ChannelSums), ReadError>;
 
-fn digest(listing: &Listing, files: &[PathBuf], labels: &[u16]) -> String {
-    let mut hash = Sha256::new();
-    for (file, label) in files.iter().zip(labels) {
-        let length = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-        hash.update(
-            file.strip_prefix(&listing.path).unwrap_or(file).as_os_str().as_encoded_bytes(),
-        );
-        hash.update(format!("\0{label} {length}\n"));
-    }
-    hash.update(listing.classes.join("\0"));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn mark(listing: &Listing, file: &Path) -> String {
+    let length = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
+    format!("{}\0{length}", listing.shown(file))
 }
 
 /// Sums of bytes and of their squares for each channel: whole numbers, the same in any order.
@@ -350,5 +345,71 @@ mod tests {
         assert!(budget.take(6) && !budget.take(5) && budget.take(4) && !budget.take(1));
         budget.give_back(4);
         assert!(budget.take(3));
+    }
+
+    /// Images of a folder, as many in memory as there is room for.
+    fn open(folder: &Path, is_cut: bool, memory: u64) -> Result<ImageFiles, ImageFolderError> {
+        let options = FolderOptions { side: Some(4), resize: Some(5), ..FolderOptions::default() };
+        let budget = MemoryBudget::new(memory);
+        let opening = Opening { options: &options, is_cut, budget: &budget, cache: None };
+        ImageFiles::open(&Listing::of(folder)?, &opening)
+    }
+
+    fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        for number in 0..6_u32 {
+            let picture = Picture::from_fn(9 + number, 8, |x, y| {
+                image::Rgb([(number * 40) as u8, (x * 9) as u8, (y * 13) as u8])
+            });
+            picture.save(folder.join(format!("{number}.png")))?;
+        }
+        std::fs::write(folder.join("3.png"), "broken")?;
+        Ok(())
+    }
+
+    #[test]
+    fn memory_changes_nothing() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        write(folder.path())?;
+        let streamed = open(folder.path(), true, 0)?;
+        assert!(streamed.is_streamed());
+        assert_eq!(streamed.len(), 5);
+        // Room for all, for a part that is then given up, and for pixels of the size that is seen.
+        for (is_cut, memory, is_streamed) in
+            [(true, 1 << 20, false), (true, 500, true), (false, 1 << 20, false), (false, 20, true)]
+        {
+            let files = open(folder.path(), is_cut, memory)?;
+            assert_eq!(files.is_streamed(), is_streamed, "{memory} bytes");
+            assert_eq!(files.measured_normalization(), streamed.measured_normalization());
+            assert_eq!(crate::data::digest([&files as _]), crate::data::digest([&streamed as _]));
+            for index in 0..5 {
+                assert_eq!(files.pixels(index)?, streamed.pixels(index)?);
+                assert_eq!(files.picture(index)?, streamed.picture(index)?);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_goes_away_ends_the_epoch() -> Result<(), Box<dyn std::error::Error>> {
+        use crate::data::{ImageBatches, ImageLoader};
+        use burn::backend::Flex;
+        use burn::data::dataloader::DataLoader;
+
+        let folder = tempfile::tempdir()?;
+        write(folder.path())?;
+        let files = open(folder.path(), false, 0)?;
+        let gone = folder.path().join("4.png");
+        std::fs::remove_file(&gone)?;
+        let error = files.pixels(3).err().ok_or("read")?;
+        assert!(error.path == gone && error.to_string().contains("could be read before"));
+
+        let batches = ImageBatches::new(Arc::new(files), Normalization::CIFAR10, 2);
+        let epoch = std::panic::AssertUnwindSafe(|| {
+            ImageLoader::<Flex>::new(batches.clone(), &Default::default()).iter().count()
+        });
+        let cause = std::panic::catch_unwind(epoch).err().ok_or("a whole epoch")?;
+        let error = cause.downcast::<UnreadableImage>().map_err(|_| "another panic")?;
+        assert_eq!(error.path, gone);
+        Ok(())
     }
 }

@@ -56,8 +56,12 @@ pub trait ImageSource: fmt::Debug + Send + Sync {
     /// If there is no image of this index.
     fn picture(&self, index: usize) -> Result<Cow<'_, Picture>, UnreadableImage>;
 
-    /// Takes into a digest what tells this set from all others.
-    fn digest(&self, hash: &mut Sha256);
+    /// Takes into a digest what tells some of its images, in an order, from all others.
+    ///
+    /// # Panics
+    ///
+    /// If there is no image of an index.
+    fn digest(&self, indices: &mut dyn ExactSizeIterator<Item = usize>, hash: &mut Sha256);
 
     /// Number of images.
     fn len(&self) -> usize {
@@ -93,10 +97,11 @@ impl ImageSource for Images {
         Ok(Cow::Owned(picture.unwrap_or_else(|| unreachable!("an image has all its bytes"))))
     }
 
-    fn digest(&self, hash: &mut Sha256) {
-        hash.update(format!("{:?} {}\n", self.size, self.labels.len()));
-        self.labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
-        hash.update(&self.bytes);
+    fn digest(&self, indices: &mut dyn ExactSizeIterator<Item = usize>, hash: &mut Sha256) {
+        hash.update(format!("{:?} {}\n", self.size, indices.len()));
+        let indices: Vec<usize> = indices.collect();
+        indices.iter().for_each(|&index| hash.update(self.labels[index].to_le_bytes()));
+        indices.iter().for_each(|&index| hash.update(self.image(index)));
     }
 }
 
@@ -141,9 +146,8 @@ impl ImageSource for Subset {
         self.images.picture(self.indices[index] as usize)
     }
 
-    fn digest(&self, hash: &mut Sha256) {
-        self.images.digest(hash);
-        self.indices.iter().for_each(|index| hash.update(index.to_le_bytes()));
+    fn digest(&self, indices: &mut dyn ExactSizeIterator<Item = usize>, hash: &mut Sha256) {
+        self.images.digest(&mut indices.map(|index| self.indices[index] as usize), hash);
     }
 }
 
@@ -176,6 +180,6 @@ pub fn tensor_of<B: Backend>(
 /// A digest of sets of images, in their order.
 pub fn digest<'a>(sets: impl IntoIterator<Item = &'a dyn ImageSource>) -> String {
     let mut hash = Sha256::new();
-    sets.into_iter().for_each(|set| set.digest(&mut hash));
+    sets.into_iter().for_each(|set| set.digest(&mut (0..set.len()), &mut hash));
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -28,6 +28,7 @@ macro_rules! on_every_backend {
 
 mod layers;
 mod networks;
+mod pretrained;
 mod pytorch_parity;
 mod records;
 mod store;

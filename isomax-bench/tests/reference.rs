@@ -12,7 +12,9 @@ use std::fs;
 
 use burn::tensor::Tensor;
 use isomax_bench::backend::{InferenceBackend, device};
-use isomax_bench::data::{FolderOptions, Images, JpegDecoder, Normalization};
+use isomax_bench::data::{
+    FolderOptions, Images, JpegDecoder, Normalization, Orientation, Preprocessing,
+};
 use isomax_bench::evaluate::{accuracy, logits};
 use isomax_burn::metrics::OodMetrics;
 use isomax_burn::{HeadKind, Score};
@@ -85,6 +87,55 @@ fn networks_of_pytorch_do_as_in_pytorch() {
             assert!((auroc - expected.auroc).abs() <= TOLERANCE, "{kind} {score}: AUROC {auroc}");
             // One image of 1,040 may lie on the other side of the cut.
             assert!((tnr - expected.tnr95).abs() <= 0.1, "{kind} {score}: TNR@95TPR {tnr}");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Lite {
+    images: Vec<LiteImage>,
+}
+
+#[derive(Deserialize)]
+struct LiteImage {
+    file: String,
+    logits_first: Vec<f32>,
+    argmax: usize,
+}
+
+/// From the files of photos to the classes that the published weights see in them.
+#[test]
+#[ignore = "not run: needs ISOMAX_REFERENCE, see CONTRIBUTING.md"]
+fn photos_are_seen_as_in_pytorch() {
+    let reference = reference_folder().expect("ISOMAX_REFERENCE names the folder");
+    let folder = tempfile::tempdir().unwrap();
+    for pack in ["photos-ants-bees", "photos-unknown"] {
+        let archive = reference.join(format!("data/{pack}.tar.xz"));
+        unpack(&archive, folder.path(), &[]);
+    }
+    let text = fs::read_to_string(reference.join("golden/efficientnet-lite0.json")).unwrap();
+    let golden: Lite = serde_json::from_str(&text).unwrap();
+    let config = ModelConfig::new(Architecture::EfficientNetLite { variant: 0 }, 1_000);
+    let mut model = config.init::<InferenceBackend>(&device());
+    model.load_pytorch(reference.join("data/efficientnet-lite0-57934424.pth")).unwrap();
+    assert_eq!(golden.images.len(), 4);
+    // Decoders differ by a step here and there, which moves logits by as much.
+    for (decoder, tolerance) in [(JpegDecoder::Safe, 0.3), (JpegDecoder::Libjpeg, 1e-2)] {
+        let preprocessing = Preprocessing {
+            jpeg_decoder: decoder,
+            orientation: Orientation::AsStored,
+            ..Preprocessing::photos(224, Normalization::EFFICIENTNET_LITE)
+        };
+        for image in &golden.images {
+            let file = fs::read(folder.path().join(&image.file)).unwrap();
+            let pixels = preprocessing.pixels(preprocessing.decode(&file).unwrap());
+            let batch = preprocessing.tensor::<InferenceBackend>(&[&pixels], &device());
+            let logits: Vec<f32> = model.forward(batch).into_data().iter().collect();
+            let differences = logits.iter().zip(&image.logits_first).map(|(a, b)| (a - b).abs());
+            let largest = differences.fold(0.0, f32::max);
+            assert!(largest < tolerance, "{decoder}, {}: {largest}", image.file);
+            let argmax = (0..1_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+            assert_eq!(argmax, Some(image.argmax), "{decoder}, {}", image.file);
         }
     }
 }

@@ -829,7 +829,29 @@ seed = 9_223_372_036_854_775_807
 """)
 
 
+def bundles():
+    manifest = {
+        "version": 1,
+        "architecture": "resnet-20",
+        "head": "isomax+",
+        "classes": ["ants", "bees"],
+        "preprocessing": {
+            "size": 224,
+            "resize": 256,
+            "normalization": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+            "orientation": "upright",
+            "jpeg_decoder": "safe",
+        },
+        "detector": None,
+        "provenance": {"seed": 42, "recipe": {"epochs": 20}},
+    }
+    seed("bundle", "manifest", json.dumps(manifest))
+    seed("bundle", "huge", json.dumps(manifest | {"architecture": "wrn-1996-100"}))
+    seed("bundle", "newer", json.dumps(manifest | {"version": 2}))
+
+
 if __name__ == "__main__":
+    bundles()
     weights()
     safetensors()
     pickles()

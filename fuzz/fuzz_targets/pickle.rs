@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use isomax_models::store::pickle::{Node, Pickle, NodeId};
+use isomax_models::store::pickle::{Node, NodeId, Pickle};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundles;
 pub mod mutate;
 pub mod results;
 pub mod scratch;

@@ -100,8 +100,8 @@ pub struct ExperimentOptions {
     pub progress: Arc<dyn Progress>,
 }
 
-/// Trains and evaluates a published network on a published set: [`run`] with what a configuration
-/// names. Gives the number of each run with its evaluation.
+/// Trains and evaluates a network of isomax-models on the set of a configuration, a published one or images of your
+/// own, from its pretrained weights if it names some: [`run`] with what the configuration says. Gives the number of each run with its evaluation.
 ///
 /// ```no_run
 /// use isomax_bench::backend::{self, TrainingBackend};

@@ -45,10 +45,12 @@ enum Command {
 
 fn main() -> ExitCode {
     isomax_bench::memory::keep_freed();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
-        .format_timestamp(None)
-        .format_target(false)
-        .init();
+    env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("warn,isomax_bench::experiment=info"),
+    )
+    .format_timestamp(None)
+    .format_target(false)
+    .init();
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),

@@ -174,7 +174,11 @@ fn a_part_of_the_body_is_trained() {
     assert_ne!(before.1.0, after.1.0, "what comes behind does not");
     assert_ne!(before.1.1, after.1.1);
     assert_eq!(before.2, after.2, "running statistics are frozen");
-    let errors = fail(here, &TRAIN.replace("--plain", "--train-from blocks.11 --output other"));
+    let errors = fail(
+        here,
+        &TRAIN
+            .replace("--plain", "--train-from blocks.11 --body-learning-rate 1e-4 --output other"),
+    );
     assert!(errors.contains("no part 'blocks.11'") && errors.contains("layer3.0"), "{errors}");
 }
 

@@ -24,8 +24,8 @@
 //! - [`Bundle`], [`Manifest`]: the file
 //! - [`Predictor`] decides
 //!
-//! Nothing here starts threads or reads the clock, and a bundle can come as bytes, so that all of it runs in a
-//! browser as well.
+//! Nothing here starts threads of its own or reads the clock, and a bundle can come as bytes, so that all of it runs in
+//! a browser as well.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -293,6 +293,9 @@ impl ConfigOptions {
             }
             None => TrainingConfig::of_own_images(id_data, architecture, head, self.image_size),
         };
+        let channels = self.mean.zip(self.std).map(|(mean, std)| Normalization { mean, std });
+        let normalization = channels.or(self.normalization).or(recipe.normalization);
+        let recipe = TrainingConfig { normalization, ..recipe };
         let recipe = match self.init {
             Some(init) => recipe.fine_tuning(init, self.init_sha256)?,
             None => recipe,
@@ -317,7 +320,6 @@ impl ConfigOptions {
             true => self.calibration_images.unwrap_or_default(),
             false => self.calibration_images.unwrap_or(others),
         };
-        let channels = self.mean.zip(self.std).map(|(mean, std)| Normalization { mean, std });
         let schedule = self.schedule.unwrap_or(recipe.schedule);
         let milestones = match schedule {
             ScheduleKind::MultiStep => published_milestones(epochs),
@@ -341,7 +343,7 @@ impl ConfigOptions {
                     validation_images,
                     calibration_images,
                     share_held_out,
-                    normalization: channels.or(self.normalization).or(recipe.normalization),
+                    normalization: recipe.normalization,
                     $($field: self.$field.unwrap_or(recipe.$field),)*
                     $($optional: self.$optional.or(recipe.$optional)),*
                 }

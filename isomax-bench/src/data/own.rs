@@ -76,6 +76,17 @@ pub enum OwnSetError {
         /// The folder.
         path: PathBuf,
     },
+    /// There are images to test on, and none to train on.
+    #[error(
+        "{}: expected 'train' beside {found}; without splits, a folder for each class",
+        path.display()
+    )]
+    NoTrain {
+        /// The folder.
+        path: PathBuf,
+        /// The splits that are there.
+        found: String,
+    },
     /// The splits have other classes.
     #[error("{}: the split '{split}' has the classes {found:?}, 'train' has {expected:?}", path.display())]
     OtherClasses {
@@ -100,6 +111,20 @@ pub enum OwnSetError {
         /// One of them.
         first: PathBuf,
         /// The same in the other split.
+        second: PathBuf,
+    },
+    /// The same image lies in two classes, and can be right in one at most.
+    #[error(
+        "{} in two classes, such as {} and {}: remove the wrong one of each",
+        if *count == 1 { "1 image is".to_owned() } else { format!("{count} images are") },
+        first.display(), second.display()
+    )]
+    TwoClasses {
+        /// Number of such images.
+        count: usize,
+        /// One of them.
+        first: PathBuf,
+        /// The same in the other class.
         second: PathBuf,
     },
     /// A CSV file is none, or says what cannot be.
@@ -228,13 +253,15 @@ fn counts(files: &[(PathBuf, u16)], num_classes: usize) -> Vec<usize> {
 
 fn of_folder(path: &Path) -> Result<Parts, OwnSetError> {
     let io = |source| OwnSetError::Io { path: path.to_owned(), source };
-    let mut splits = HashMap::new();
+    let (mut splits, mut others) = (HashMap::new(), Vec::new());
     for entry in fs::read_dir(path).map_err(io)? {
         let entry = entry.map_err(io)?;
-        if let Some(part) = split_named(&entry.file_name().to_string_lossy())
-            && entry.path().is_dir()
-        {
-            splits.insert(part, entry.path());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() && !name.starts_with('.') {
+            match split_named(&name) {
+                Some(part) => drop(splits.insert(part, entry.path())),
+                None => others.push(name),
+            }
         }
     }
     let listing = |path: &Path| -> Result<Listing, OwnSetError> {
@@ -247,7 +274,23 @@ fn of_folder(path: &Path) -> Result<Parts, OwnSetError> {
             }),
         }
     };
-    let Some(train) = splits.get(&Part::Train) else { return Ok(Parts::Whole(listing(path)?)) };
+    let Some(train) = splits.get(&Part::Train) else {
+        if others.is_empty() && !splits.is_empty() {
+            let names = splits.values().filter_map(|split| split.file_name());
+            let found: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+            return Err(OwnSetError::NoTrain { path: path.to_owned(), found: found.join(", ") });
+        }
+        return Ok(Parts::Whole(listing(path)?));
+    };
+    if !others.is_empty() {
+        others.sort_unstable();
+        log::warn!(
+            "{}: {} beside 'train' passed over ({})",
+            path.display(),
+            many(others.len(), "folder"),
+            others.join(", ")
+        );
+    }
     let train = listing(train)?;
     let (val, test) = (splits.get(&Part::HeldOut), splits.get(&Part::Test));
     let (held_out, test) = match (val, test) {
@@ -380,8 +423,9 @@ fn in_order(names: BTreeSet<String>) -> Vec<String> {
 /// Parts a set at random, class by class. Of images that are there more than once, one is kept: a copy in the
 /// other split would be one of what was learned.
 fn divided(mut listing: Listing, seed: u64) -> Result<OwnSet, OwnSetError> {
-    let copies: BTreeSet<usize> =
-        copies(&listing.files)?.into_iter().map(|(_, copy)| copy).collect();
+    let copies = copies(&listing.files)?;
+    check_labels(&listing.files, &copies)?;
+    let copies: BTreeSet<usize> = copies.into_iter().map(|(_, copy)| copy).collect();
     if !copies.is_empty() {
         let first = copies.first().map(|&copy| listing.shown(&listing.files[copy].0));
         log::warn!(
@@ -431,6 +475,7 @@ fn check_copies(set: &OwnSet) -> Result<(), OwnSetError> {
     let part_of: Vec<Part> =
         parts.iter().flat_map(|(part, files)| files.iter().map(|_| *part)).collect();
     let copies = copies(&files)?;
+    check_labels(&files, &copies)?;
     let (across, within): (Vec<_>, Vec<_>) =
         copies.into_iter().partition(|&(first, copy)| part_of[first] != part_of[copy]);
     if let Some(&(first, copy)) = across.first() {
@@ -451,6 +496,20 @@ fn check_copies(set: &OwnSet) -> Result<(), OwnSetError> {
         );
     }
     Ok(())
+}
+
+/// Refuses copies of an image under another label.
+fn check_labels(files: &[(PathBuf, u16)], copies: &[(usize, usize)]) -> Result<(), OwnSetError> {
+    let differ = |(first, copy): &&(usize, usize)| files[*first].1 != files[*copy].1;
+    let differing: Vec<&(usize, usize)> = copies.iter().filter(differ).collect();
+    match differing.first() {
+        None => Ok(()),
+        Some(&&(first, copy)) => Err(OwnSetError::TwoClasses {
+            count: differing.len(),
+            first: files[first].0.clone(),
+            second: files[copy].0.clone(),
+        }),
+    }
 }
 
 /// Files with the same bytes, each with the first of its kind. Only files of one length are read.

@@ -334,6 +334,14 @@ impl TrainingConfig {
     /// [`ConfigError::Io`] if the sum is not given and the file cannot be read.
     pub fn fine_tuning(self, init: PathBuf, sha256: Option<String>) -> Result<Self, ConfigError> {
         let architecture: Option<Architecture> = self.architecture.parse().ok();
+        let published = architecture.and_then(weights::normalization_of);
+        if self.normalization().or(published).is_none() {
+            log::warn!(
+                "--init without --mean and --std: pixels are normalised by those of these images, which the weights \
+                 in {} may not have been trained with",
+                init.display()
+            );
+        }
         let prototypes = match self.head {
             HeadKind::SoftMax => Prototypes::Random,
             _ => Prototypes::ClassMeans,
@@ -354,7 +362,7 @@ impl TrainingConfig {
             learning_rate: 1e-3,
             body_learning_rate: Some(0.0),
             frozen_statistics: true,
-            normalization: self.normalization.or(architecture.and_then(weights::normalization_of)),
+            normalization: self.normalization.or(published),
             selection: Selection::Last,
             validation_images: ImageCount::Images(0),
             calibration_images: ImageCount::Share(0.2),
@@ -485,6 +493,9 @@ impl TrainingConfig {
         let body = self.body_learning_rate;
         let body_fits = body.is_none_or(|rate| rate >= 0.0 && rate.is_finite());
         require(body_fits, "body-learning-rate", "0 or a positive number", format!("{body:?}"))?;
+        let moves = self.train_from.is_none() || body != Some(0.0);
+        let needs = "a positive number with --train-from";
+        require(moves, "body-learning-rate", needs, format!("{body:?}"))?;
         for (name, probability) in [("dropout", self.dropout), ("drop-connect", self.drop_connect)]
         {
             let fits = probability.is_none_or(share);

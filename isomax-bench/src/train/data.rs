@@ -114,16 +114,18 @@ impl ExperimentData {
         let is_cut = matches!(config.augmentation, Augmentation::ResizedCrop { .. });
         let own = folder.own_set(path, config.seed, is_cut)?;
         let ood = folder.ood_sets(&config.ood)?;
-        let whole = Self::of(name, own.train, own.test, ood, own.source)?;
-        let measured = Some(own.measured);
-        Ok(match own.held_out {
-            0 => {
-                let train = some_of(whole.train, config);
-                let digest = digest([&*train, &*whole.test]);
-                Self { train, digest, measured, ..whole }
+        // What its maker holds out is used whole, however many images are trained on.
+        let first = own.train.len() - own.held_out;
+        let train = match config.train_images.filter(|&count| count < first) {
+            None => own.train,
+            Some(count) => {
+                let mut indices = drawn(first, count, config.seed);
+                indices.extend(first as u32..own.train.len() as u32);
+                Arc::new(Subset::new(own.train, indices))
             }
-            held_out => Self { held_out, measured, ..whole },
-        })
+        };
+        let data = Self::of(name, train, own.test, ood, own.source)?;
+        Ok(Self { held_out: own.held_out, measured: Some(own.measured), ..data })
     }
 
     /// Divides the training split, by a seed, into images to train on and images that are held out.
@@ -198,15 +200,22 @@ impl ExperimentData {
 
 /// The images of the training split that are used, if not all are.
 fn some_of(train: Arc<dyn ImageSource>, config: &TrainingConfig) -> Arc<dyn ImageSource> {
-    let Some(count) = config.train_images.filter(|&count| count < train.len()) else {
-        return train;
-    };
-    // Folders and archives may be ordered by class: take images from everywhere.
-    let mut indices: Vec<u32> = (0..train.len() as u32).collect();
-    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
+    match config.train_images.filter(|&count| count < train.len()) {
+        None => train,
+        Some(count) => {
+            let indices = drawn(train.len(), count, config.seed);
+            Arc::new(Subset::new(train, indices))
+        }
+    }
+}
+
+/// Some of so many images: folders and archives may be ordered by class, so they are taken from everywhere.
+fn drawn(images: usize, count: usize, seed: u64) -> Vec<u32> {
+    let mut indices: Vec<u32> = (0..images as u32).collect();
+    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     indices.truncate(count);
     indices.sort_unstable();
-    Arc::new(Subset::new(train, indices))
+    indices
 }
 
 /// What the Learner is fed with.

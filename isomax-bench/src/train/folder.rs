@@ -105,11 +105,15 @@ impl RunFolder {
                 let mut saved: TrainingConfig = results::read(&path)?;
                 let is_new = |set: &&OodSource| !saved.ood.contains(set);
                 let new: Vec<_> = config.ood.iter().filter(is_new).cloned().collect();
-                if new.is_empty() && saved.ood_every == config.ood_every {
-                    return Ok(());
-                }
+                let before = saved.clone();
                 saved.ood.extend(new);
                 saved.ood_every = config.ood_every;
+                // They may have been moved.
+                saved.id_path.clone_from(&config.id_path);
+                saved.init.clone_from(&config.init);
+                if saved == before {
+                    return Ok(());
+                }
                 Ok(results::write(path, &saved)?)
             }
             false => Ok(results::write(path, config)?),
@@ -181,7 +185,8 @@ fn remove_leftovers(folder: &Path) {
 /// The fields in which a configuration differs from a saved one, but for those that change no weight:
 /// sets to detect can be added to results that are there.
 fn differences(saved_config: &TrainingConfig, config: &TrainingConfig) -> Option<String> {
-    let free = ["ood_data", "ood_every"];
+    // Where images and weights lie changes nothing: their sums are compared.
+    let free = ["ood_data", "ood_every", "id_path", "init"];
     let (saved, given) = (Recipe::of(saved_config, &free), Recipe::of(config, &free));
     let mut fields: Vec<&str> = saved.fields().chain(given.fields()).collect();
     fields.sort_unstable();

@@ -5,7 +5,7 @@
 //!
 //! - grey becomes three equal colours, palettes are looked up;
 //! - transparency is dropped, and the colours beneath it show;
-//! - samples of 16 bits keep their high byte;
+//! - samples of 16 bits keep their high byte (of grey ones, Pillow keeps the low range and makes white of the rest);
 //! - of animations and files of several images, the first is taken;
 //! - JPEG files of inks (CMYK, YCCK) are converted as Pillow does it;
 //! - colour profiles are not applied, and the orientation in EXIF data only if

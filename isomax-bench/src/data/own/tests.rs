@@ -155,6 +155,11 @@ fn what_cannot_be_learned_is_named() -> Tested {
         error.starts_with("1 image is in two splits, such as") && error.contains("copy.png"),
         "{error}"
     );
+    let twice = new("twice", &[("", &[("ants", 9), ("bees", 9)])])?;
+    fs::copy(twice.join("ants/1.png"), twice.join("bees/copy.png"))?;
+    assert!(error_of(&twice).starts_with("1 image is in two classes, such as"));
+    let no_train = new("no-train", &[("val", two), ("test", two)])?;
+    assert!(error_of(&no_train).contains("expected 'train' beside"));
     let absent = folder.path().join("absent");
     assert!(error_of(&absent).contains("absent"));
     Ok(())

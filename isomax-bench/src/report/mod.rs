@@ -12,9 +12,10 @@ use isomax_burn::metrics::MetricError;
 use self::html::Page;
 use crate::analyze::published::EPOCHS;
 use crate::analyze::{Experiment, NamedTable, csv_files, experiments, tables};
-use crate::data::IMAGE_FOLDER;
+use crate::data::{IMAGE_FOLDER, PublishedSet};
 use crate::results::{self, Evaluation, ResultError, Run, Selection, Training};
 use crate::scores::ScoreFileError;
+use crate::train::Prototypes;
 use isomax_charts::MeanStd;
 
 /// Why a page cannot be made.
@@ -154,6 +155,7 @@ fn overview(runs: &[Run]) -> String {
         ("Networks", distinct(evaluations().map(network))),
         ("ID sets", distinct(evaluations().map(|e| format!("{} ({})", e.id_data, e.data)))),
         ("OOD sets", distinct(sets)),
+        ("Start", trained(start)),
         ("Epochs", trained(epochs)),
         ("Weights", trained(|training| training.selection.description().to_owned())),
         ("Backend", trained(|training| training.backend.clone())),
@@ -179,22 +181,25 @@ fn distinct(texts: impl Iterator<Item = String>) -> String {
 fn reservations(runs: &[Run]) -> Vec<String> {
     let mut reasons = Vec::new();
     let trainings = || runs.iter().filter_map(|e| e.evaluation.training.as_ref());
+    // Of images of one's own, nothing is published to compare with.
+    let published = || runs.iter().filter(|run| is_published(&run.evaluation.id_data));
+    let of_published = || published().filter_map(|run| run.evaluation.training.as_ref());
 
-    let epochs = || trainings().map(|t| t.epochs).filter(|&epochs| epochs < EPOCHS);
+    let epochs = || of_published().map(|t| t.epochs).filter(|&epochs| epochs < EPOCHS);
     if let (Some(fewest), Some(most)) = (epochs().min(), epochs().max()) {
         let range = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
         reasons.push(format!(
             "{} of {} runs had fewer than the {EPOCHS} epochs of the papers \
              ({range}): their numbers are no reproduction.",
             epochs().count(),
-            runs.len()
+            published().count()
         ));
     }
 
     let mut parts = Vec::new();
     for Run { evaluation, .. } in runs {
         // Folders of OOD images do not tell: that is how some are published.
-        if evaluation.data == IMAGE_FOLDER {
+        if evaluation.data == IMAGE_FOLDER && is_published(&evaluation.id_data) {
             parts.push(format!("{}: {}", evaluation.id_data, evaluation.data));
         }
         let id = (evaluation.id_data.as_str(), evaluation.images);
@@ -224,6 +229,14 @@ fn reservations(runs: &[Run]) -> Vec<String> {
             .push(format!("Some networks were trained on a part of the published set ({parts})."));
     }
 
+    if trainings().any(|training| training.recipe.get("prototypes") == Some(text_of(CLASS_MEANS))) {
+        reasons.push(
+            "Some prototypes began at the class means, which is not the papers' initialisation; \
+             a nearest class mean without training gives a part of what is seen."
+                .to_owned(),
+        );
+    }
+
     if trainings().any(Training::is_validated_on_test) {
         reasons.push(
             "Some trainings were validated on the test images, as their curves say.".to_owned(),
@@ -238,6 +251,34 @@ fn reservations(runs: &[Run]) -> Vec<String> {
         );
     }
     reasons
+}
+
+/// The name in files of prototypes that begin at the class means.
+const CLASS_MEANS: &str = Prototypes::ClassMeans.name();
+
+/// A text as recipes have it.
+fn text_of(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Whether a set is one that the papers used.
+fn is_published(id_data: &str) -> bool {
+    id_data.parse::<PublishedSet>().is_ok()
+}
+
+/// What the weights and the prototypes of a training began with.
+fn start(training: &Training) -> String {
+    let field = |name: &str| training.recipe.get(name).unwrap_or_default();
+    let (sum, prototypes) = (field("init_sha256"), field("prototypes"));
+    let sum: String = sum.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    let weights = match field("init_sha256").starts_with('"') {
+        true => format!("pretrained weights with the sum {sum}…"),
+        false => "weights at random".to_owned(),
+    };
+    match prototypes == text_of(CLASS_MEANS) {
+        true => format!("{weights}, prototypes at the class means"),
+        false => weights,
+    }
 }
 
 /// All there is to see of an experiment.

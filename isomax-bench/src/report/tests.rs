@@ -260,6 +260,22 @@ fn what_the_papers_did_not_do_is_said() -> TestResult {
 }
 
 #[test]
+fn images_of_ones_own_are_not_held_against_the_papers() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut run = run(folder.path(), "photos", "textures")?;
+    let recipe = r#"{"init_sha256": "57934424aa", "prototypes": "class-means"}"#;
+    let training = Training { recipe: serde_json::from_str(recipe)?, ..training() };
+    run.evaluation.training = Some(Training { selection: Selection::Last, ..training });
+    let reasons = reservations(std::slice::from_ref(&run)).join("\n");
+    assert!(!reasons.contains("epochs") && !reasons.contains("published"), "{reasons}");
+    assert!(reasons.contains("began at the class means"), "{reasons}");
+    let page = render(&[run], &[])?;
+    let start = "pretrained weights with the sum 57934424…, prototypes at the class means";
+    assert!(page.contains(start));
+    Ok(())
+}
+
+#[test]
 fn runs_of_a_network_are_one_experiment() -> TestResult {
     let first = run(Path::new("a"), "cifar10", "svhn")?;
     let second = Run { number: 2, ..first.clone() };

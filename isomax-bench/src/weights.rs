@@ -9,7 +9,7 @@
 //! use isomax_bench::data::fetch::{FetchOptions, fetch};
 //! use isomax_bench::weights::PretrainedWeights;
 //!
-//! let (weights, folder) = (PretrainedWeights::named("resnet-18-imagenet")?, Path::new("weights"));
+//! let (weights, folder) = (PretrainedWeights::named("resnet-18-imagenet")?, Path::new("pretrained"));
 //! fetch(&weights.archive, folder, &FetchOptions::default(), &mut |_| ())?;
 //! println!("{}", weights.path(folder).display());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -16,7 +16,7 @@ pub struct WeightsCommand {
     #[command(subcommand)]
     action: Action,
     /// Folder of the weights.
-    #[arg(long, default_value = "weights", global = true)]
+    #[arg(long, default_value = "pretrained", global = true)]
     weights_dir: PathBuf,
 }
 

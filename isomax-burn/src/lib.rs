@@ -62,6 +62,7 @@
 //! - [`metrics`]: AUROC, TNR@TPR, AUPR and the like on plain slices, in the field's conventions and
 //!   in those of the papers; calibration errors
 //! - [`calibration`]: temperatures; [`detector`]: thresholds, what they promise, saved and applied
+//! - [`drift`]: whether the requests of a service still look like the held-out samples
 //! - [`HostLogits`]: logits read back once, for everything that is asked of them
 //! - [`ClassMeans`]: prototypes to begin with, where a pretrained body gives the features
 //! - [`optim`]: learning rates of their own for parts of a network
@@ -77,6 +78,7 @@
 pub mod atomic_file;
 pub mod calibration;
 pub mod detector;
+pub mod drift;
 #[cfg(feature = "flex")]
 pub mod flex;
 pub mod head;
@@ -93,6 +95,7 @@ pub mod train;
 
 pub use calibration::{TemperatureFit, TemperatureObjective};
 pub use detector::{Decision, Detector, DetectorConfig, DetectorError, Promise, ScoreDecision};
+pub use drift::{DriftConfig, DriftError, DriftReason, DriftReport, DriftWatch};
 pub use head::{
     ClassMeans, ClassPlanes, DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead,
     IsoMaxHeadConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodHead, OtherHead, PrototypeError,

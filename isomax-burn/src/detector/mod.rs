@@ -170,7 +170,7 @@ impl Detector {
         Ok(scores.iter().map(|&score| self.decide_score(score.into())).collect())
     }
 
-    fn decide_score(&self, score: f64) -> ScoreDecision {
+    pub(crate) fn decide_score(&self, score: f64) -> ScoreDecision {
         let place = self.threshold.rank(score);
         ScoreDecision {
             score,
@@ -303,6 +303,12 @@ impl Detector {
     /// The number of held-out samples that the detector was fitted on.
     pub fn num_samples(&self) -> usize {
         self.threshold.num_samples
+    }
+
+    /// The held-out scores that the detector was fitted on, ascending: all of them up to 1,001,
+    /// otherwise 1,001 evenly spaced order statistics, from the smallest score to the largest.
+    pub fn held_out_scores(&self) -> &[f64] {
+        self.threshold.quantiles.knots()
     }
 
     /// Writes the detector as JSON. The file appears whole or not at all.

@@ -58,6 +58,11 @@ impl Quantiles {
             && self.knots.iter().all(|knot| knot.is_finite())
     }
 
+    /// Ascending: all scores, or 1,001 of them.
+    pub(super) fn knots(&self) -> &[f64] {
+        &self.knots
+    }
+
     /// The largest score; there must be one.
     pub(super) fn highest(&self) -> f64 {
         self.knots[self.knots.len() - 1]

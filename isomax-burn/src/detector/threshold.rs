@@ -14,7 +14,7 @@ pub(super) struct Threshold {
     pub(super) target_tpr: f64,
     pub(super) value: f64,
     pub(super) num_samples: usize,
-    quantiles: Quantiles,
+    pub(super) quantiles: Quantiles,
 }
 
 /// Where a score lies among the held-out ones.

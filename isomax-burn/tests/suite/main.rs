@@ -22,6 +22,7 @@ macro_rules! on_every_backend {
 }
 
 mod detector;
+mod drift;
 mod fine_tuning;
 mod fpr;
 mod golden_heads;

@@ -1,0 +1,86 @@
+//! A bundle in a browser: the same code as on a server, compiled to WebAssembly, on the backend flex.
+//!
+//! `examples/web/build.sh` builds it; its page is `examples/web/page/index.html`.
+
+use burn::backend::Flex;
+use isomax_bundle::{Bundle, Predictor};
+use isomax_models::Model;
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+/// A classifier that also knows when it does not know.
+#[wasm_bindgen]
+pub struct Detector {
+    bundle: Bundle,
+    predictor: Predictor<Flex, Model<Flex>>,
+}
+
+/// What the page is told of a bundle.
+#[derive(Serialize)]
+struct Described<'a> {
+    architecture: &'a str,
+    classes: &'a [String],
+    size: u32,
+    threshold: f64,
+    held_out_scores: &'a [f64],
+}
+
+/// What the page is told of an image.
+#[derive(Serialize)]
+struct Decided<'a> {
+    class: usize,
+    class_name: &'a str,
+    confidence: f64,
+    score: f64,
+    p_value: f64,
+    in_distribution: bool,
+}
+
+#[wasm_bindgen]
+impl Detector {
+    /// Reads the bytes of a bundle.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, as an `Error` of JavaScript.
+    #[wasm_bindgen(constructor)]
+    pub fn new(bytes: Vec<u8>, name: &str) -> Result<Detector, JsError> {
+        let bundle = Bundle::from_bytes(bytes, name)?;
+        let predictor = Predictor::from_bundle(&bundle, &Default::default())?;
+        Ok(Self { bundle, predictor })
+    }
+
+    /// The network, its classes, and what it was calibrated on, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// None that are known.
+    pub fn describe(&self) -> Result<String, JsError> {
+        let (manifest, detector) = (self.bundle.manifest(), self.predictor.detector());
+        Ok(serde_json::to_string(&Described {
+            architecture: &manifest.architecture,
+            classes: &manifest.classes,
+            size: manifest.preprocessing.size,
+            threshold: detector.threshold(),
+            held_out_scores: detector.held_out_scores(),
+        })?)
+    }
+
+    /// Decides on the bytes of an image file, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no decision, as an `Error` of JavaScript.
+    pub fn decide(&self, file: &[u8]) -> Result<String, JsError> {
+        let decision = self.predictor.decide_file(file)?;
+        let class_name = self.bundle.manifest().classes.get(decision.class);
+        Ok(serde_json::to_string(&Decided {
+            class: decision.class,
+            class_name: class_name.map(String::as_str).unwrap_or_default(),
+            confidence: decision.confidence,
+            score: decision.score,
+            p_value: decision.p_value,
+            in_distribution: decision.in_distribution,
+        })?)
+    }
+}

@@ -1,0 +1,151 @@
+//! The thread that owns the network: images come by a bounded queue, those that come together are computed as one
+//! batch.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use isomax_backend::InferenceBackend;
+use isomax_bundle::Predictor;
+use isomax_burn::Decision;
+use isomax_models::Model;
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::figures::Figures;
+
+pub type Network = Predictor<InferenceBackend, Model<InferenceBackend>>;
+
+/// Why an image has no decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The network overflows on it.
+    NotFinite,
+    /// The computation broke down.
+    Broken,
+}
+
+type Reply = Result<Decision, Failure>;
+
+struct Job {
+    pixels: Vec<u8>,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// The way to the thread. When it is dropped, what waits is still computed, and the thread ends.
+pub struct Engine {
+    queue: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    figures: Arc<Figures>,
+}
+
+/// The queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+impl Engine {
+    pub fn start(network: Arc<Network>, config: &Config, figures: Arc<Figures>) -> Self {
+        let (queue, jobs) = sync_channel(config.max_queue.max(1));
+        let max_batch = config.max_batch.unwrap_or_else(|| batch_for(&network)).max(1);
+        let worker = Worker {
+            network,
+            jobs,
+            max_batch,
+            delay: config.batch_delay,
+            figures: figures.clone(),
+        };
+        let thread = thread::spawn(move || worker.run());
+        Self { queue: Some(queue), thread: Some(thread), figures }
+    }
+
+    /// Puts an image into the queue.
+    pub fn submit(&self, pixels: Vec<u8>) -> Result<oneshot::Receiver<Reply>, Full> {
+        let (reply, decision) = oneshot::channel();
+        let Some(queue) = &self.queue else { return Err(Full) };
+        self.figures.waiting.inc();
+        match queue.try_send(Job { pixels, reply }) {
+            Ok(()) => Ok(decision),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.figures.waiting.dec();
+                Err(Full)
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            // It catches its own panics.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// As many pixels as 64 images of CIFAR have, or 8 photos.
+fn batch_for(network: &Network) -> usize {
+    let pixels = (network.preprocessing().size as usize).pow(2);
+    (64 * 32 * 32 / pixels.max(1)).clamp(8, 64)
+}
+
+struct Worker {
+    network: Arc<Network>,
+    jobs: Receiver<Job>,
+    max_batch: usize,
+    delay: std::time::Duration,
+    figures: Arc<Figures>,
+}
+
+impl Worker {
+    fn run(self) {
+        while let Ok(first) = self.jobs.recv() {
+            let batch = self.collect(first);
+            self.figures.waiting.dec_by(batch.len() as i64);
+            self.figures.batches.observe(batch.len() as f64);
+            let (pixels, replies): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|job| (job.pixels, job.reply)).unzip();
+            for (reply, decision) in replies.into_iter().zip(self.decide(&pixels)) {
+                if let Ok(decision) = &decision {
+                    self.figures.count(decision);
+                }
+                // Whoever asked may have gone.
+                let _ = reply.send(decision);
+            }
+        }
+    }
+
+    /// The images that are there, and those that come within the delay.
+    fn collect(&self, first: Job) -> Vec<Job> {
+        let mut batch = vec![first];
+        let end = Instant::now() + self.delay;
+        while batch.len() < self.max_batch {
+            match self.jobs.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(job) => batch.push(job),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        batch
+    }
+
+    fn decide(&self, pixels: &[Vec<u8>]) -> Vec<Reply> {
+        let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
+        // A library below may panic, and must not end the service.
+        let decided = panic::catch_unwind(AssertUnwindSafe(|| self.network.decide(&images)));
+        match decided {
+            Ok(Ok(decisions)) => {
+                decisions.into_iter().map(|decision| decision.ok_or(Failure::NotFinite)).collect()
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the detector refuses the logits");
+                vec![Err(Failure::Broken); pixels.len()]
+            }
+            Err(_) => {
+                tracing::error!(images = pixels.len(), "the network broke down on a batch");
+                vec![Err(Failure::Broken); pixels.len()]
+            }
+        }
+    }
+}

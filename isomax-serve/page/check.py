@@ -12,6 +12,7 @@ Exit status: 0 if all are as expected; 1 if one is not, or if the page broke its
 
 import argparse
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -65,19 +66,23 @@ class Browser:
         self.profile = tempfile.TemporaryDirectory(prefix="isomax-page-", ignore_cleanup_errors=True)
         to_read, self.to = os.pipe()
         self.back, back_write = os.pipe()
-        # Chromium reads from descriptor 3 and writes to 4, so a shell moves the pipes there. By way of high numbers,
-        # since one pipe may lie where the other is to go.
-        moves = f'exec 7<&{to_read} 8>&{back_write} && exec 3<&7 4>&8 && exec "$@"'
+        # Chromium reads from descriptor 3 and writes to 4. By way of high numbers, since one pipe may lie where the
+        # other is to go.
+        high = [fcntl.fcntl(pipe, fcntl.F_DUPFD, 100) for pipe in (to_read, back_write)]
+
+        def move():
+            for number, pipe in zip((3, 4), high):
+                os.dup2(pipe, number)
+
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"]
         # Containers often have a /dev/shm that is too small.
         flags += ["--disable-dev-shm-usage", f"--user-data-dir={self.profile.name}"]
         self.process = subprocess.Popen(
-            ["sh", "-c", moves, "sh", program, *flags],
-            pass_fds=(to_read, back_write), stdin=subprocess.DEVNULL,
+            [program, *flags], preexec_fn=move, pass_fds=(3, 4), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
-        os.close(to_read)
-        os.close(back_write)
+        for pipe in (to_read, back_write, *high):
+            os.close(pipe)
         os.set_blocking(self.back, False)
         self.buffer = b""
 
@@ -148,7 +153,7 @@ class Browser:
             time.sleep(0.05)
         return value
 
-    def open(self, url, width, dark):
+    def open(self, url, width, dark, ready='document.querySelector("#files") !== null'):
         target = self.call("Target.createTarget", on_page=False, url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", on_page=False, targetId=target, flatten=True)
         self.session = attached["sessionId"]
@@ -161,12 +166,12 @@ class Browser:
         error = self.call("Page.navigate", url=url).get("errorText")
         if error:
             raise Failed(f"{url}: {error}")
-        self.wait('document.readyState === "complete" && document.querySelector("#files") !== null')
+        self.wait(f'document.readyState === "complete" && {ready}')
 
-    def pick(self, paths, way):
+    def pick(self, paths, way, field="#files"):
         if way == "choose":
             root = self.call("DOM.getDocument")["root"]["nodeId"]
-            node = self.call("DOM.querySelector", nodeId=root, selector="#files")["nodeId"]
+            node = self.call("DOM.querySelector", nodeId=root, selector=field)["nodeId"]
             self.call("DOM.setFileInputFiles", nodeId=node, files=[os.path.abspath(path) for path in paths])
             return
         types = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}

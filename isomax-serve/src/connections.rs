@@ -14,6 +14,9 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 
+/// Time for the requests of connections that were accepted last.
+const LAST_REQUESTS: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// Answers connections until a future ends, and those that are there to their end, as long as that may take.
 pub async fn serve(
     listener: TcpListener,
@@ -61,6 +64,8 @@ pub async fn serve(
     }
     drop(listener);
     tracing::info!("ending: no new connections, those at work are answered");
+    // Of the last connections, the requests may not have been read yet, and would be closed as idle ones.
+    tokio::time::sleep(LAST_REQUESTS).await;
     if tokio::time::timeout(config.timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }

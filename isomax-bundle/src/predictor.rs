@@ -46,6 +46,9 @@ pub enum DecideError {
     /// The logits are not those that the detector was fitted on.
     #[error(transparent)]
     Detector(#[from] DetectorError),
+    /// The values cannot be read back from the device.
+    #[error("the device gives no values back: {0}")]
+    Device(String),
 }
 
 impl<B: Backend> Predictor<B, Model<B>> {
@@ -56,6 +59,28 @@ impl<B: Backend> Predictor<B, Model<B>> {
     /// [`BundleError`] if the network is another one, or if the bundle has no detector.
     pub fn from_bundle(bundle: &Bundle, device: &B::Device) -> Result<Self, BundleError> {
         Self::of_bundle(bundle, bundle.network(device)?, device)
+    }
+
+    /// As [`from_bundle`](Self::from_bundle), where values of the device can be waited for but not be had at once:
+    /// WebGPU in a browser.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`BundleError::Device`].
+    pub async fn from_bundle_async(
+        bundle: &Bundle,
+        device: &B::Device,
+    ) -> Result<Self, BundleError> {
+        let network = bundle.network::<B>(device)?;
+        Self::check_images(bundle, &network)?;
+        let unread = |error: String| BundleError::device(bundle.name(), error);
+        let temperature = network.head().temperature_param().val().into_data_async().await;
+        let temperature = temperature.map_err(|error| unread(format!("{error:?}")))?;
+        let temperature = temperature.iter::<f32>().next();
+        let temperature = temperature.ok_or_else(|| unread("no temperature".to_owned()))?;
+        let detector = bundle.detector()?;
+        Self::checked(network, detector, bundle.manifest().preprocessing, device, temperature)
+            .map_err(|source| BundleError::detector(bundle.name(), source))
     }
 }
 
@@ -71,8 +96,18 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
         preprocessing: Preprocessing,
         device: &B::Device,
     ) -> Result<Self, DetectorError> {
-        let head = network.head();
-        detector.check_head(head.name(), head.temperature())?;
+        let temperature = network.head().temperature();
+        Self::checked(network, detector, preprocessing, device, temperature)
+    }
+
+    fn checked(
+        network: N,
+        detector: Detector,
+        preprocessing: Preprocessing,
+        device: &B::Device,
+        temperature: f32,
+    ) -> Result<Self, DetectorError> {
+        detector.check_head(network.head().name(), temperature)?;
         Ok(Self { network, detector, preprocessing, device: device.clone() })
     }
 
@@ -83,14 +118,18 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     /// [`BundleError`] if the bundle has no detector or one of another head, or if the network does not take
     /// images of the size of the bundle.
     pub fn of_bundle(bundle: &Bundle, network: N, device: &B::Device) -> Result<Self, BundleError> {
-        let manifest = bundle.manifest();
+        Self::check_images(bundle, &network)?;
         let detector = bundle.detector()?;
-        let side = manifest.preprocessing.size as usize;
+        Self::new(network, detector, bundle.manifest().preprocessing, device)
+            .map_err(|source| BundleError::detector(bundle.name(), source))
+    }
+
+    /// Makes sure that a network takes images of the size of a bundle.
+    fn check_images(bundle: &Bundle, network: &N) -> Result<(), BundleError> {
+        let side = bundle.manifest().preprocessing.size as usize;
         let fits: Result<(), ImageShapeError> =
             network.check_images([1, crate::CHANNELS, side, side]);
-        fits.map_err(|source| BundleError::images(bundle.name(), source))?;
-        Self::new(network, detector, manifest.preprocessing, device)
-            .map_err(|source| BundleError::detector(bundle.name(), source))
+        fits.map_err(|source| BundleError::images(bundle.name(), source))
     }
 
     /// What is done to images before the network sees them.
@@ -142,9 +181,56 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let logits = self.network.forward(self.preprocessing.tensor(images, &self.device));
+        let logits = self.forward(images);
         let [_, num_classes] = logits.dims();
-        let logits: Vec<f64> = logits.into_data().iter().collect();
+        self.decisions(logits.into_data().iter().collect(), num_classes)
+    }
+
+    /// As [`decide_file`](Self::decide_file), where values of the device can be waited for but not be had at once:
+    /// WebGPU in a browser.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError`].
+    pub async fn decide_file_async(&self, file: &[u8]) -> Result<Decision, DecideError> {
+        let pixels = self.read(file)?;
+        let decisions = self.decide_async(&[&pixels]).await?;
+        decisions.into_iter().next().flatten().ok_or(DecideError::NotFinite)
+    }
+
+    /// As [`decide`](Self::decide), where values of the device can be waited for but not be had at once.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError::Detector`] or [`DecideError::Device`].
+    ///
+    /// # Panics
+    ///
+    /// If an image has another size.
+    pub async fn decide_async(
+        &self,
+        images: &[&[u8]],
+    ) -> Result<Vec<Option<Decision>>, DecideError> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let logits = self.forward(images);
+        let [_, num_classes] = logits.dims();
+        let logits = logits.into_data_async().await;
+        let logits = logits.map_err(|error| DecideError::Device(format!("{error:?}")))?;
+        Ok(self.decisions(logits.iter().collect(), num_classes)?)
+    }
+
+    fn forward(&self, images: &[&[u8]]) -> Tensor<B, 2> {
+        self.network.forward(self.preprocessing.tensor(images, &self.device))
+    }
+
+    /// One decision for each row of logits that is finite.
+    fn decisions(
+        &self,
+        logits: Vec<f64>,
+        num_classes: usize,
+    ) -> Result<Vec<Option<Decision>>, DetectorError> {
         let rows = logits.chunks_exact(num_classes.max(1));
         let is_finite: Vec<bool> =
             rows.clone().map(|row| row.iter().all(|logit| logit.is_finite())).collect();
@@ -157,5 +243,41 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
         .into_iter();
         let decide = |finite: bool| if finite { decisions.next() } else { None };
         Ok(is_finite.into_iter().map(decide).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+    use burn::tensor::Distribution;
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+    use isomax_burn::{DetectorConfig, HeadKind};
+    use isomax_models::CifarResNetConfig;
+
+    /// What a future gives that waits for nothing.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("flex has values at once"),
+        }
+    }
+
+    #[test]
+    fn waiting_for_values_gives_the_same() -> Result<(), Box<dyn std::error::Error>> {
+        let device = Default::default();
+        let network = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus);
+        let network = network.init::<Flex>(&device);
+        let held_out = Tensor::random([20, 3, 32, 32], Distribution::Default, &device);
+        let detector = DetectorConfig::new().fit(network.head(), network.forward(held_out))?;
+        let preprocessing = Preprocessing::whole(32, crate::Normalization::CIFAR10);
+        let predictor = Predictor::new(network, detector, preprocessing, &device)?;
+        let images = [vec![7; 32 * 32 * 3], vec![200; 32 * 32 * 3]];
+        let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+        assert_eq!(now(predictor.decide_async(&images))?, predictor.decide(&images)?);
+        let error = now(predictor.decide_file_async(b"no image")).err().ok_or("decided")?;
+        assert!(matches!(error, DecideError::Decode(_)));
+        Ok(())
     }
 }

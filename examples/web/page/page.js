@@ -12,7 +12,7 @@ async function open(bytes, name) {
   detector?.free();
   detector = undefined;
   try {
-    detector = new Detector(bytes, name);
+    detector = await Detector.open(bytes, name);
   } catch (error) {
     $("model").textContent = error.message;
     return;
@@ -35,7 +35,7 @@ async function decide(file) {
   const begun = performance.now();
   let decision;
   try {
-    decision = JSON.parse(detector.decide(bytes));
+    decision = JSON.parse(await detector.decide(bytes));
   } catch (error) {
     show("error", error.message);
     return;

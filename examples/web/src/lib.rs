@@ -38,15 +38,15 @@ struct Decided<'a> {
 
 #[wasm_bindgen]
 impl Detector {
-    /// Reads the bytes of a bundle.
+    /// Reads the bytes of a bundle. As a promise, as all that asks a device: on another backend than flex, WebGPU has
+    /// no values at once.
     ///
     /// # Errors
     ///
     /// What is wrong with them, as an `Error` of JavaScript.
-    #[wasm_bindgen(constructor)]
-    pub fn new(bytes: Vec<u8>, name: &str) -> Result<Detector, JsError> {
+    pub async fn open(bytes: Vec<u8>, name: String) -> Result<Detector, JsError> {
         let bundle = Bundle::from_bytes(bytes, name)?;
-        let predictor = Predictor::from_bundle(&bundle, &Default::default())?;
+        let predictor = Predictor::from_bundle_async(&bundle, &Default::default()).await?;
         Ok(Self { bundle, predictor })
     }
 
@@ -71,8 +71,8 @@ impl Detector {
     /// # Errors
     ///
     /// Why there is no decision, as an `Error` of JavaScript.
-    pub fn decide(&self, file: &[u8]) -> Result<String, JsError> {
-        let decision = self.predictor.decide_file(file)?;
+    pub async fn decide(&self, file: Vec<u8>) -> Result<String, JsError> {
+        let decision = self.predictor.decide_file_async(&file).await?;
         let class_name = self.bundle.manifest().classes.get(decision.class);
         Ok(serde_json::to_string(&Decided {
             class: decision.class,

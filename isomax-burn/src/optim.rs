@@ -75,7 +75,8 @@ impl<O> ParameterGroups<O> {
         gradients: &mut GradientsParams,
     ) -> Vec<GradientsParams> {
         let of_groups = self.groups.iter().map(|_| GradientsParams::new()).collect();
-        let mut split = Split { path: Vec::new(), groups: &self.groups, gradients, of_groups };
+        let mut split =
+            Split { path: ModulePath::default(), groups: &self.groups, gradients, of_groups };
         module.visit(&mut split);
         split.of_groups
     }
@@ -125,8 +126,42 @@ where
     }
 }
 
+/// Where in a module a visit is, as files name it: `blocks.11.bn0.weight`. The kind that an enum has at the moment
+/// is no part of the name.
+///
+/// To be told of [`enter_module`](ModuleVisitor::enter_module) and [`exit_module`](ModuleVisitor::exit_module) of a
+/// visitor or a mapper.
+#[derive(Debug, Clone, Default)]
+pub struct ModulePath(Vec<String>);
+
+impl ModulePath {
+    /// Goes into a part.
+    pub fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    /// Comes out of it.
+    pub fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+
+    /// The name of where it is.
+    pub fn name(&self) -> String {
+        self.0.join(".")
+    }
+
+    /// The name of what this lies in, empty for the whole.
+    pub fn parent(&self) -> String {
+        self.0[..self.0.len().saturating_sub(1)].join(".")
+    }
+}
+
 struct Split<'a> {
-    path: Vec<String>,
+    path: ModulePath,
     groups: &'a [(String, f64)],
     gradients: &'a mut GradientsParams,
     of_groups: Vec<GradientsParams>,
@@ -134,20 +169,15 @@ struct Split<'a> {
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for Split<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        // As in files, the kind that an enum has at the moment is no part of the name.
-        if !container.starts_with("Enum:") {
-            self.path.push(name.to_owned());
-        }
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.path.pop();
-        }
+        self.path.exit(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let name = self.path.join(".");
+        let name = self.path.name();
         let groups =
             self.groups.iter().enumerate().filter(|(_, (group, _))| is_below(&name, group));
         let Some((place, _)) = groups.max_by_key(|(_, (group, _))| group.len()) else { return };
@@ -157,8 +187,9 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Split<'_> {
     }
 }
 
-/// Whether a parameter is one of a group: `a.b.c` is below `a.b`, `a.bc` is not.
-fn is_below(name: &str, group: &str) -> bool {
+/// Whether a parameter is one of a part of a module, by their names: `a.b.c` is below `a.b`, `a.bc` is not, and
+/// all are below the empty name.
+pub fn is_below(name: &str, group: &str) -> bool {
     name.strip_prefix(group)
         .is_some_and(|rest| group.is_empty() || rest.is_empty() || rest.starts_with('.'))
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use isomax_burn::OodHead as _;
-use isomax_burn::optim::ParameterGroups;
+use isomax_burn::optim::{ModulePath, ParameterGroups, is_below};
 
 use super::{Classifier, TrainError, TrainableNetwork, TrainingConfig};
 
@@ -36,7 +36,7 @@ pub(super) fn prepare<B: AutodiffBackend, N: TrainableNetwork<B>>(
         }
     };
     let frozen = frozen.into_iter().cloned().collect();
-    Ok(network.map(&mut Freeze { path: Path::default(), frozen }))
+    Ok(network.map(&mut Freeze { path: ModulePath::default(), frozen }))
 }
 
 /// An optimizer that gives the body the learning rate of its own.
@@ -78,7 +78,7 @@ fn parts(names: &[&String]) -> String {
 /// Name of the module that holds the temperature.
 fn head_of<B: Backend, N: super::ImageNetwork<B>>(network: &N) -> String {
     struct Find<I> {
-        path: Path,
+        path: ModulePath,
         wanted: I,
         found: String,
     }
@@ -94,14 +94,13 @@ fn head_of<B: Backend, N: super::ImageNetwork<B>>(network: &N) -> String {
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
             if param.id == self.wanted {
-                let parts = &self.path.0;
-                self.found = parts[..parts.len().saturating_sub(1)].join(".");
+                self.found = self.path.parent();
             }
         }
     }
 
     let wanted = network.head().temperature_param().id;
-    let mut find = Find { path: Path::default(), wanted, found: String::new() };
+    let mut find = Find { path: ModulePath::default(), wanted, found: String::new() };
     network.visit(&mut find);
     find.found
 }
@@ -110,7 +109,7 @@ fn head_of<B: Backend, N: super::ImageNetwork<B>>(network: &N) -> String {
 fn names<B: Backend, N: Module<B>>(network: &N) -> Vec<String> {
     #[derive(Default)]
     struct Names {
-        path: Path,
+        path: ModulePath,
         names: Vec<String>,
     }
 
@@ -124,7 +123,7 @@ fn names<B: Backend, N: Module<B>>(network: &N) -> Vec<String> {
         }
 
         fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<B, D>>) {
-            self.names.push(self.path.0.join("."));
+            self.names.push(self.path.name());
         }
     }
 
@@ -134,7 +133,7 @@ fn names<B: Backend, N: Module<B>>(network: &N) -> Vec<String> {
 }
 
 struct Freeze {
-    path: Path,
+    path: ModulePath,
     frozen: std::collections::HashSet<String>,
 }
 
@@ -148,32 +147,9 @@ impl<B: Backend> ModuleMapper<B> for Freeze {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        match self.frozen.contains(&self.path.0.join(".")) {
+        match self.frozen.contains(&self.path.name()) {
             true => param.set_require_grad(false),
             false => param,
         }
     }
-}
-
-/// Where in a network a visit is, as files name it: the kind that an enum has at the moment is no part of it.
-#[derive(Default)]
-struct Path(Vec<String>);
-
-impl Path {
-    fn enter(&mut self, name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.0.push(name.to_owned());
-        }
-    }
-
-    fn exit(&mut self, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.0.pop();
-        }
-    }
-}
-
-/// Whether a parameter is one of a part: `a.b.c` is below `a.b`, `a.bc` is not.
-fn is_below(name: &str, part: &str) -> bool {
-    name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -49,6 +49,7 @@ pub fn write(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "nothing to set there"))]
     let mut builder = tempfile::Builder::new();
     // Temporary files are private; this one is to become an ordinary file.
     #[cfg(unix)]

@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     for (set, file, classes) in SETS {
         scratch::write(file, bytes);
         let found = sets::read("cifar_binary", set, Split::Test);
-        let found = found.map(|found| (found.images.labels, found.images.bytes));
+        let found = found.map(|found| (found.images.labels().to_vec(), sets::pixels(&found)));
         assert_eq!(found, expected(bytes, classes), "{set}");
     }
 });

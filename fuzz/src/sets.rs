@@ -19,14 +19,16 @@ pub fn read(folder: &str, set: PublishedSet, split: Split) -> Option<ImageSet> {
     match folder.id_set(set, split) {
         Ok(found) => {
             let images = &found.images;
-            assert_eq!(images.size, [SIDE; 2]);
-            assert_eq!(images.classes.len(), set.num_classes());
+            assert_eq!(images.size(), [SIDE; 2]);
+            assert_eq!(images.classes().len(), set.num_classes());
             assert!(!images.is_empty());
-            assert_eq!(images.bytes.len(), images.len() * BYTES);
-            let is_class = |label: &u16| usize::from(*label) < images.classes.len();
-            assert!(images.labels.iter().all(is_class));
-            let again = folder.id_set(set, split);
-            assert!(again.is_ok_and(|again| again == found), "the same bytes, another set");
+            let is_class = |label: &u16| usize::from(*label) < images.classes().len();
+            assert!(images.labels().iter().all(is_class));
+            let again = folder.id_set(set, split).expect("the same bytes can be read no more");
+            assert_eq!(images.labels(), again.images.labels());
+            let bytes = pixels(&found);
+            assert_eq!(bytes.len(), images.len() * BYTES);
+            assert!(bytes == pixels(&again), "the same bytes, another set");
             Some(found)
         }
         Err(error) => {
@@ -36,4 +38,16 @@ pub fn read(folder: &str, set: PublishedSet, split: Split) -> Option<ImageSet> {
             None
         }
     }
+}
+
+/// The pixels of all images of a set, one after another.
+///
+/// # Panics
+///
+/// If an image cannot be read: sets of this size lie in memory.
+pub fn pixels(set: &ImageSet) -> Vec<u8> {
+    let images = &set.images;
+    (0..images.len())
+        .flat_map(|index| images.pixels(index).expect("an image in memory").into_owned())
+        .collect()
 }

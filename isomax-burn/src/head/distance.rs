@@ -45,7 +45,7 @@ pub(super) const SMALLEST_NORM: f64 = 1e-12;
 /// - features: `[batch_size, num_features]`
 /// - prototypes: `[num_classes, num_features]`
 /// - output: `[batch_size, num_classes]`
-pub(super) fn euclidean<B: Backend>(
+pub(crate) fn euclidean<B: Backend>(
     features: Tensor<B, 2>,
     prototypes: Tensor<B, 2>,
 ) -> Tensor<B, 2> {
@@ -81,7 +81,7 @@ pub(super) fn euclidean_of_unit_vectors<B: Backend>(
 }
 
 /// Rows scaled to unit length; a zero row stays zero.
-pub(super) fn unit_rows<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(crate) fn unit_rows<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 2> {
     UnitRows::new(rows).scaled()
 }
 

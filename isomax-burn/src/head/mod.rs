@@ -25,7 +25,7 @@ use burn::tensor::{Tensor, backend::Backend};
 mod any;
 mod dismax;
 mod display;
-mod distance;
+pub(crate) mod distance;
 #[cfg(feature = "flex")]
 mod fused_distance;
 mod isomax;

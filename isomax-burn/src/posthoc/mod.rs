@@ -1,0 +1,28 @@
+//! Detectors for networks that are trained already: fitted on the features of their training samples, in one pass.
+//!
+//! The entropic losses need none of this; it is for networks that were trained otherwise, and for comparison. Which
+//! methods there are, and where they come from, [`Method`] has in a table.
+//!
+//! 1. `FeatureStatistics` (feature `posthoc`) take the training samples in, batch by batch, in memory that does not
+//!    grow with their number, for any number of methods at once.
+//! 2. `FeatureStatistics::fit` makes a [`Fitted`] method of them, which turns features into scores.
+
+mod error;
+mod fitted;
+mod generalised_entropy;
+#[cfg(feature = "posthoc")]
+mod linalg;
+mod method;
+mod needs;
+mod shape;
+mod spelling;
+#[cfg(feature = "posthoc")]
+mod statistics;
+
+pub use error::FitError;
+pub use fitted::Fitted;
+pub use method::{Dims, Guide, Method, MethodError, Origin};
+pub use needs::Needs;
+pub use shape::Shape;
+#[cfg(feature = "posthoc")]
+pub use statistics::{BankConfig, FeatureStatistics};

@@ -63,7 +63,7 @@
 //!   in those of the papers; calibration errors
 //! - [`calibration`]: temperatures; [`detector`]: thresholds, what they promise, saved and applied
 //! - [`drift`]: whether the requests of a service still look like the held-out samples
-//! - `posthoc` (feature `posthoc`): other detectors, for networks that are trained already
+//! - [`posthoc`]: other detectors, for networks that are trained already (fitted with the feature `posthoc`)
 //! - [`HostLogits`]: logits read back once, for everything that is asked of them
 //! - [`ClassMeans`]: prototypes to begin with, where a pretrained body gives the features
 //! - [`optim`]: learning rates of their own for parts of a network
@@ -89,7 +89,6 @@ pub mod metrics;
 mod names;
 mod ood_score;
 pub mod optim;
-#[cfg(feature = "posthoc")]
 pub mod posthoc;
 mod score;
 mod statistics;

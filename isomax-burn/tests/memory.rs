@@ -1,13 +1,19 @@
-//! Peak memory of the distance heads on a wide layer: one process of its own, so that nothing else
+//! Peak memory of the distance heads on a wide layer, and of what is collected for post-hoc detectors: one process of its own, so that nothing else
 //! is counted.
+
+use std::sync::Mutex;
 
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Distribution, Int, Tensor};
+use isomax_burn::posthoc::{BankConfig, FeatureStatistics, Method, Needs};
 use isomax_burn::{HeadConfig, HeadKind, LossConfig, OodHead};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
+
+/// One test at a time: the memory is that of the process.
+static TURN: Mutex<()> = Mutex::new(());
 
 const BATCH: usize = 256;
 const FEATURES: usize = 2048;
@@ -18,6 +24,7 @@ const CLASSES: usize = 1000;
 #[test]
 fn memory_does_not_grow_with_all_three_sizes() {
     type B = Autodiff<Flex>;
+    let _turn = TURN.lock();
     let device = Default::default();
     let features = Tensor::<B, 2>::random([BATCH, FEATURES], Distribution::Default, &device);
     let targets = Tensor::<B, 1, Int>::zeros([BATCH], &device);
@@ -34,4 +41,33 @@ fn memory_does_not_grow_with_all_three_sizes() {
         assert!(features.grad(&gradients).is_some());
         assert!(peak < 100.0, "{kind}: {peak} MB");
     }
+}
+
+/// What is collected for all methods takes as much for ten times the samples.
+#[test]
+fn memory_of_statistics_does_not_grow_with_the_samples() {
+    let _turn = TURN.lock();
+    let device = Default::default();
+    let (width, classes, batch) = (64, 10, 100);
+    let head = HeadConfig::new(HeadKind::SoftMax, width, classes).init::<Flex>(&device);
+    let peak = |batches: usize| {
+        let bank = BankConfig::new().with_rows(500);
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage_as_kb();
+        let mut statistics = FeatureStatistics::new(Needs::ALL, width, classes, bank);
+        for _ in 0..batches {
+            let spread = Distribution::Normal(0.0, 1.0);
+            let features = Tensor::random([batch, width], spread, &device);
+            let logits = head.forward(features.clone());
+            let labels = logits.clone().argmax(1).squeeze_dim(1);
+            statistics.update(features, logits, labels).expect("it fits");
+        }
+        for method in Method::suited_to(&head) {
+            statistics.fit(&method, &head).expect("it suits");
+        }
+        MEMORY.peak_usage_as_kb() - before
+    };
+    peak(10); // what libraries keep from their first use
+    let (few, many) = (peak(10), peak(100));
+    assert!(many < 1.1 * few + 100.0, "{few} kB for 1,000 samples, {many} kB for 10,000");
 }

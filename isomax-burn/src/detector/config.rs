@@ -3,7 +3,7 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::threshold::Threshold;
-use super::{Detector, DetectorError, Fitted, Promise, Source, is_temperature};
+use super::{Detector, DetectorError, Fitted, Promise, Source, check_temperature};
 use crate::metrics::ScoreValue;
 use crate::{HostLogits, OodHead, OodScore, Score};
 
@@ -113,14 +113,12 @@ impl DetectorConfig {
         logits: &HostLogits,
     ) -> Result<Detector, DetectorError> {
         let temperature = head.temperature();
-        if !is_temperature(temperature) {
-            return Err(DetectorError::invalid("temperature", "a positive number", temperature));
-        }
+        check_temperature(temperature)?;
         let default = || -> Arc<dyn OodScore> { Arc::new(Score::default_for(head.kind())) };
         let score = self.score.clone().unwrap_or_else(default);
         let scores = logits.scores(&*score);
         let rounding = |sample| logits.rounding(sample, &*score);
-        let threshold = Threshold::fit(&scores, self.promise, self.target_tpr, rounding)?;
+        let threshold = self.threshold(&scores, rounding)?;
         let source = Source::Head(Fitted {
             head: head.name().to_owned(),
             num_classes: logits.num_classes(),
@@ -142,8 +140,20 @@ impl DetectorConfig {
         let is_single = size_of::<T>() <= size_of::<f32>();
         let epsilon = if is_single { f64::from(f32::EPSILON) } else { f64::EPSILON };
         let rounding = |sample: usize| 4.0 * epsilon * scores[sample].abs();
-        let threshold = Threshold::fit(&scores, self.promise, self.target_tpr, rounding)?;
-        let name = self.score.as_ref().map(|score| score.name().to_owned());
+        let threshold = self.threshold(&scores, rounding)?;
+        let name = self.score_name().map(str::to_owned);
         Ok(Detector { source: Source::Scores { name }, threshold })
+    }
+
+    pub(crate) fn threshold(
+        &self,
+        scores: &[f64],
+        rounding: impl Fn(usize) -> f64,
+    ) -> Result<Threshold, DetectorError> {
+        Threshold::fit(scores, self.promise, self.target_tpr, rounding)
+    }
+
+    pub(crate) fn score_name(&self) -> Option<&str> {
+        self.score.as_ref().map(|score| score.name())
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use super::Promise;
 use crate::UnknownName;
 use crate::metrics::MetricError;
+use crate::posthoc::FitError;
 
 /// Why a detector cannot be fitted, read, written or used.
 ///
@@ -60,6 +61,36 @@ pub enum DetectorError {
         /// The number of classes of the logits.
         got: usize,
     },
+    /// The features have another width.
+    #[error("the detector was fitted on features of width {expected}, these have {got}")]
+    FeatureWidth {
+        /// The width that the detector was fitted on.
+        expected: usize,
+        /// The width of the features.
+        got: usize,
+    },
+    /// The head is of the same kind and size, and another one.
+    #[error(
+        "the detector was fitted for a head {head} with other weights: fit it anew for this network"
+    )]
+    OtherWeights {
+        /// Name of the head.
+        head: String,
+    },
+    /// The method of a post-hoc detector does not suit the head.
+    #[error(transparent)]
+    Method(#[from] FitError),
+    /// There is not one score for each row of logits.
+    #[error("expected one score for each sample, got {scores} scores for {logits} samples")]
+    SampleCountMismatch {
+        /// Rows of logits.
+        logits: usize,
+        /// Scores.
+        scores: usize,
+    },
+    /// Values cannot be read back from the device.
+    #[error("the device gives no values back: {0}")]
+    Device(String),
     /// The detector knows bare scores only.
     #[error(
         "the detector was fitted on bare scores, not on logits: decide with decide_scores, or fit it \
@@ -79,9 +110,11 @@ pub enum DetectorError {
     /// A stored detector names a score that is not at hand.
     #[error("{0}; a score of your own is given to Detector::load_with")]
     UnknownScore(#[from] UnknownName),
-    /// A stored detector is not one in JSON.
-    #[error("expected a detector in JSON: {reason}")]
+    /// What is stored is no detector.
+    #[error("expected {what}: {reason}")]
     Malformed {
+        /// What it should be.
+        what: &'static str,
         /// What is wrong, and where.
         reason: String,
     },
@@ -120,11 +153,11 @@ pub enum DetectorError {
 }
 
 impl DetectorError {
-    pub(super) fn invalid(what: &'static str, expected: &str, got: impl ToString) -> Self {
+    pub(crate) fn invalid(what: &'static str, expected: &str, got: impl ToString) -> Self {
         Self::InvalidField { what, expected: expected.to_owned(), got: got.to_string() }
     }
 
-    pub(super) fn in_file(self, path: &Path) -> Self {
+    pub(crate) fn in_file(self, path: &Path) -> Self {
         Self::File { path: path.to_owned(), source: Box::new(self) }
     }
 }

@@ -47,7 +47,7 @@ pub use config::DetectorConfig;
 pub use decision::{Decision, ScoreDecision};
 pub use error::DetectorError;
 pub use promise::Promise;
-use threshold::Threshold;
+pub(crate) use threshold::Threshold;
 
 /// A score, the head it belongs to, a threshold, and the distribution of held-out scores: fitted once
 /// on in-distribution samples, saved beside the weights, applied to every input.
@@ -142,15 +142,7 @@ impl Detector {
         fitted.check_classes(logits.num_classes())?;
         let scores = logits.scores(&*fitted.score);
         let factor = f64::from(fitted.confidence_temperature) / f64::from(fitted.temperature);
-        let confidences = logits.confidences(factor);
-        let samples = logits.classes().into_iter().zip(confidences).zip(scores);
-        Ok(samples
-            .map(|((class, confidence), score)| {
-                let ScoreDecision { quantile, p_value, in_distribution, .. } =
-                    self.decide_score(score);
-                Decision { class, confidence, score, quantile, p_value, in_distribution }
-            })
-            .collect())
+        self.threshold.decide(logits, factor, &scores)
     }
 
     /// Decides on bare scores, which must come from where those came from that the detector was
@@ -163,21 +155,9 @@ impl Detector {
         &self,
         scores: &[T],
     ) -> Result<Vec<ScoreDecision>, DetectorError> {
-        if let Some(index) = scores.iter().position(|&score| score.into().is_nan()) {
-            let set = crate::metrics::ScoreSet::In;
-            return Err(MetricError::NanScore { set, index }.into());
-        }
-        Ok(scores.iter().map(|&score| self.decide_score(score.into())).collect())
-    }
-
-    pub(crate) fn decide_score(&self, score: f64) -> ScoreDecision {
-        let place = self.threshold.rank(score);
-        ScoreDecision {
-            score,
-            quantile: place.quantile,
-            p_value: place.p_value,
-            in_distribution: place.in_distribution,
-        }
+        let scores: Vec<f64> = scores.iter().map(|&score| score.into()).collect();
+        check_no_nan(&scores)?;
+        Ok(scores.into_iter().map(|score| self.threshold.decide_score(score)).collect())
     }
 
     /// Checks that logits of a head are such as the detector was fitted on.
@@ -197,12 +177,7 @@ impl Detector {
             let expected = fitted.head.clone();
             return Err(DetectorError::HeadMismatch { expected, got: name.to_owned() });
         }
-        let distance = (temperature / fitted.temperature - 1.0).abs();
-        if distance.is_nan() || distance > HALF_PRECISION {
-            let expected = fitted.temperature;
-            return Err(DetectorError::TemperatureMismatch { expected, got: temperature });
-        }
-        Ok(())
+        check_temperatures(fitted.temperature, temperature)
     }
 
     /// Fits the temperature that [`Decision::confidence`] is computed at, on held-out logits of the
@@ -239,13 +214,15 @@ impl Detector {
     /// [`DetectorError::NoHead`].
     pub fn with_confidence_temperature(mut self, value: f32) -> Result<Self, DetectorError> {
         self.fitted()?;
-        if !is_temperature(value) {
-            return Err(DetectorError::invalid("temperature", "a positive number", value));
-        }
+        check_temperature(value)?;
         if let Source::Head(fitted) = &mut self.source {
             fitted.confidence_temperature = value;
         }
         Ok(self)
+    }
+
+    pub(crate) fn fitted_threshold(&self) -> &Threshold {
+        &self.threshold
     }
 
     fn fitted(&self) -> Result<&Fitted, DetectorError> {
@@ -380,8 +357,28 @@ impl PartialEq for Detector {
     }
 }
 
-fn is_temperature(value: f32) -> bool {
-    value > 0.0 && value.is_finite()
+pub(crate) fn check_temperature(value: f32) -> Result<(), DetectorError> {
+    match value > 0.0 && value.is_finite() {
+        true => Ok(()),
+        false => Err(DetectorError::invalid("temperature", "a positive number", value)),
+    }
+}
+
+/// Checks that a temperature is the one that something was fitted at.
+pub(crate) fn check_temperatures(expected: f32, got: f32) -> Result<(), DetectorError> {
+    let distance = (got / expected - 1.0).abs();
+    match distance <= HALF_PRECISION {
+        true => Ok(()),
+        false => Err(DetectorError::TemperatureMismatch { expected, got }),
+    }
+}
+
+fn check_no_nan(scores: &[f64]) -> Result<(), MetricError> {
+    let set = crate::metrics::ScoreSet::In;
+    match scores.iter().position(|score| score.is_nan()) {
+        Some(index) => Err(MetricError::NanScore { set, index }),
+        None => Ok(()),
+    }
 }
 
 /// How far saving weights in half precision may move a temperature, relatively.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quantiles::Quantiles;
 use super::threshold::Threshold;
-use super::{Detector, DetectorError, Fitted, Source, is_temperature};
+use super::{Detector, DetectorError, Fitted, Source, check_temperature};
 use crate::{HeadKind, OodScore, Score, UnknownName};
 
 /// Marks JSON as a detector.
@@ -145,9 +145,7 @@ fn build(
         return Ok(Detector { source: Source::Scores { name: score }, threshold });
     };
     for temperature in [head.temperature, head.confidence_temperature] {
-        if !is_temperature(temperature) {
-            return Err(DetectorError::invalid("temperature", "a positive number", temperature));
-        }
+        check_temperature(temperature)?;
     }
     if head.num_classes == 0 {
         return Err(DetectorError::invalid("number of classes", "at least 1", 0));
@@ -165,8 +163,10 @@ fn build(
 
 /// The version is read by itself: other fields of a foreign version may look like anything.
 fn parse(bytes: &[u8]) -> Result<Stored, DetectorError> {
-    let malformed =
-        |error: serde_json::Error| DetectorError::Malformed { reason: error.to_string() };
+    let malformed = |error: serde_json::Error| DetectorError::Malformed {
+        what: "a detector in JSON",
+        reason: error.to_string(),
+    };
     let Header { version, .. } = serde_json::from_slice(bytes).map_err(malformed)?;
     match version {
         1 => Ok(serde_json::from_slice::<StoredV1>(bytes).map_err(malformed)?.into()),

@@ -3,25 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::quantiles::Quantiles;
-use super::{DetectorError, Promise};
+use super::{Decision, DetectorError, Promise, ScoreDecision, check_no_nan};
+use crate::HostLogits;
 use crate::metrics::{MetricError, ScoreSet};
 
 /// A threshold between held-out scores, with what it promises.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Threshold {
-    pub(super) promise: Promise,
-    pub(super) target_tpr: f64,
-    pub(super) value: f64,
-    pub(super) num_samples: usize,
-    pub(super) quantiles: Quantiles,
-}
-
-/// Where a score lies among the held-out ones.
-pub(super) struct Rank {
-    pub(super) quantile: f64,
-    pub(super) p_value: f64,
-    pub(super) in_distribution: bool,
+pub(crate) struct Threshold {
+    pub(crate) promise: Promise,
+    pub(crate) target_tpr: f64,
+    pub(crate) value: f64,
+    pub(crate) num_samples: usize,
+    pub(crate) quantiles: Quantiles,
 }
 
 impl Threshold {
@@ -64,18 +58,37 @@ impl Threshold {
         Self { promise, target_tpr, value: value.into(), num_samples, quantiles }
     }
 
-    pub(super) fn rank(&self, score: f64) -> Rank {
+    /// Where a score lies among the held-out ones.
+    pub(crate) fn decide_score(&self, score: f64) -> ScoreDecision {
         let quantile = self.quantiles.rank(score, self.num_samples);
         let count = self.quantiles.count_up_to(score, self.num_samples);
-        Rank {
+        ScoreDecision {
+            score,
             quantile,
             p_value: (count + 1) as f64 / (self.num_samples + 1) as f64,
             in_distribution: score >= self.value,
         }
     }
 
+    /// Decides on samples by their scores; classes and confidences are those of the logits divided by `factor`.
+    pub(crate) fn decide(
+        &self,
+        logits: &HostLogits,
+        factor: f64,
+        scores: &[f64],
+    ) -> Result<Vec<Decision>, DetectorError> {
+        check_no_nan(scores)?;
+        let samples = logits.classes().into_iter().zip(logits.confidences(factor)).zip(scores);
+        let decide = |((class, confidence), &score): ((usize, f64), &f64)| {
+            let ScoreDecision { score, quantile, p_value, in_distribution } =
+                self.decide_score(score);
+            Decision { class, confidence, score, quantile, p_value, in_distribution }
+        };
+        Ok(samples.map(decide).collect())
+    }
+
     /// Checks that the values fit each other, as those of a file need not.
-    pub(super) fn check(&self) -> Result<(), DetectorError> {
+    pub(crate) fn check(&self) -> Result<(), DetectorError> {
         let require = |valid: bool, what, expected: &str, got: &dyn ToString| match valid {
             true => Ok(()),
             false => Err(DetectorError::invalid(what, expected, got.to_string())),

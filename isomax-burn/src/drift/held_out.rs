@@ -15,7 +15,8 @@ impl HeldOut {
     pub(super) fn of(detector: &Detector) -> Self {
         let num_samples = detector.num_samples() as f64;
         // The threshold lies between those that are rejected and those that are not.
-        let rejected = detector.decide_score(detector.threshold()).quantile * num_samples;
+        let rejected =
+            detector.fitted_threshold().decide_score(detector.threshold()).quantile * num_samples;
         Self {
             kept: detector.held_out_scores().to_vec(),
             num_samples,

@@ -89,7 +89,9 @@ pub enum FitError {
         bank: usize,
     },
     /// A subspace that is none, or everything.
-    #[error("{method} asks for {dims} dimensions, expected 1 to {} of {num_features}", num_features - 1)]
+    #[error(
+        "{method} asks for {dims} dimensions, expected 1 or more, and fewer than the {num_features} of the features"
+    )]
     Dims {
         /// The method.
         method: Method,

@@ -53,7 +53,13 @@ impl Symmetric {
         self
     }
 
-    /// Whether any entry is other than zero.
+    /// The lower triangle, row after row.
+    #[cfg(test)]
+    pub(super) fn lower(&self) -> Vec<f64> {
+        (0..self.size()).flat_map(|i| (0..=i).map(move |j| self.0[(i, j)])).collect()
+    }
+
+    /// Whether nothing varies.
     pub(super) fn is_zero(&self) -> bool {
         (0..self.size()).all(|i| self.0[(i, i)] == 0.0)
     }

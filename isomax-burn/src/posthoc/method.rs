@@ -255,6 +255,16 @@ impl Method {
         }
     }
 
+    /// Whether a subspace is smaller than the space of features of a width.
+    pub(super) fn check_dims(&self, num_features: usize) -> Result<(), FitError> {
+        let (Self::Vim { dims, .. } | Self::Residual { dims, .. }) = self else { return Ok(()) };
+        let dims = dims.of(num_features);
+        match dims > 0 && dims < num_features {
+            true => Ok(()),
+            false => Err(FitError::Dims { method: *self, dims, num_features }),
+        }
+    }
+
     fn objection<B: Backend>(&self, head: &impl OodHead<B>) -> Option<&'static str> {
         let planes = head.class_planes();
         let is_unit = planes.as_ref().is_some_and(|planes| planes.unit);

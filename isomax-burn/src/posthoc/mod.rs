@@ -6,7 +6,11 @@
 //! 1. `FeatureStatistics` (feature `posthoc`) take the training samples in, batch by batch, in memory that does not
 //!    grow with their number, for any number of methods at once.
 //! 2. `FeatureStatistics::fit` makes a [`Fitted`] method of them, which turns features into scores.
+//! 3. [`PostHocDetector`] puts a threshold on the scores of held-out samples, and decides.
+//!
+//! Without the feature, detectors that were saved are read and applied: a service needs no linear algebra.
 
+mod detector;
 mod error;
 mod fitted;
 mod generalised_entropy;
@@ -18,7 +22,9 @@ mod shape;
 mod spelling;
 #[cfg(feature = "posthoc")]
 mod statistics;
+mod stored;
 
+pub use detector::PostHocDetector;
 pub use error::FitError;
 pub use fitted::Fitted;
 pub use method::{Dims, Guide, Method, MethodError, Origin};

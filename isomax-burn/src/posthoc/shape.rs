@@ -1,6 +1,7 @@
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 use super::Needs;
+use super::fitted::Unread;
 
 /// What is done to features before the head sees them.
 ///
@@ -71,20 +72,23 @@ impl Shape {
     ///
     /// - features: `[batch_size, num_features]`
     /// - output: as given
-    pub(super) fn apply<B: Backend>(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub(super) async fn apply<B: Backend>(
+        &self,
+        features: Tensor<B, 2>,
+    ) -> Result<Tensor<B, 2>, Unread> {
         let ([_, width], device) = (features.dims(), features.device());
         if width == 0 || matches!(self, Self::React { .. } | Self::Dice { .. }) {
-            return features;
+            return Ok(features);
         }
         // On the host: which of equal values stay must not be left to the sorting of a device.
-        let data = features.into_data();
+        let data = features.into_data_async().await.map_err(|error| format!("{error:?}"))?;
         let dtype = data.dtype;
         let shape = data.shape.clone();
         let mut rows: Vec<f64> = data.iter().collect();
         for row in rows.chunks_exact_mut(width) {
             self.apply_to_row(row);
         }
-        Tensor::from_data(TensorData::new(rows, shape).convert_dtype(dtype), &device)
+        Ok(Tensor::from_data(TensorData::new(rows, shape).convert_dtype(dtype), &device))
     }
 
     fn apply_to_row(&self, row: &mut [f64]) {

@@ -1,5 +1,7 @@
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
+use super::Unread;
+
 /// Rows of a bank that are multiplied with a batch at once: what bounds the memory for the products.
 const CHUNK: usize = 8192;
 
@@ -11,46 +13,56 @@ pub(in crate::posthoc) struct Neighbours<B: Backend> {
 
 impl<B: Backend> Neighbours<B> {
     /// The Euclidean distance to the `k`-th nearest row, of unit vectors.
-    pub(super) fn distance(&self, unit: Tensor<B, 2>, k: usize) -> Tensor<B, 1> {
-        let kth =
-            self.largest(unit.clone(), k).into_iter().map(|largest| largest[k - 1].index as i64);
-        let kth: Vec<i64> = kth.collect();
+    pub(super) async fn distance(
+        &self,
+        unit: Tensor<B, 2>,
+        k: usize,
+    ) -> Result<Tensor<B, 1>, Unread> {
+        let largest = self.largest(unit.clone(), k).await?;
+        // Of a sample that is not finite no product is larger than another; its distance is NaN all the same.
+        let kth: Vec<i64> =
+            largest.iter().map(|row| row.get(k - 1).map_or(0, |kth| kth.index as i64)).collect();
         let shape = [kth.len()];
         let indices = Tensor::<B, 1, Int>::from_data(TensorData::new(kth, shape), &unit.device());
         // From the difference, since `2 − 2 x·z` says little of near ones.
         let difference = unit - self.rows.clone().select(0, indices);
-        (difference.clone() * difference).sum_dim(1).sqrt().squeeze_dim(1)
+        Ok((difference.clone() * difference).sum_dim(1).sqrt().squeeze_dim(1))
     }
 
     /// The mean of the `k` largest products.
-    pub(super) fn mean_of_largest_products(&self, unit: Tensor<B, 2>, k: usize) -> Tensor<B, 1> {
-        let means = self.largest(unit.clone(), k).into_iter().map(|largest| {
-            largest.iter().map(|product| f64::from(product.value)).sum::<f64>()
-                / largest.len() as f64
-        });
-        let means: Vec<f64> = means.collect();
-        let data = TensorData::new(means, [unit.dims()[0]]).convert_dtype(unit.dtype());
-        Tensor::from_data(data, &unit.device())
+    pub(super) async fn mean_of_largest_products(
+        &self,
+        unit: Tensor<B, 2>,
+        k: usize,
+    ) -> Result<Tensor<B, 1>, Unread> {
+        let ([batch_size, _], device, dtype) = (unit.dims(), unit.device(), unit.dtype());
+        let means: Vec<f64> = (self.largest(unit, k).await?.iter())
+            .map(|row| {
+                row.iter().map(|product| f64::from(product.value)).sum::<f64>() / row.len() as f64
+            })
+            .collect();
+        let data = TensorData::new(means, [batch_size]).convert_dtype(dtype);
+        Ok(Tensor::from_data(data, &device))
     }
 
     /// Of each sample, the `k` rows with the largest products, in descending order. Which of them is exact: every
     /// product is computed, a part of the bank at a time.
     ///
     /// They are picked on the host: sorting on a device costs more than reading the products back.
-    fn largest(&self, samples: Tensor<B, 2>, k: usize) -> Vec<Vec<Product>> {
+    async fn largest(&self, samples: Tensor<B, 2>, k: usize) -> Result<Vec<Vec<Product>>, Unread> {
         let [bank, _] = self.rows.dims();
         let mut largest: Vec<Largest> = (0..samples.dims()[0]).map(|_| Largest::new(k)).collect();
         for start in (0..bank).step_by(CHUNK) {
             let end = (start + CHUNK).min(bank);
             let rows = self.rows.clone().slice(start..end);
-            let products = samples.clone().matmul(rows.transpose()).into_data();
-            let products = products.convert::<f32>();
-            let Ok(products) = products.as_slice::<f32>() else { continue };
+            let products = samples.clone().matmul(rows.transpose()).into_data_async().await;
+            let products = products.map_err(|error| format!("{error:?}"))?.convert::<f32>();
+            let products = products.as_slice::<f32>().map_err(|error| format!("{error:?}"))?;
             for (row, largest) in products.chunks_exact(end - start).zip(&mut largest) {
                 largest.offer(row, start);
             }
         }
-        largest.into_iter().map(Largest::finish).collect()
+        Ok(largest.into_iter().map(Largest::finish).collect())
     }
 }
 

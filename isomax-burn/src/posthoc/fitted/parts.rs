@@ -1,12 +1,11 @@
-//! What a fitted method holds, and how it lies in a file.
-
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::{Gaussian, Neighbours};
 
+/// What a fitted method holds.
 #[derive(Debug, Clone)]
 pub(in crate::posthoc) enum Parts<B: Backend> {
-    /// The method reads logits alone.
+    /// The method reads logits alone, or shapes each sample by itself.
     Nothing,
     /// Of the classes, and of all samples for relative distances.
     Gaussian { within: Gaussian<B>, all: Option<Gaussian<B>> },
@@ -23,24 +22,18 @@ pub(in crate::posthoc) enum Parts<B: Backend> {
         /// What a unit outside counts.
         alpha: f64,
     },
-    /// The planes of a head, and the mean sample on them.
+    /// The mean sample, and how far the planes of a head are from each other.
     Boundaries {
-        /// `[num_classes, num_features]`
-        weights: Tensor<B, 2>,
-        /// `[1, num_classes]`
-        bias: Tensor<B, 2>,
-        /// Whether the planes are of unit features.
-        unit: bool,
-        /// `[1, num_features]`
+        /// As the planes take features, `[1, num_features]`.
         mean: Tensor<B, 2>,
         /// For each pair of classes `1 / ((C − 1) ‖w − w'‖)`, `[num_classes, num_classes]`; 0 for planes that are the
         /// same.
         per_width: Tensor<B, 2>,
     },
-    /// As boundaries, without their distances.
-    Directions { weights: Tensor<B, 2>, bias: Tensor<B, 2>, unit: bool, mean: Tensor<B, 2> },
+    /// The mean sample, as the planes of a head take features, `[1, num_features]`.
+    Centre(Tensor<B, 2>),
     /// The largest value of a feature.
     Clip(f64),
-    /// The planes of a head, some of whose weights are zero.
-    Weights { weights: Tensor<B, 2>, bias: Tensor<B, 2>, unit: bool },
+    /// The weights of the planes of a head, some of which are zero, `[num_classes, num_features]`.
+    Weights(Tensor<B, 2>),
 }

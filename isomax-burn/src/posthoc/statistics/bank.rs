@@ -140,3 +140,61 @@ fn mix(state: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(config: BankConfig, rows: &[(f64, usize)]) -> Bank {
+        let mut bank = Bank::new(config, 4);
+        rows.iter().for_each(|&(value, class)| bank.update(&[value, -value], class));
+        bank
+    }
+
+    fn kept(bank: &Bank) -> Vec<(usize, Vec<Vec<f32>>)> {
+        bank.rows()
+            .map(|(class, rows)| (class, rows.iter().map(|row| row.to_vec()).collect()))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_same_rows_stay_in_any_order_and_classes_share_evenly(
+            values in prop::collection::vec((-9.0..9.0_f64, 0_usize..4), 1..80),
+            rows in 1_usize..40,
+            seed: u64,
+            cut in 0_usize..80,
+        ) {
+            let config = BankConfig::new().with_rows(rows).with_seed(seed);
+            let bank = of(config, &values);
+            prop_assert_eq!(bank.len(), values.len().min(rows));
+
+            let reversed: Vec<_> = values.iter().rev().copied().collect();
+            prop_assert_eq!(kept(&of(config, &reversed)), kept(&bank));
+            let (left, right) = values.split_at(cut.min(values.len()));
+            let mut merged = of(config, left);
+            merged.absorb(of(config, right));
+            prop_assert_eq!(kept(&merged), kept(&bank));
+
+            // A class that gives samples away has no fewer than any other, but for one.
+            let count = |class: usize| values.iter().filter(|(_, of)| *of == class).count();
+            let sizes: Vec<usize> = kept(&bank).iter().map(|(_, rows)| rows.len()).collect();
+            let largest = sizes.iter().copied().max().unwrap_or_default();
+            for (class, &size) in sizes.iter().enumerate() {
+                prop_assert!(size == count(class) || size + 1 >= largest, "{:?}", sizes);
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_picks() {
+        let rows: Vec<(f64, usize)> = (0..100).map(|i| (f64::from(i), 0)).collect();
+        let pick = |seed| kept(&of(BankConfig::new().with_rows(10).with_seed(seed), &rows));
+        assert_eq!(pick(1), pick(1));
+        assert_ne!(pick(1), pick(2));
+    }
+}

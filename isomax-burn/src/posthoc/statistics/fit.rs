@@ -75,16 +75,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
                 self.subspace(dims.of(self.statistics.num_features), origin)
             }
             Method::Fdbd => self.boundaries(),
-            Method::Nci { .. } => {
-                let (planes, mean) = (self.planes()?, self.mean_on_planes()?);
-                let ClassPlanes { unit, weights, bias } = planes;
-                Ok(Parts::Directions {
-                    unit,
-                    weights,
-                    bias: bias.unsqueeze(),
-                    mean: self.row(mean),
-                })
-            }
+            Method::Nci { .. } => Ok(Parts::Centre(self.row(self.mean_on_planes()?))),
             Method::Shaped { shape: Shape::React { share }, .. } => {
                 self.collected(self.statistics.needs.bank, "samples")?;
                 Ok(Parts::Clip(self.quantile_of_activations(share)))
@@ -97,8 +88,12 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
     fn collected(&self, is_there: bool, what: &'static str) -> Result<(), FitError> {
         match is_there {
             true => Ok(()),
-            false => Err(FitError::NotCollected { method: self.method, what }),
+            false => Err(self.not_collected(what)),
         }
+    }
+
+    fn not_collected(&self, what: &'static str) -> FitError {
+        FitError::NotCollected { method: self.method, what }
     }
 
     fn class_means(&self, moments: &super::Moments) -> Result<Vec<f64>, FitError> {
@@ -130,11 +125,14 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         cutoff: Option<f64>,
         is_relative: bool,
     ) -> Result<Parts<B>, FitError> {
-        let moments = if unit { &self.statistics.unit } else { &self.statistics.raw };
+        let statistics = self.statistics;
+        let (moments, is_there) = match unit {
+            true => (&statistics.unit, statistics.needs.unit_scatter),
+            false => (&statistics.raw, statistics.needs.scatter),
+        };
+        self.collected(is_there, COVARIANCES)?;
         let class_means = self.class_means(moments)?;
-        let within = moments.within(&class_means);
-        let within =
-            within.ok_or(FitError::NotCollected { method: self.method, what: "covariances" })?;
+        let within = moments.within(&class_means).ok_or_else(|| self.not_collected(COVARIANCES))?;
         let within = self.whitened(&within, moments.mean(), &class_means, cutoff)?;
         let all = match moments.covariance_about(moments.mean()).filter(|_| is_relative) {
             None => None,
@@ -156,7 +154,9 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         let largest = values.last().copied().unwrap_or_default();
         let smallest = largest * cutoff.unwrap_or(width as f64 * f64::EPSILON);
         let first = values.partition_point(|&value| value <= smallest);
-        if largest <= 0.0 || first == width {
+        // Scaling samples that are all the same to unit length rounds some of them otherwise.
+        let rounding = centre.iter().map(|value| value * value).sum::<f64>() * ROUNDING;
+        if largest <= rounding || first == width {
             return Err(self.degenerate("the features of a class are all the same"));
         }
         let rank = width - first;
@@ -220,9 +220,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
 
     fn subspace(&self, dims: usize, origin: Origin) -> Result<Parts<B>, FitError> {
         let (width, method) = (self.statistics.num_features, self.method);
-        if dims == 0 || dims >= width {
-            return Err(FitError::Dims { method, dims, num_features: width });
-        }
+        method.check_dims(width)?;
         let moments = &self.statistics.raw;
         let is_affine = self.head.kind() == HeadKind::SoftMax;
         let origin = match origin {
@@ -231,8 +229,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
             Origin::Auto | Origin::Mean => moments.mean().to_vec(),
         };
         let covariance = moments.covariance_about(&origin);
-        let covariance =
-            covariance.ok_or(FitError::NotCollected { method, what: "covariances" })?;
+        let covariance = covariance.ok_or_else(|| self.not_collected(COVARIANCES))?;
         if covariance.is_zero() {
             return Err(self.degenerate("the features are all the same"));
         }
@@ -329,10 +326,9 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
     }
 
     fn boundaries(&self) -> Result<Parts<B>, FitError> {
-        let (planes, mean) = (self.planes()?, self.mean_on_planes()?);
-        let ClassPlanes { unit, weights, bias } = planes;
+        let weights = self.planes()?.weights;
         let [classes, width] = weights.dims();
-        let rows: Vec<f64> = weights.clone().into_data().iter().collect();
+        let rows: Vec<f64> = weights.into_data().iter().collect();
         let row = |class: usize| &rows[class * width..][..width];
         let per_width = |a: usize, b: usize| {
             let squares = row(a).iter().zip(row(b)).map(|(a, b)| (a - b) * (a - b));
@@ -342,18 +338,14 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         let per_width =
             (0..classes * classes).map(|pair| per_width(pair / classes, pair % classes));
         Ok(Parts::Boundaries {
-            unit,
-            weights,
-            bias: bias.unsqueeze(),
-            mean: self.row(mean),
+            mean: self.row(self.mean_on_planes()?),
             per_width: self.tensor(per_width.collect(), [classes, classes]),
         })
     }
 
     fn dice(&self, share: f64) -> Result<Parts<B>, FitError> {
         let (planes, mean) = (self.planes()?, self.mean_on_planes()?);
-        let ClassPlanes { unit, weights, bias } = planes;
-        let values: Vec<f64> = weights.into_data().iter().collect();
+        let values: Vec<f64> = planes.weights.into_data().iter().collect();
         let contributions = values.chunks_exact(mean.len());
         let contributions =
             contributions.flat_map(|row| row.iter().zip(&mean).map(|(w, mean)| w * mean));
@@ -364,11 +356,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         let masked = values.iter().zip(&contributions);
         let masked =
             masked.map(|(w, contribution)| if *contribution > threshold { *w } else { 0.0 });
-        Ok(Parts::Weights {
-            unit,
-            weights: self.by_class(masked.collect()),
-            bias: bias.unsqueeze(),
-        })
+        Ok(Parts::Weights(self.by_class(masked.collect())))
     }
 
     /// A quantile of all values of all samples of the bank.
@@ -378,6 +366,11 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         interpolated(share, count, |rank| f64::from(order_statistic(&rows, rank)))
     }
 }
+
+const COVARIANCES: &str = "covariances";
+
+/// The variance that rounding in 64 bits leaves of numbers that are the same, relatively to their square.
+const ROUNDING: f64 = 1e-24;
 
 /// A quantile between two order statistics, as NumPy interpolates.
 fn interpolated(share: f64, count: usize, order_statistic: impl Fn(usize) -> f64) -> f64 {

@@ -117,3 +117,64 @@ impl Moments {
         Some(scatter.scaled(1.0 / self.count() as f64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WIDTH: usize = 5;
+    const CLASSES: usize = 3;
+
+    fn of(blocks: &[&[(Vec<f64>, usize)]]) -> Moments {
+        let mut moments = Moments::new(WIDTH, CLASSES, true);
+        for block in blocks {
+            let (rows, classes): (Vec<Vec<f64>>, Vec<usize>) = block.iter().cloned().unzip();
+            moments.update(&rows.concat(), &classes);
+        }
+        moments
+    }
+
+    fn numbers(moments: &Moments) -> Vec<f64> {
+        let means = moments.class_means().unwrap_or_default();
+        let within = moments.within(&means).map(|within| within.lower()).unwrap_or_default();
+        let all =
+            moments.covariance_about(&[1.0; WIDTH]).map(|all| all.lower()).unwrap_or_default();
+        [means, moments.mean().to_vec(), within, all].concat()
+    }
+
+    fn assert_same(a: &Moments, b: &Moments, size: f64) {
+        assert_eq!(a.counts(), b.counts());
+        for (a, b) in numbers(a).iter().zip(numbers(b)) {
+            assert!((a - b).abs() <= 1e-9 * size * size, "{a} is not {b}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn neither_blocks_nor_their_order_count(
+            rows in prop::collection::vec((prop::collection::vec(-1.0..1.0_f64, WIDTH), 0..CLASSES), 9..60),
+            cut in 1_usize..8,
+            offset in prop::sample::select(vec![0.0, 10.0, 1e4]),
+        ) {
+            // Every class has a sample; features may lie far from zero.
+            let mut rows = rows;
+            for (index, (row, class)) in rows.iter_mut().enumerate() {
+                *class = if index < CLASSES { index } else { *class };
+                row.iter_mut().for_each(|value| *value += offset);
+            }
+            let whole = of(&[&rows]);
+            let reversed: Vec<_> = rows.iter().rev().cloned().collect();
+            let size = 1.0 + offset;
+            assert_same(&whole, &of(&rows.chunks(cut).collect::<Vec<_>>()), size);
+            assert_same(&whole, &of(&reversed.chunks(cut + 1).collect::<Vec<_>>()), size);
+            let (left, right) = rows.split_at(rows.len() / cut);
+            let mut merged = of(&[left]);
+            merged.absorb(&of(&[right]));
+            assert_same(&whole, &merged, size);
+        }
+    }
+}

@@ -16,8 +16,8 @@ use isomax_burn::{HeadKind, OodHead, OodScore, UnknownName};
 use isomax_models::store::{self, LoadReport, StoreError};
 use isomax_models::{Architecture, ImageShapeError, Model, ModelConfig};
 
-use crate::data::{DataError, DataFolder, ImageSource};
-use crate::evaluate::{EvaluateError, EvaluationInput, evaluate};
+use crate::data::{DataError, DataFolder, ImageSource, NamedImages, Subset};
+use crate::evaluate::{EvaluateError, EvaluationInput, PostHocInput, PostHocMethods, evaluate};
 use crate::progress::Progress;
 use crate::results::{self, Evaluation, ResultError, Training};
 use crate::train::{
@@ -298,8 +298,9 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
         let fresh = init(&device).valid();
         let paths =
             EvaluationPaths { run: own.path(), output: own.path(), previous: previous.as_ref() };
-        let (scores, progress) = (&options.scores, &options.progress);
-        let evaluation = evaluate_run(config, training, data, fresh, paths, scores, progress)?;
+        let more = MoreScores { own: options.scores.clone(), ..MoreScores::default() };
+        let progress = &options.progress;
+        let evaluation = evaluate_run(config, training, data, fresh, paths, &more, progress)?;
         evaluations.push((number, evaluation));
     }
     match diverged {
@@ -358,6 +359,17 @@ fn is_seen(evaluation: &Evaluation, set: &str, scores: &[Arc<dyn OodScore>]) -> 
     has(None) && scores.iter().all(|score| has(Some(score.name())))
 }
 
+/// What an evaluation computes beside the scores that suit the head. See [`evaluate_run`] for an example.
+#[derive(Debug, Clone, Default)]
+pub struct MoreScores {
+    /// Scores of your own.
+    pub own: Vec<Arc<dyn OodScore>>,
+    /// Methods to fit on the images that the network was trained on.
+    pub posthoc: Option<PostHocMethods>,
+    /// OOD images that choose parameters of these methods, for values beside those of the defaults.
+    pub tune_on: Option<NamedImages>,
+}
+
 /// Where an evaluation reads and writes. See [`evaluate_run`] for an example.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluationPaths<'a> {
@@ -376,7 +388,7 @@ pub struct EvaluationPaths<'a> {
 /// use std::path::Path;
 /// use isomax_bench::backend::{InferenceBackend, device};
 /// use isomax_bench::data::DataFolder;
-/// use isomax_bench::experiment::{EvaluationPaths, evaluate_run, published_network};
+/// use isomax_bench::experiment::{EvaluationPaths, MoreScores, evaluate_run, published_network};
 /// use isomax_bench::progress;
 /// use isomax_bench::train::{ExperimentData, open_run};
 ///
@@ -386,8 +398,8 @@ pub struct EvaluationPaths<'a> {
 /// let network = published_network::<InferenceBackend>(&config, training.classes.len(), &device())?;
 /// let paths = EvaluationPaths { run, output: run, previous: None };
 /// let silent = progress::silent();
-/// let evaluation =
-///     evaluate_run(&config, training, &data, network, paths, &[], &silent)?;
+/// let more = MoreScores { posthoc: Some("knn,vim".parse().expect("two methods")), ..Default::default() };
+/// let evaluation = evaluate_run(&config, training, &data, network, paths, &more, &silent)?;
 /// println!("accuracy {:.3}", evaluation.classification.accuracy);
 /// # Ok::<(), isomax_bench::experiment::ExperimentError>(())
 /// ```
@@ -395,7 +407,7 @@ pub struct EvaluationPaths<'a> {
 /// # Arguments
 ///
 /// - `network`: of the same architecture and head; its weights are replaced
-/// - `scores`: scores of your own, beside those of the head
+/// - `more`: scores of your own and methods, beside the scores of the head
 ///
 /// # Errors
 ///
@@ -406,7 +418,7 @@ pub fn evaluate_run<B: Backend, N: ImageNetwork<B>>(
     data: &ExperimentData,
     mut network: N,
     paths: EvaluationPaths<'_>,
-    scores: &[Arc<dyn OodScore>],
+    more: &MoreScores,
     progress: &Arc<dyn Progress>,
 ) -> Result<Evaluation, ExperimentError> {
     let folder = paths.run;
@@ -416,7 +428,16 @@ pub fn evaluate_run<B: Backend, N: ImageNetwork<B>>(
     network.load_safetensors(folder.join(results::MODEL))?;
     let calibration = data.calibration_images(config, training.seed)?;
     let calibration = calibration.map(|images| Arc::new(images) as Arc<dyn ImageSource>);
-    let is_new = |set: &str| !paths.previous.is_some_and(|old| is_seen(old, set, scores));
+    // Methods are fitted anew, and compute all sets.
+    let previous = paths.previous.filter(|_| more.posthoc.is_none());
+    let posthoc = more.posthoc.clone().map(|methods| -> Result<_, TrainError> {
+        let training =
+            Subset::new(Arc::clone(&data.train), data.split(config, training.seed)?.training);
+        let tune_on = more.tune_on.clone();
+        Ok(PostHocInput { methods, training: Arc::new(training), tune_on })
+    });
+    let posthoc = posthoc.transpose()?;
+    let is_new = |set: &str| !previous.is_some_and(|old| is_seen(old, set, &more.own));
     let input = EvaluationInput {
         id_data: config.id_data.clone(),
         architecture: config.architecture.clone(),
@@ -427,8 +448,9 @@ pub fn evaluate_run<B: Backend, N: ImageNetwork<B>>(
         test: Arc::clone(&data.test),
         calibration,
         ood: data.ood.iter().filter(|set| is_new(&set.name)).cloned().collect(),
-        scores: scores.to_vec(),
-        previous: paths.previous.cloned(),
+        scores: more.own.clone(),
+        posthoc,
+        previous: previous.cloned(),
         progress: progress.clone(),
     };
     Ok(evaluate(&network, &input, paths.output, &B::Device::default())?)

@@ -8,6 +8,7 @@
 //!     training.json                      Training: how it ended, which epoch was chosen
 //!     model.safetensors                  the chosen weights, by PyTorch's names
 //!     detector.json                      fitted on held-out images of ID classes
+//!     posthoc/METHOD.safetensors         detectors of other methods, fitted on training images
 //!     evaluation.json                    Evaluation: accuracy, calibration, detection
 //!     scores/SET.SCORE.txt and .npy      detection scores, one a line
 //!     worst/SET.png                      the images that are told apart worst
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use isomax_burn::metrics::{CalibrationMetrics, OodMetrics, PaperMetrics};
+use isomax_burn::metrics::{BootstrapIntervals, CalibrationMetrics, OodMetrics, PaperMetrics};
 use isomax_burn::{HeadKind, UnknownName};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,8 @@ pub const TRAINING: &str = "training.json";
 pub const MODEL: &str = "model.safetensors";
 /// File with a fitted detector.
 pub const DETECTOR: &str = "detector.json";
+/// Folder of the detectors of post-hoc methods.
+pub const POSTHOC: &str = "posthoc";
 /// File with an [`Evaluation`].
 pub const EVALUATION: &str = "evaluation.json";
 /// Folder of checkpoints, as Burn's Learner names it.
@@ -305,7 +308,7 @@ pub struct Detection {
     pub source: String,
     /// Number of its images.
     pub images: usize,
-    /// Name of the score.
+    /// Name of the score, or a post-hoc method as [`Method`](isomax_burn::posthoc::Method) writes it.
     pub score: String,
     /// Whether this is the score that the papers use with the head.
     pub is_default: bool,
@@ -313,8 +316,15 @@ pub struct Detection {
     pub field: OodMetrics,
     /// In the conventions of the papers' code.
     pub paper: PaperMetrics,
-    /// Share of the set that the fitted detector rejects, for the default score.
+    /// How far AUROC and FPR95, in the conventions of the field, would be off with other images.
+    #[serde(default)]
+    pub intervals: Option<BootstrapIntervals>,
+    /// Share of the set that the fitted detector rejects, for the default score and for post-hoc methods.
     pub rejected: Option<f64>,
+    /// The OOD set whose images chose the parameters of a post-hoc method; none for default parameters. Such a value
+    /// is one that nobody reaches who does not know what is to come.
+    #[serde(default)]
+    pub tuned_on: Option<String>,
 }
 
 impl Stored for History {

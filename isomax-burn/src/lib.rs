@@ -90,13 +90,16 @@ mod names;
 mod ood_score;
 pub mod optim;
 pub mod posthoc;
+mod random;
 mod score;
 mod statistics;
 #[cfg(feature = "train")]
 pub mod train;
 
 pub use calibration::{TemperatureFit, TemperatureObjective};
-pub use detector::{Decision, Detector, DetectorConfig, DetectorError, Promise, ScoreDecision};
+pub use detector::{
+    AnyDetector, Decision, Detector, DetectorConfig, DetectorError, Promise, ScoreDecision,
+};
 pub use drift::{DriftConfig, DriftError, DriftReason, DriftReport, DriftWatch};
 pub use head::{
     ClassMeans, ClassPlanes, DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead,

@@ -24,7 +24,10 @@ pub(super) fn run(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Run 
                 is_default: score == Score::default_for(head),
                 field: OodMetrics::from_scores(&id, &out).expect("no score is NaN"),
                 paper: PaperMetrics::from_scores(&id, &out).expect("no score is NaN"),
+                intervals: None,
                 rejected: None,
+
+                tuned_on: None,
             });
         }
     }

@@ -7,9 +7,13 @@ use std::sync::Arc;
 use clap::Args;
 use isomax_bench::backend::{self, InferenceBackend};
 use isomax_bench::cli::{DataArgs, bar};
-use isomax_bench::data::{DataFolder, HeldOut, ImageSource, OodSource, Split, Subset};
-use isomax_bench::evaluate::{EvaluationInput, evaluate, summary};
-use isomax_bench::experiment::{EvaluationPaths, evaluate_run, missing_sets, published_network};
+use isomax_bench::data::{
+    DataError, DataFolder, HeldOut, ImageSource, NamedImages, OodSource, Split, Subset,
+};
+use isomax_bench::evaluate::{EvaluationInput, PostHocInput, PostHocMethods, evaluate, summary};
+use isomax_bench::experiment::{
+    EvaluationPaths, MoreScores, evaluate_run, missing_sets, published_network,
+};
 use isomax_bench::results::{self, Evaluation};
 use isomax_bench::train::{ExperimentData, RunFolder, open_run};
 use isomax_burn::HeadKind;
@@ -37,6 +41,15 @@ pub struct EvaluateArgs {
     /// Seed that draws the images of --held-out: that of the run.
     #[arg(long, default_value_t = 42, conflicts_with = "run")]
     seed: u64,
+    /// Fit these methods on the training images, without those that are held out, and compare them: all that suit the
+    /// head, or names separated by commas, each with parameters behind colons, as knn:k=5. See
+    /// docs/guide/trained-networks.md.
+    #[arg(long, value_name = "all|NAMES")]
+    posthoc: Option<PostHocMethods>,
+    /// Add each method with the parameters that tell held-out images best from those of this OOD set, NAME or
+    /// NAME=FOLDER: for comparisons with figures that were tuned so. Needs held-out images.
+    #[arg(long, value_name = "SET", requires = "posthoc")]
+    posthoc_tune: Option<OodSource>,
     /// Folder for scores, pictures, detector and evaluation (default: with --run its folder, else
     /// evaluation).
     #[arg(long)]
@@ -79,7 +92,8 @@ impl EvaluateArgs {
         };
         // What an evaluation of these weights has is kept beside the new sets.
         let existing = output.join(results::EVALUATION);
-        let previous: Option<Evaluation> = match self.ood.is_some() && existing.exists() {
+        let is_added_to = self.ood.is_some() && self.posthoc.is_none();
+        let previous: Option<Evaluation> = match is_added_to && existing.exists() {
             true => Some(results::read(existing)?),
             false => None,
         };
@@ -98,11 +112,19 @@ impl EvaluateArgs {
         )?;
         let paths = EvaluationPaths { run, output: &output, previous: previous.as_ref() };
         let bar = bar("images");
-        let evaluation = evaluate_run(&config, training, &data, network, paths, &[], &bar)?;
+        let tune_on = self.tune_on(&self.data.folder())?;
+        let more = MoreScores { posthoc: self.posthoc.clone(), tune_on, ..MoreScores::default() };
+        let evaluation = evaluate_run(&config, training, &data, network, paths, &more, &bar)?;
         if let Some(folder) = own {
             folder.keep_config(&config)?;
         }
         Ok(evaluation)
+    }
+
+    /// The OOD images that choose parameters of methods.
+    fn tune_on(&self, folder: &DataFolder) -> Result<Option<NamedImages>, DataError> {
+        let sources: Vec<OodSource> = self.posthoc_tune.iter().cloned().collect();
+        Ok(folder.ood_sets(&sources)?.into_iter().next())
     }
 
     fn evaluate_weights(
@@ -117,17 +139,26 @@ impl EvaluateArgs {
         let network = weights.load(&device)?;
         let folder: DataFolder = self.data.folder().with_jpeg_decoder(config.jpeg_decoder);
         let test = folder.id_set(id_data, Split::Test)?;
-        let calibration = match self.held_out {
-            0 => None,
-            count => {
-                let train = folder.id_set(id_data, Split::Train)?.images;
-                // As `train` does it: as many images choose the epoch, and are not to fit on.
-                let parts = HeldOut::stratified(train.labels(), count, count, self.seed)
-                    .ok_or("--held-out takes half of the images of the training split, or more")?;
-                let held_out = Subset::new(train, parts.calibration);
-                Some(Arc::new(held_out) as Arc<dyn ImageSource>)
-            }
-        };
+        let (mut calibration, mut posthoc) = (None, None);
+        if self.held_out > 0 || self.posthoc.is_some() {
+            let train = folder.id_set(id_data, Split::Train)?.images;
+            // As `train` does it: as many images choose the epoch, and are not to fit on.
+            let count = self.held_out;
+            let parts = HeldOut::stratified(train.labels(), count, count, self.seed)
+                .ok_or("--held-out takes half of the images of the training split, or more")?;
+            let part = |indices| {
+                Arc::new(Subset::new(Arc::clone(&train), indices)) as Arc<dyn ImageSource>
+            };
+            calibration = (count > 0).then(|| part(parts.calibration));
+            posthoc = match &self.posthoc {
+                None => None,
+                Some(methods) => Some(PostHocInput {
+                    methods: methods.clone(),
+                    training: part(parts.training),
+                    tune_on: self.tune_on(&folder)?,
+                }),
+            };
+        }
         let sources = self.ood.clone().unwrap_or_else(|| id_data.published_ood());
         let input = EvaluationInput {
             id_data: config.id_data.clone(),
@@ -140,6 +171,7 @@ impl EvaluateArgs {
             test: test.images,
             calibration,
             scores: Vec::new(),
+            posthoc,
             previous: None,
             progress: bar("images"),
         };

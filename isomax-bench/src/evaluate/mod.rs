@@ -7,26 +7,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, backend::Backend};
-use isomax_burn::metrics::{MetricError, OodMetrics, PaperMetrics};
+use isomax_burn::metrics::{BootstrapIntervals, MetricError, OodMetrics, PaperMetrics};
+use isomax_burn::posthoc::{FitError, Fitted};
 use isomax_burn::{
     Detector, DetectorConfig, DetectorError, HeadKind, HostLogits, OodHead as _, OodScore, Score,
     TemperatureObjective,
 };
 use isomax_models::{Backbone, ImageShapeError};
 
+mod pass;
+mod posthoc;
+mod table;
 mod worst;
+
+use pass::{Outputs, Pass};
+use posthoc::FittedMethod;
+pub use posthoc::{PostHocInput, PostHocMethods};
+pub use table::summary;
 
 use crate::data::{
     ImageSource, NamedImages, Normalization, UnreadableImage, is_set_name, tensor_of,
 };
-use crate::measures::{FIELD_FPR95, PAPERS};
 use crate::progress::Progress;
 use crate::results::{
     self, Calibrated, Detection, DetectorSummary, Evaluation, ID, ResultError, Training,
 };
 use crate::scores::npy;
 use crate::train::ImageNetwork;
-use isomax_charts::Table;
 
 /// Why a network cannot be evaluated. [`evaluate()`] returns it.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +58,9 @@ pub enum EvaluateError {
     /// The detector cannot be fitted, saved or applied.
     #[error(transparent)]
     Detector(#[from] DetectorError),
+    /// A post-hoc method cannot be fitted.
+    #[error(transparent)]
+    Fit(Box<FitError>),
     /// The name of a score cannot be part of the names of files.
     #[error(
         "'{0}' cannot name a score, for which there will be files of that name: expected letters, \
@@ -97,6 +107,8 @@ pub struct EvaluationInput {
     pub ood: Vec<NamedImages>,
     /// Scores of your own, beside those that suit the head.
     pub scores: Vec<Arc<dyn OodScore>>,
+    /// Methods to fit on the training images.
+    pub posthoc: Option<PostHocInput>,
     /// An evaluation of the same weights, whose sets are kept beside the new ones.
     pub previous: Option<Evaluation>,
     /// Told how many images have been computed.
@@ -115,8 +127,8 @@ fn scores_for(kind: HeadKind, own: &[Arc<dyn OodScore>]) -> Vec<Arc<dyn OodScore
     scores
 }
 
-/// Images that are computed at once.
-const BATCH: usize = 200;
+/// Of the intervals about metrics.
+const LEVEL: f64 = 0.95;
 /// Share of ID images that a detector is fitted to accept.
 const TARGET_TPR: f64 = 0.95;
 /// Where [`scores_for`] has the score of the papers, which is that of the detector.
@@ -153,6 +165,7 @@ const DEFAULT: usize = 0;
 ///     calibration: None,
 ///     ood: vec![flowers],
 ///     scores: Vec::new(),
+///     posthoc: None,
 ///     previous: None,
 ///     progress: progress::silent(),
 /// };
@@ -178,51 +191,49 @@ pub fn evaluate<B: Backend>(
     if let Some(score) = scores.iter().find(|score| !is_set_name(score.name())) {
         return Err(EvaluateError::ScoreName(score.name().to_owned()));
     }
-    let outputs = |set: &str, images: &dyn ImageSource| -> Result<HostLogits, EvaluateError> {
-        let [height, width] = images.size();
-        let source = network.check_images([images.len(), 3, height, width]);
-        source.map_err(|source| EvaluateError::Images { set: set.to_owned(), source })?;
-        input.progress.start(images.len() as u64, &format!("evaluating {set}"));
-        // As many pixels as so many images of CIFAR have, or 8 photos.
-        let batch = (BATCH * 32 * 32 / (height * width).max(1)).clamp(8, BATCH);
-        let count = |done: usize| input.progress.advance(done as u64);
-        let logits = logits_with(network, images, &input.normalization, batch, device, count)?;
-        input.progress.finish();
-        HostLogits::read(logits)
-            .map_err(|source| EvaluateError::Metric { set: set.to_owned(), source })
+    let (normalization, progress) = (&input.normalization, &*input.progress);
+    let pass = Pass { normalization, device, progress };
+    let held_out_images = input.calibration.as_deref();
+    let fitted = input.posthoc.as_ref();
+    let fitted = fitted.map(|posthoc| posthoc::fit(network, posthoc, held_out_images, &pass));
+    let mut fitted: Vec<FittedMethod<B>> = fitted.transpose()?.unwrap_or_default();
+    let outputs = |fitted: &[FittedMethod<B>], set: &str, images: &dyn ImageSource| {
+        let methods: Vec<&Fitted<B>> = fitted.iter().map(|method| &method.fitted).collect();
+        pass.scores(network, set, images, &methods)
     };
 
-    let id = outputs(ID, &*input.test)?;
+    let id = outputs(&fitted, ID, &*input.test)?;
     let of_id = |source| EvaluateError::Metric { set: ID.to_owned(), source };
     let test_labels = labels(&*input.test);
-    let classification = id.calibration(&test_labels, 1.0).map_err(of_id)?;
-    let held_out =
-        input.calibration.as_deref().map(|images| outputs(HELD_OUT, images)).transpose()?;
+    let classification = id.logits.calibration(&test_labels, 1.0).map_err(of_id)?;
+    let held_out = held_out_images.map(|images| outputs(&fitted, HELD_OUT, images)).transpose()?;
     // From here on there is something to put in the place of what is removed.
     if input.previous.is_none() {
         remove_old(folder)?;
     }
     let (mut detector, mut calibrated) = (None, None);
-    if let Some((logits, images)) = held_out.zip(input.calibration.as_deref()) {
+    if let Some((Outputs { logits, scores }, images)) = held_out.zip(held_out_images) {
         let current = head.temperature();
         let fit = logits
             .fit_temperature(&labels(images), current, TemperatureObjective::Ece)
             .map_err(|source| EvaluateError::Metric { set: HELD_OUT.to_owned(), source })?;
-        let fitted = DetectorConfig::new()
-            .with_target_tpr(TARGET_TPR)
-            .fit_host(head, &logits)?
-            .with_confidence_temperature(fit.temperature)?;
-        fitted.save(folder.join(results::DETECTOR))?;
+        let config = DetectorConfig::new().with_target_tpr(TARGET_TPR);
+        let of_logits =
+            config.fit_host(head, &logits)?.with_confidence_temperature(fit.temperature)?;
+        of_logits.save(folder.join(results::DETECTOR))?;
+        for (method, scores) in fitted.iter_mut().zip(&scores) {
+            method.calibrate(&config, network, scores, fit.temperature, folder)?;
+        }
         let factor = f64::from(fit.temperature) / f64::from(current);
-        let classification = id.calibration(&test_labels, factor).map_err(of_id)?;
+        let classification = id.logits.calibration(&test_labels, factor).map_err(of_id)?;
         calibrated = Some(Calibrated { temperature: fit.temperature, classification });
-        detector = Some(fitted);
+        detector = Some(of_logits);
     }
     let accepted = |logits: &HostLogits| -> Result<Option<f64>, EvaluateError> {
         detector.as_ref().map(|detector| share_accepted(detector, logits)).transpose()
     };
     let detector_summary =
-        accepted(&id)?.zip(detector.as_ref()).map(|(accepted, detector)| DetectorSummary {
+        accepted(&id.logits)?.zip(detector.as_ref()).map(|(accepted, detector)| DetectorSummary {
             score: detector.score_name().unwrap_or_default().to_owned(),
             threshold: detector.threshold(),
             target_tpr: detector.target_tpr(),
@@ -230,27 +241,42 @@ pub fn evaluate<B: Backend>(
         });
 
     let pictures = folder.join(results::WORST);
-    let id_scores = write_scores(folder, ID, scores, &id)?;
+    let names: Vec<String> = scores.iter().map(|score| score.name().to_owned()).collect();
+    let files = names.iter().cloned().chain(fitted.iter().map(FittedMethod::file_name));
+    let files: Vec<String> = files.collect();
+    let all_scores = |Outputs { logits, scores: posthoc }: &Outputs| -> Vec<Vec<f64>> {
+        let of_logits = scores.iter().map(|score| logits.scores(&**score));
+        of_logits.chain(posthoc.iter().cloned()).collect()
+    };
+    let id_scores = all_scores(&id);
+    write_scores(folder, ID, &files, &id_scores)?;
     worst::write(&pictures, ID, &*input.test, &id_scores[DEFAULT], worst::Worst::Lowest)?;
     let mut detection = Vec::new();
     for NamedImages { name, source, images } in &input.ood {
         let images = &**images;
-        let logits = outputs(name, images)?;
-        let rejected = accepted(&logits)?.map(|accepted| 1.0 - accepted);
-        let set_scores = write_scores(folder, name, scores, &logits)?;
+        let outputs = outputs(&fitted, name, images)?;
+        let set_scores = all_scores(&outputs);
+        write_scores(folder, name, &files, &set_scores)?;
         worst::write(&pictures, name, images, &set_scores[DEFAULT], worst::Worst::Highest)?;
-        for (index, score) in scores.iter().enumerate() {
-            let metric = |source| EvaluateError::Metric { set: name.clone(), source };
-            let (id, ood) = (&id_scores[index], &set_scores[index]);
+        let rejected = accepted(&outputs.logits)?.map(|accepted| 1.0 - accepted);
+        let metric = |source| EvaluateError::Metric { set: name.clone(), source };
+        for (index, (id, ood)) in id_scores.iter().zip(&set_scores).enumerate() {
+            let method = index.checked_sub(scores.len()).map(|method| &fitted[method]);
+            let rejected = match method {
+                Some(method) => method.rejected(&outputs.logits, ood)?,
+                None => rejected.filter(|_| index == DEFAULT),
+            };
             detection.push(Detection {
                 set: name.clone(),
                 source: source.clone(),
                 images: images.len(),
-                score: score.name().to_owned(),
+                score: method.map_or_else(|| names[index].clone(), FittedMethod::name),
                 is_default: index == DEFAULT,
                 field: OodMetrics::from_scores(id, ood).map_err(metric)?,
                 paper: PaperMetrics::from_scores(id, ood).map_err(metric)?,
-                rejected: rejected.filter(|_| index == DEFAULT),
+                intervals: Some(BootstrapIntervals::from_scores(id, ood, LEVEL).map_err(metric)?),
+                rejected,
+                tuned_on: method.and_then(|method| method.tuned_on.clone()),
             });
         }
     }
@@ -299,62 +325,6 @@ fn remove_old(folder: &Path) -> Result<(), ResultError> {
     [results::EVALUATION, results::DETECTOR].into_iter().try_for_each(remove)
 }
 
-/// An evaluation as text.
-///
-/// ```no_run
-/// # use isomax_bench::{evaluate::summary, results};
-/// let file = "results/cifar10_resnet-20_isomax+/run-1/evaluation.json";
-/// println!("{}", summary(&results::read(file)?));
-/// # Ok::<(), results::ResultError>(())
-/// ```
-pub fn summary(evaluation: &Evaluation) -> String {
-    let percent = |value: f64| format!("{:.2}", 100.0 * value);
-    let classes = &evaluation.classification;
-    let mut text = format!(
-        "{} with {} on {} ({}): accuracy {} %, ECE {:.4}, NLL {:.4}\n",
-        evaluation.architecture,
-        evaluation.head.title(),
-        evaluation.id_data,
-        evaluation.data,
-        percent(classes.accuracy),
-        classes.ece,
-        classes.nll,
-    );
-    if let Some(Normalization { mean, std }) = evaluation.normalization {
-        text += &format!("pixels normalised with mean {mean:?} and std {std:?}\n");
-    }
-    if let Some(Calibrated { temperature, classification }) = &evaluation.calibrated {
-        let ece = classification.ece;
-        text += &format!("at temperature {temperature:.3}, from held-out images: ECE {ece:.4}\n");
-    }
-    if let Some(detector) = &evaluation.detector {
-        text += &format!(
-            "detector {} ≥ {:.4}, for {} % of held-out images, accepts {} % of the test images\n",
-            detector.score,
-            detector.threshold,
-            percent(detector.target_tpr),
-            percent(detector.accepted),
-        );
-    }
-    let measures = PAPERS.into_iter().chain([FIELD_FPR95]);
-    let names = measures.clone().map(|measure| measure.name);
-    let mut table =
-        Table::new(["OOD set", "images", "score"].into_iter().chain(names).chain(["rejected"]));
-    for detection in &evaluation.detection {
-        let mark = if detection.is_default { " (default)" } else { "" };
-        let score = format!("{}{mark}", detection.score);
-        let mut row = vec![detection.set.clone(), detection.images.to_string(), score];
-        row.extend(measures.clone().map(|measure| percent((measure.of)(detection))));
-        row.push(detection.rejected.map_or_else(|| "–".to_owned(), percent));
-        table.row(row);
-    }
-    if !evaluation.detection.is_empty() {
-        text += "in percent: FPR95 in the field's convention (OOD positive), the others in the papers'\n";
-        text += &format!("\n{table}");
-    }
-    text
-}
-
 fn labels(images: &dyn ImageSource) -> Vec<usize> {
     images.labels().iter().map(|&label| label.into()).collect()
 }
@@ -365,26 +335,23 @@ fn share_accepted(detector: &Detector, logits: &HostLogits) -> Result<f64, Evalu
     Ok(accepted as f64 / decisions.len() as f64)
 }
 
-/// Writes the scores of a set, one file of text and one of NumPy for each, and returns them.
+/// Writes the scores of a set, one file of text and one of NumPy for each.
 fn write_scores(
     folder: &Path,
     set: &str,
-    scores: &[Arc<dyn OodScore>],
-    logits: &HostLogits,
-) -> Result<Vec<Vec<f64>>, EvaluateError> {
+    names: &[String],
+    scores: &[Vec<f64>],
+) -> Result<(), EvaluateError> {
     let folder = folder.join(results::SCORES);
     let io = |source| ResultError::Io { path: folder.clone(), source };
     fs::create_dir_all(&folder).map_err(io)?;
-    let mut all = Vec::new();
-    for score in scores {
-        let (name, scores) = (score.name(), logits.scores(&**score));
+    for (name, scores) in names.iter().zip(scores) {
         let text: String = scores.iter().map(|score| format!("{score}\n")).collect();
         results::write_bytes(folder.join(format!("{set}.{name}.txt")), text.as_bytes())?;
-        let array = npy::one_dimensional(&scores);
+        let array = npy::one_dimensional(scores);
         results::write_bytes(folder.join(format!("{set}.{name}.npy")), &array)?;
-        all.push(scores);
     }
-    Ok(all)
+    Ok(())
 }
 
 /// Computes the raw logits of all images in batches: `[images.len(), num_classes]`, in the memory of
@@ -422,25 +389,10 @@ pub fn logits<B: Backend>(
     batch_size: usize,
     device: &B::Device,
 ) -> Result<Tensor<B, 2>, UnreadableImage> {
-    logits_with(model, images, normalization, batch_size, device, |_| ())
-}
-
-/// As [`logits`], and tells of each batch how many images it had.
-fn logits_with<B: Backend>(
-    model: &impl Backbone<B, Input = Tensor<B, 4>>,
-    images: &dyn ImageSource,
-    normalization: &Normalization,
-    batch_size: usize,
-    device: &B::Device,
-    done: impl Fn(usize),
-) -> Result<Tensor<B, 2>, UnreadableImage> {
     let starts = (0..images.len()).step_by(batch_size);
     let batches = starts.map(|start| {
         let indices = start..images.len().min(start + batch_size);
-        let count = indices.len();
-        let logits = model.forward(tensor_of(images, indices, normalization, device)?);
-        done(count);
-        Ok(logits)
+        Ok(model.forward(tensor_of(images, indices, normalization, device)?))
     });
     Ok(Tensor::cat(batches.collect::<Result<_, UnreadableImage>>()?, 0))
 }

@@ -44,7 +44,10 @@ fn run(folder: &Path, id_data: &str, set: &str) -> Result<Run, Box<dyn std::erro
         is_default: true,
         field: OodMetrics::from_scores(&ID_SCORES, &OOD_SCORES)?,
         paper: PaperMetrics::from_scores(&ID_SCORES, &OOD_SCORES)?,
+        intervals: None,
         rejected: Some(2.0 / 3.0),
+
+        tuned_on: None,
     };
     let detector = DetectorSummary {
         score: Score::MDS.to_string(),

@@ -34,6 +34,7 @@ use burn::tensor::{Int, Tensor, backend::Backend};
 use crate::metrics::MetricError;
 use crate::{HostLogits, OodHead, OodScore, TemperatureFit, TemperatureObjective, atomic_file};
 
+mod any;
 mod config;
 mod decision;
 mod error;
@@ -43,11 +44,12 @@ mod rank;
 mod stored;
 mod threshold;
 
+pub use any::AnyDetector;
 pub use config::DetectorConfig;
 pub use decision::{Decision, ScoreDecision};
 pub use error::DetectorError;
 pub use promise::Promise;
-pub(crate) use threshold::Threshold;
+pub use threshold::Threshold;
 
 /// A score, the head it belongs to, a threshold, and the distribution of held-out scores: fitted once
 /// on in-distribution samples, saved beside the weights, applied to every input.
@@ -221,10 +223,6 @@ impl Detector {
         Ok(self)
     }
 
-    pub(crate) fn fitted_threshold(&self) -> &Threshold {
-        &self.threshold
-    }
-
     fn fitted(&self) -> Result<&Fitted, DetectorError> {
         match &self.source {
             Source::Head(fitted) => Ok(fitted),
@@ -285,7 +283,7 @@ impl Detector {
     /// The held-out scores that the detector was fitted on, ascending: all of them up to 1,001,
     /// otherwise 1,001 evenly spaced order statistics, from the smallest score to the largest.
     pub fn held_out_scores(&self) -> &[f64] {
-        self.threshold.quantiles.knots()
+        self.threshold.held_out_scores()
     }
 
     /// Writes the detector as JSON. The file appears whole or not at all.
@@ -347,6 +345,12 @@ impl Fitted {
             true => Ok(()),
             false => Err(DetectorError::ClassCountMismatch { expected: self.num_classes, got }),
         }
+    }
+}
+
+impl AsRef<Threshold> for Detector {
+    fn as_ref(&self) -> &Threshold {
+        &self.threshold
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 /// statistics of more, enough to tell a p-value to a thousandth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Quantiles {
+pub(super) struct Quantiles {
     /// Ascending scores; the first is the smallest one, the last the largest.
     knots: Vec<f64>,
 }
@@ -59,7 +59,7 @@ impl Quantiles {
     }
 
     /// Ascending: all scores, or 1,001 of them.
-    pub(crate) fn knots(&self) -> &[f64] {
+    pub(super) fn knots(&self) -> &[f64] {
         &self.knots
     }
 

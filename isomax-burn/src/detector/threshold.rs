@@ -7,18 +7,55 @@ use super::{Decision, DetectorError, Promise, ScoreDecision, check_no_nan};
 use crate::HostLogits;
 use crate::metrics::{MetricError, ScoreSet};
 
-/// A threshold between held-out scores, with what it promises.
+/// A threshold between held-out scores, with what it promises: what detectors of every kind have.
+///
+/// ```
+/// use isomax_burn::DetectorConfig;
+/// use isomax_burn::detector::Threshold;
+///
+/// let held_out: Vec<f64> = (0..100).map(f64::from).collect();
+/// let detector = DetectorConfig::new().fit_scores(&held_out)?;
+/// let threshold: &Threshold = detector.as_ref();
+/// assert_eq!((threshold.value(), threshold.num_samples()), (4.5, 100));
+/// # Ok::<(), isomax_burn::DetectorError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Threshold {
-    pub(crate) promise: Promise,
-    pub(crate) target_tpr: f64,
-    pub(crate) value: f64,
-    pub(crate) num_samples: usize,
-    pub(crate) quantiles: Quantiles,
+pub struct Threshold {
+    pub(super) promise: Promise,
+    pub(super) target_tpr: f64,
+    pub(super) value: f64,
+    pub(super) num_samples: usize,
+    pub(super) quantiles: Quantiles,
 }
 
 impl Threshold {
+    /// Scores at or above this count as in-distribution. It lies between held-out scores.
+    pub fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// The share of in-distribution samples that it was fitted to accept.
+    pub fn target_tpr(&self) -> f64 {
+        self.target_tpr
+    }
+
+    /// What it promises.
+    pub fn promise(&self) -> Promise {
+        self.promise
+    }
+
+    /// The number of held-out samples that it was fitted on.
+    pub fn num_samples(&self) -> usize {
+        self.num_samples
+    }
+
+    /// The held-out scores, ascending: all of them up to 1,001, otherwise 1,001 evenly spaced order statistics, from
+    /// the smallest score to the largest.
+    pub fn held_out_scores(&self) -> &[f64] {
+        self.quantiles.knots()
+    }
+
     /// Puts a threshold below the lowest score that the promise must accept: half-way to the next
     /// lower score, and far enough for `rounding` of that sample, so that the last bit of a batch
     /// does not decide.

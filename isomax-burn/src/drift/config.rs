@@ -1,5 +1,5 @@
 use super::{DriftError, DriftWatch, HeldOut, Window, kolmogorov};
-use crate::Detector;
+use crate::detector::Threshold;
 
 /// How to watch a stream of decisions: over how many of them, and how unlike the held-out samples
 /// they must be for an alarm.
@@ -59,14 +59,14 @@ impl DriftConfig {
         self
     }
 
-    /// Begins to watch decisions of this detector.
+    /// Begins to watch decisions of a detector of any kind.
     ///
     /// # Errors
     ///
     /// [`DriftError::Window`] or [`DriftError::NotAProbability`] for a value out of range, and
     /// [`DriftError::NeverAlarms`] if there are so few held-out samples that the
     /// Kolmogorov–Smirnov test cannot raise the alarm.
-    pub fn watch(&self, detector: &Detector) -> Result<DriftWatch, DriftError> {
+    pub fn watch(&self, detector: &impl AsRef<Threshold>) -> Result<DriftWatch, DriftError> {
         let Self { window, alarm_p_value, confidence } = *self;
         let (least, most) = (DriftWatch::MIN_SCORES, Self::MAX_WINDOW);
         if !(least..=most).contains(&window) {
@@ -77,15 +77,15 @@ impl DriftConfig {
                 return Err(DriftError::NotAProbability { what, got });
             }
         }
-        let held_out = HeldOut::of(detector);
+        let held_out = HeldOut::of(detector.as_ref());
         if kolmogorov::p_value(1.0, window, held_out.num_samples()) > alarm_p_value {
-            let held_out = detector.num_samples();
+            let held_out = detector.as_ref().num_samples();
             return Err(DriftError::NeverAlarms { held_out, window, alarm_p_value });
         }
         Ok(DriftWatch {
             held_out,
             window: Window::new(window),
-            promised_rejected: 1.0 - detector.target_tpr(),
+            promised_rejected: 1.0 - detector.as_ref().target_tpr(),
             alarm_p_value,
             confidence,
             nan_scores: 0,

@@ -1,4 +1,4 @@
-use crate::Detector;
+use crate::detector::Threshold;
 
 /// The distribution of the held-out scores. It is exact where the detector keeps all of them;
 /// otherwise the scores between two kept ones count half, so that no share is off by 1/2000 or
@@ -12,13 +12,12 @@ pub(super) struct HeldOut {
 }
 
 impl HeldOut {
-    pub(super) fn of(detector: &Detector) -> Self {
-        let num_samples = detector.num_samples() as f64;
+    pub(super) fn of(threshold: &Threshold) -> Self {
+        let num_samples = threshold.num_samples() as f64;
         // The threshold lies between those that are rejected and those that are not.
-        let rejected =
-            detector.fitted_threshold().decide_score(detector.threshold()).quantile * num_samples;
+        let rejected = threshold.decide_score(threshold.value()).quantile * num_samples;
         Self {
-            kept: detector.held_out_scores().to_vec(),
+            kept: threshold.held_out_scores().to_vec(),
             num_samples,
             rejected: rejected.round().min(num_samples - 1.0),
         }

@@ -8,6 +8,7 @@
 //! | [`OodMetrics`] | the field's standard detection metrics of one pair of score sets |
 //! | [`PaperMetrics`] | the same pair with the conventions of the code published with the papers |
 //! | [`RocCurve`], [`PrCurve`] | any other operating point, and the curves for a plot |
+//! | [`BootstrapIntervals`] | how far AUROC and FPR95 would be off with other samples |
 //! | [`CalibrationMetrics`] | accuracy, ECE, MCE, NLL and reliability bins of a classifier |
 //!
 //! ```
@@ -39,6 +40,7 @@
 //! `+∞` and `−∞` are ordinary scores above and below every finite one, and equal to themselves.
 //! NaN has no place in an order: it is an error, as are empty score sets.
 
+mod bootstrap;
 mod calibration;
 mod curve;
 mod error;
@@ -47,6 +49,7 @@ mod paper;
 mod positive;
 mod sorted;
 
+pub use bootstrap::BootstrapIntervals;
 pub use calibration::{CalibrationMetrics, ReliabilityBin};
 pub(crate) use calibration::{LabelledLogits, check_finite, largest};
 pub use curve::{Cut, PrCurve, PrPoint, RocCurve, RocPoint};

@@ -307,27 +307,33 @@ impl<B: Backend> PostHocDetector<B> {
 
     /// The share of in-distribution samples that the threshold was fitted to accept.
     pub fn target_tpr(&self) -> f64 {
-        self.threshold.target_tpr
+        self.threshold.target_tpr()
     }
 
     /// What the threshold promises.
     pub fn promise(&self) -> Promise {
-        self.threshold.promise
+        self.threshold.promise()
     }
 
     /// Scores at or above this count as in-distribution. It lies between held-out scores.
     pub fn threshold(&self) -> f64 {
-        self.threshold.value
+        self.threshold.value()
     }
 
     /// The number of held-out samples that the threshold was fitted on.
     pub fn num_samples(&self) -> usize {
-        self.threshold.num_samples
+        self.threshold.num_samples()
     }
 
     /// The held-out scores, as [`Detector::held_out_scores`](crate::Detector::held_out_scores) has them.
     pub fn held_out_scores(&self) -> &[f64] {
-        self.threshold.quantiles.knots()
+        self.threshold.held_out_scores()
+    }
+}
+
+impl<B: Backend> AsRef<Threshold> for PostHocDetector<B> {
+    fn as_ref(&self) -> &Threshold {
+        &self.threshold
     }
 }
 

@@ -2,7 +2,7 @@ use core::ops::BitOr;
 
 use super::Method;
 
-/// What [`FeatureStatistics`](super::FeatureStatistics) collect. The less it is, the less a pass over the samples
+/// What `FeatureStatistics` (feature `posthoc`) collect. The less it is, the less a pass over the samples
 /// costs.
 ///
 /// ```

@@ -1,11 +1,11 @@
 //! Post-hoc detectors as safetensors files: the tensors of the method, and the rest as JSON in the metadata.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use burn::tensor::{DType, TensorData, backend::Backend};
+use burn::tensor::{TensorData, backend::Backend};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
@@ -21,18 +21,31 @@ const KEY: &str = "isomax-posthoc";
 /// No bank is nearly as large; a larger file is something else.
 const LARGEST_FILE: u64 = 8 << 30;
 
+/// Marks JSON as a post-hoc detector.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Format {
+    #[serde(rename = "isomax-posthoc")]
+    PostHoc,
+}
+
 #[derive(Deserialize)]
 struct Header {
+    #[serde(rename = "format")]
+    _format: Format,
     version: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
+    format: Format,
     version: u32,
     method: Method,
     head: StoredHead,
     threshold: Threshold,
+    /// What of the method is no tensor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    numbers: BTreeMap<String, f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,8 +77,21 @@ impl<B: Backend> PostHocDetector<B> {
 
     /// What [`save`](Self::save) writes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let tensors = self.tensors();
+        let tensors = tensors.iter().filter_map(|(name, data)| {
+            Some((*name, TensorView::new(Dtype::F32, data.shape.to_vec(), data.as_bytes()).ok()?))
+        });
+        // Views of whole tensors and a map of one text have no form that could fail.
+        serialize(tensors, Some(HashMap::from([(KEY.to_owned(), self.to_json())])))
+            .unwrap_or_default()
+    }
+
+    /// All but the tensors, as JSON: for files that hold more than a detector.
+    pub fn to_json(&self) -> String {
         let FittedHead { name, sizes, temperature, confidence_temperature, probe } = &self.head;
+        let numbers = self.fitted.parts.numbers();
         let stored = Stored {
+            format: Format::PostHoc,
             version: Self::FORMAT_VERSION,
             method: self.fitted.method,
             head: StoredHead {
@@ -77,15 +103,15 @@ impl<B: Backend> PostHocDetector<B> {
                 probe: probe.clone(),
             },
             threshold: self.threshold.clone(),
+            numbers: numbers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         };
-        let json = serde_json::to_string(&stored).unwrap_or_default();
-        let tensors = self.fitted.parts.tensors();
-        let tensors = tensors.iter().filter_map(|(name, data)| {
-            let dtype = if data.dtype == DType::F64 { Dtype::F64 } else { Dtype::F32 };
-            Some((*name, TensorView::new(dtype, data.shape.to_vec(), data.as_bytes()).ok()?))
-        });
-        // Views of whole tensors and a map of one text have no form that could fail.
-        serialize(tensors, Some(HashMap::from([(KEY.to_owned(), json)]))).unwrap_or_default()
+        // Structs of numbers and strings have no JSON that could fail.
+        serde_json::to_string(&stored).unwrap_or_default()
+    }
+
+    /// The tensors with their names, each of 32-bit floats and two dimensions.
+    pub fn tensors(&self) -> Vec<(&'static str, TensorData)> {
+        self.fitted.parts.tensors()
     }
 
     /// Reads a detector that [`save`](Self::save) has written.
@@ -117,14 +143,32 @@ impl<B: Backend> PostHocDetector<B> {
             SafeTensors::read_metadata(bytes).map_err(|error| malformed(error.to_string()))?;
         let json = metadata.metadata().as_ref().and_then(|texts| texts.get(KEY));
         let json = json.ok_or_else(|| malformed(format!("its metadata have no key '{KEY}'")))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
+        Self::from_parts(json, |name| tensor(&file, name), device)
+    }
+
+    /// Reads what [`to_json`](Self::to_json) and [`tensors`](Self::tensors) give.
+    ///
+    /// # Arguments
+    ///
+    /// - `tensor`: gives the tensor of a name
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load) but for files.
+    pub fn from_parts(
+        json: &str,
+        tensor: impl FnMut(&'static str) -> Option<TensorData>,
+        device: &B::Device,
+    ) -> Result<Self, DetectorError> {
         // By itself: other fields of a foreign version may look like anything.
         let json_error = |error: serde_json::Error| malformed(error.to_string());
-        let Header { version } = serde_json::from_str(json).map_err(json_error)?;
+        let Header { version, .. } = serde_json::from_str(json).map_err(json_error)?;
         if version != u64::from(Self::FORMAT_VERSION) {
             let newest = Self::FORMAT_VERSION;
             return Err(DetectorError::UnsupportedVersion { newest, found: version });
         }
-        let Stored { method, head, threshold, .. } =
+        let Stored { method, head, threshold, numbers, .. } =
             serde_json::from_str(json).map_err(json_error)?;
         threshold.check()?;
         check_temperature(head.temperature)?;
@@ -143,9 +187,8 @@ impl<B: Backend> PostHocDetector<B> {
             return Err(DetectorError::invalid("probe", expected, head.probe.len()));
         }
         method.check_dims(sizes.num_features)?;
-        let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
-        let parts =
-            Parts::read(&method, sizes, &mut Tensors(&file), device).map_err(tensor_error)?;
+        let mut source = Stock { tensor, numbers };
+        let parts = Parts::read(&method, sizes, &mut source, device).map_err(tensor_error)?;
         let head = FittedHead {
             name: head.name,
             sizes,
@@ -163,33 +206,35 @@ fn malformed(reason: String) -> DetectorError {
 
 fn tensor_error(error: TensorError) -> DetectorError {
     malformed(match error {
-        TensorError::Missing { name } => format!("no tensor '{name}' of 32 or 64 bits"),
+        TensorError::Missing { name } => format!("no '{name}' of 32-bit floats"),
         TensorError::Shape { name, expected, found } => {
             format!("the tensor '{name}' has shape {found:?}, expected {expected}")
         }
         TensorError::NotFinite { name } => {
-            format!("the tensor '{name}' holds a value that is not finite")
+            format!("'{name}' holds a value that is not finite")
         }
     })
 }
 
-struct Tensors<'a, 'b>(&'a SafeTensors<'b>);
+/// What a file holds.
+struct Stock<F> {
+    tensor: F,
+    numbers: BTreeMap<String, f64>,
+}
 
-impl Source for Tensors<'_, '_> {
-    fn take(&mut self, name: &'static str) -> Option<TensorData> {
-        let view = self.0.tensor(name).ok()?;
-        let shape = view.shape().to_vec();
-        let (fours, eights) = (view.data().as_chunks::<4>().0, view.data().as_chunks::<8>().0);
-        match view.dtype() {
-            Dtype::F32 => {
-                let values = fours.iter().map(|bytes| f32::from_le_bytes(*bytes));
-                Some(TensorData::new(values.collect::<Vec<f32>>(), shape))
-            }
-            Dtype::F64 => {
-                let values = eights.iter().map(|bytes| f64::from_le_bytes(*bytes));
-                Some(TensorData::new(values.collect::<Vec<f64>>(), shape))
-            }
-            _ => None,
-        }
+impl<F: FnMut(&'static str) -> Option<TensorData>> Source for Stock<F> {
+    fn tensor(&mut self, name: &'static str) -> Option<TensorData> {
+        (self.tensor)(name)
     }
+
+    fn number(&mut self, name: &'static str) -> Option<f64> {
+        self.numbers.get(name).copied()
+    }
+}
+
+fn tensor(file: &SafeTensors<'_>, name: &str) -> Option<TensorData> {
+    let view = file.tensor(name).ok().filter(|view| view.dtype() == Dtype::F32)?;
+    let (values, _) = view.data().as_chunks::<4>();
+    let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    Some(TensorData::new(values, view.shape().to_vec()))
 }

@@ -20,18 +20,27 @@ pub(in crate::posthoc) enum TensorError {
     NotFinite { name: &'static str },
 }
 
-/// Gives tensors by their names.
+/// Gives tensors and numbers by their names.
 pub(in crate::posthoc) trait Source {
-    fn take(&mut self, name: &'static str) -> Option<TensorData>;
+    fn tensor(&mut self, name: &'static str) -> Option<TensorData>;
+    fn number(&mut self, name: &'static str) -> Option<f64>;
 }
 
 impl<B: Backend> Parts<B> {
-    /// Every tensor with its name. Numbers are tensors of one value in 64 bits.
+    /// Every number with its name.
+    pub(in crate::posthoc) fn numbers(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Self::Subspace { alpha, .. } => vec![("alpha", *alpha)],
+            Self::Clip(threshold) => vec![("clip", *threshold)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Every tensor with its name.
     pub(in crate::posthoc) fn tensors(&self) -> Vec<(&'static str, TensorData)> {
         let data = |tensor: &Tensor<B, 2>| tensor.to_data().convert::<f32>();
-        let number = |value: f64| TensorData::new(vec![value], [1, 1]);
         match self {
-            Self::Nothing => Vec::new(),
+            Self::Nothing | Self::Clip(_) => Vec::new(),
             Self::Gaussian { within, all } => {
                 let names = [WITHIN, ALL].into_iter();
                 let gaussians = names.zip(core::iter::once(within).chain(all));
@@ -47,16 +56,13 @@ impl<B: Backend> Parts<B> {
             }
             Self::Neighbours(bank) => vec![("bank", data(&bank.rows))],
             Self::Means(means) => vec![("means", data(means))],
-            Self::Subspace { origin, residual, alpha } => vec![
-                ("origin", data(origin)),
-                ("residual", data(residual)),
-                ("alpha", number(*alpha)),
-            ],
+            Self::Subspace { origin, residual, .. } => {
+                vec![("origin", data(origin)), ("residual", data(residual))]
+            }
             Self::Boundaries { mean, per_width } => {
                 vec![("mean", data(mean)), ("per_width", data(per_width))]
             }
             Self::Centre(mean) => vec![("mean", data(mean))],
-            Self::Clip(threshold) => vec![("clip", number(*threshold))],
             Self::Weights(weights) => vec![("weights", data(weights))],
         }
     }
@@ -147,7 +153,7 @@ impl<B: Backend, S: Source> Reader<'_, B, S> {
         name: &'static str,
         lengths: [Length; 2],
     ) -> Result<TensorData, TensorError> {
-        let data = self.source.take(name).ok_or(TensorError::Missing { name })?;
+        let data = self.source.tensor(name).ok_or(TensorError::Missing { name })?;
         let found = data.shape.to_vec();
         if found.len() != 2
             || !lengths.iter().zip(&found).all(|(length, &found)| length.fits(found))
@@ -169,8 +175,8 @@ impl<B: Backend, S: Source> Reader<'_, B, S> {
     }
 
     fn number(&mut self, name: &'static str) -> Result<f64, TensorError> {
-        let data = self.data(name, [Length::Exactly(1); 2])?;
-        data.iter().next().ok_or(TensorError::Missing { name })
+        let number = self.source.number(name).ok_or(TensorError::Missing { name })?;
+        if number.is_finite() { Ok(number) } else { Err(TensorError::NotFinite { name }) }
     }
 
     fn gaussian(

@@ -2,6 +2,8 @@
 
 use std::collections::BinaryHeap;
 
+use crate::random::mix;
+
 /// How many samples are kept, and which.
 ///
 /// ```
@@ -131,14 +133,6 @@ impl Bank {
             (class, entries.into_iter().map(|entry| &*entry.row).collect())
         })
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014).
-fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ fn decide(config: &TrainingConfig, digits: &[&Digit]) -> Result<(), Box<dyn Erro
     trained.load_safetensors(run.join(results::MODEL))?;
     // One file with all that decides, which needs neither the run nor its data.
     let file = Path::new(OUTPUT).join("digits.safetensors");
-    export::bundle(&run, &trained, None)?.save(&file)?;
+    export::bundle(&run, &trained, None, None)?.save(&file)?;
 
     let bundle = Bundle::load(&file)?;
     let classes = bundle.manifest().classes.clone();

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn::tensor::backend::Backend;
 use isomax_bundle::{Bundle, BundleError, Manifest, Preprocessing, Provenance};
-use isomax_burn::OodHead as _;
+use isomax_burn::{AnyDetector, OodHead as _};
 
 use crate::results::{self, Evaluation, ResultError};
 use crate::train::{ConfigError, ImageNetwork, open_run};
@@ -49,7 +49,7 @@ pub enum ExportError {
 /// let config = CifarResNetConfig::new(20, 10).with_head(HeadKind::IsoMaxPlus);
 /// let mut network = config.init::<InferenceBackend>(&device());
 /// network.load_weights(run.join("model.safetensors"))?;
-/// export::bundle(run, &network, None)?.save("cifar10.safetensors")?;
+/// export::bundle(run, &network, None, None)?.save("cifar10.safetensors")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -57,6 +57,7 @@ pub enum ExportError {
 ///
 /// - `run`: the folder of the run
 /// - `network`: its network with its weights, one of isomax-models or of your own
+/// - `detector`: the one to take in place of that of the run
 /// - `notes`: anything to be kept in the file
 ///
 /// # Errors
@@ -65,6 +66,7 @@ pub enum ExportError {
 pub fn bundle<B: Backend, N: ImageNetwork<B>>(
     run: &Path,
     network: &N,
+    detector: Option<&AnyDetector<B>>,
     notes: Option<String>,
 ) -> Result<Bundle, ExportError> {
     let (config, training) = open_run(run)?;
@@ -104,14 +106,29 @@ pub fn bundle<B: Backend, N: ImageNetwork<B>>(
     provenance.seed = Some(training.seed);
     provenance.accuracy = evaluation.map(|evaluation| evaluation.classification.accuracy);
     provenance.notes = notes;
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         architecture: config.architecture.clone(),
         head: network.head().name().to_owned(),
         classes: training.classes,
         preprocessing,
-        detector: read_if_there(results::DETECTOR)?,
+        detector: None,
         provenance,
     };
+    let from_text = |text: String| {
+        serde_json::from_str(&text).map_err(|error| ResultError::Io {
+            path: run.join(results::DETECTOR),
+            source: error.into(),
+        })
+    };
+    match detector {
+        Some(AnyDetector::PostHoc(detector)) => {
+            return Ok(Bundle::with_posthoc(manifest, network, detector)?);
+        }
+        Some(AnyDetector::Logits(detector)) => {
+            manifest.detector = Some(from_text(detector.to_json())?);
+        }
+        None => manifest.detector = read_if_there(results::DETECTOR)?,
+    }
     Ok(Bundle::new(manifest, network)?)
 }
 

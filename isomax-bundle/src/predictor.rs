@@ -1,5 +1,5 @@
 use burn::tensor::{Tensor, backend::Backend};
-use isomax_burn::{Decision, Detector, DetectorError, HostLogits, OodHead as _};
+use isomax_burn::{AnyDetector, Decision, DetectorError};
 use isomax_models::{Backbone, ImageShapeError, Model};
 
 use crate::{Bundle, BundleError, DecodeError, Preprocessing};
@@ -28,7 +28,7 @@ use crate::{Bundle, BundleError, DecodeError, Preprocessing};
 #[derive(Debug)]
 pub struct Predictor<B: Backend, N> {
     network: N,
-    detector: Detector,
+    detector: AnyDetector<B>,
     preprocessing: Preprocessing,
     device: B::Device,
 }
@@ -43,12 +43,9 @@ pub enum DecideError {
     /// The network overflows on it.
     #[error("the network gives logits that are not finite")]
     NotFinite,
-    /// The logits are not those that the detector was fitted on.
+    /// The network is not the one that the detector was fitted on, or the device gives no values back.
     #[error(transparent)]
     Detector(#[from] DetectorError),
-    /// The values cannot be read back from the device.
-    #[error("the device gives no values back: {0}")]
-    Device(String),
 }
 
 impl<B: Backend> Predictor<B, Model<B>> {
@@ -66,48 +63,35 @@ impl<B: Backend> Predictor<B, Model<B>> {
     ///
     /// # Errors
     ///
-    /// As there, and [`BundleError::Device`].
+    /// As there.
     pub async fn from_bundle_async(
         bundle: &Bundle,
         device: &B::Device,
     ) -> Result<Self, BundleError> {
         let network = bundle.network::<B>(device)?;
         Self::check_images(bundle, &network)?;
-        let unread = |error: String| BundleError::device(bundle.name(), error);
-        let temperature = network.head().temperature_param().val().into_data_async().await;
-        let temperature = temperature.map_err(|error| unread(format!("{error:?}")))?;
-        let temperature = temperature.iter::<f32>().next();
-        let temperature = temperature.ok_or_else(|| unread("no temperature".to_owned()))?;
-        let detector = bundle.detector()?;
-        Self::checked(network, detector, bundle.manifest().preprocessing, device, temperature)
-            .map_err(|source| BundleError::detector(bundle.name(), source))
+        let detector = bundle.detector(device)?;
+        let checked = detector.check_head_async(network.head()).await;
+        checked.map_err(|source| BundleError::detector(bundle.name(), source))?;
+        let (preprocessing, device) = (bundle.manifest().preprocessing, device.clone());
+        Ok(Self { network, detector, preprocessing, device })
     }
 }
 
 impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
-    /// A network, the detector that was fitted on its outputs, and what is done to images before.
+    /// A network, the detector that was fitted on its outputs, of either kind, and what is done to images before.
     ///
     /// # Errors
     ///
     /// [`DetectorError`] if the detector was fitted on another head or another temperature.
     pub fn new(
         network: N,
-        detector: Detector,
+        detector: impl Into<AnyDetector<B>>,
         preprocessing: Preprocessing,
         device: &B::Device,
     ) -> Result<Self, DetectorError> {
-        let temperature = network.head().temperature();
-        Self::checked(network, detector, preprocessing, device, temperature)
-    }
-
-    fn checked(
-        network: N,
-        detector: Detector,
-        preprocessing: Preprocessing,
-        device: &B::Device,
-        temperature: f32,
-    ) -> Result<Self, DetectorError> {
-        detector.check_head(network.head().name(), temperature)?;
+        let detector = detector.into();
+        detector.check_head(network.head())?;
         Ok(Self { network, detector, preprocessing, device: device.clone() })
     }
 
@@ -119,7 +103,7 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     /// images of the size of the bundle.
     pub fn of_bundle(bundle: &Bundle, network: N, device: &B::Device) -> Result<Self, BundleError> {
         Self::check_images(bundle, &network)?;
-        let detector = bundle.detector()?;
+        let detector = bundle.detector(device)?;
         Self::new(network, detector, bundle.manifest().preprocessing, device)
             .map_err(|source| BundleError::detector(bundle.name(), source))
     }
@@ -138,7 +122,7 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     }
 
     /// The detector.
-    pub fn detector(&self) -> &Detector {
+    pub fn detector(&self) -> &AnyDetector<B> {
         &self.detector
     }
 
@@ -168,22 +152,21 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     }
 
     /// Decides on images, each as [`Preprocessing::pixels`] gives it, in one batch. There is no decision on an
-    /// image whose logits are not finite; the others go on.
+    /// image whose features or logits are not finite; the others go on.
     ///
     /// # Errors
     ///
-    /// [`DetectorError`] if the network has another number of classes than the detector.
+    /// [`DetectorError`] if the network has another number of classes than the detector, or if the device gives no
+    /// values back.
     ///
     /// # Panics
     ///
     /// If an image has another size.
     pub fn decide(&self, images: &[&[u8]]) -> Result<Vec<Option<Decision>>, DetectorError> {
-        if images.is_empty() {
-            return Ok(Vec::new());
+        match images.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.detector.decide_rows(self.network.head(), self.features(images)),
         }
-        let logits = self.forward(images);
-        let [_, num_classes] = logits.dims();
-        self.decisions(logits.into_data().iter().collect(), num_classes)
     }
 
     /// As [`decide_file`](Self::decide_file), where values of the device can be waited for but not be had at once:
@@ -202,7 +185,7 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     ///
     /// # Errors
     ///
-    /// [`DecideError::Detector`] or [`DecideError::Device`].
+    /// As there.
     ///
     /// # Panics
     ///
@@ -210,39 +193,17 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     pub async fn decide_async(
         &self,
         images: &[&[u8]],
-    ) -> Result<Vec<Option<Decision>>, DecideError> {
-        if images.is_empty() {
-            return Ok(Vec::new());
-        }
-        let logits = self.forward(images);
-        let [_, num_classes] = logits.dims();
-        let logits = logits.into_data_async().await;
-        let logits = logits.map_err(|error| DecideError::Device(format!("{error:?}")))?;
-        Ok(self.decisions(logits.iter().collect(), num_classes)?)
-    }
-
-    fn forward(&self, images: &[&[u8]]) -> Tensor<B, 2> {
-        self.network.forward(self.preprocessing.tensor(images, &self.device))
-    }
-
-    /// One decision for each row of logits that is finite.
-    fn decisions(
-        &self,
-        logits: Vec<f64>,
-        num_classes: usize,
     ) -> Result<Vec<Option<Decision>>, DetectorError> {
-        let rows = logits.chunks_exact(num_classes.max(1));
-        let is_finite: Vec<bool> =
-            rows.clone().map(|row| row.iter().all(|logit| logit.is_finite())).collect();
-        let finite = rows.zip(&is_finite).filter(|(_, finite)| **finite);
-        let finite: Vec<f64> = finite.flat_map(|(row, _)| row.iter().copied()).collect();
-        let mut decisions = match finite.is_empty() {
-            true => Vec::new(),
-            false => self.detector.decide_host(&HostLogits::new(finite, num_classes)?)?,
+        match images.is_empty() {
+            true => Ok(Vec::new()),
+            false => {
+                self.detector.decide_rows_async(self.network.head(), self.features(images)).await
+            }
         }
-        .into_iter();
-        let decide = |finite: bool| if finite { decisions.next() } else { None };
-        Ok(is_finite.into_iter().map(decide).collect())
+    }
+
+    fn features(&self, images: &[&[u8]]) -> Tensor<B, 2> {
+        self.network.forward_features(self.preprocessing.tensor(images, &self.device))
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use burn::backend::Flex;
 use burn::prelude::*;
 use isomax_bundle::{Bundle, Manifest, Normalization, Preprocessing, Provenance};
-use isomax_burn::{Decision, DetectorConfig, Head, HeadConfig, HeadKind, HostLogits};
+use isomax_burn::{AnyDetector, Decision, DetectorConfig, Head, HeadConfig, HeadKind, HostLogits};
 use isomax_models::Backbone;
 use serde_json::{Value, json};
 
@@ -130,7 +130,10 @@ fn bundles_of_before_decide_as_they_did() {
         }
         let stored: Vec<f64> =
             values.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect();
-        let detector = bundle.detector().unwrap();
+        let AnyDetector::Logits(detector) = bundle.detector::<Flex>(&Default::default()).unwrap()
+        else {
+            panic!("{kind}: expected a detector of logits")
+        };
         let decisions = detector.decide_host(&HostLogits::new(stored, CLASSES).unwrap()).unwrap();
         let text = fs::read_to_string(path(kind, "jsonl")).unwrap();
         let expected: Vec<Value> =

@@ -53,6 +53,15 @@ DETECTOR = {
         "quantiles": [float],
     },
 }
+# A detector that was fitted on features: this program does not apply it.
+POSTHOC = {
+    "format": {"isomax-posthoc"},
+    "version": int,
+    "method": str,
+    "head": DETECTOR["head"] | {"num_features": int, "probe": [float]},
+    "threshold": DETECTOR["threshold"],
+}
+POSTHOC_TENSORS = "isomax-posthoc."
 KINDS = {
     int: ("a whole number above 0", lambda value: type(value) is int and value > 0),
     float: ("a number", lambda value: type(value) in (int, float) and abs(value) < 3.4e38),
@@ -103,10 +112,16 @@ def check_manifest(manifest):
         check_detector(manifest["detector"], manifest["head"], len(manifest["classes"]))
 
 
+def is_posthoc(detector):
+    return type(detector) is dict and detector.get("format") == "isomax-posthoc"
+
+
 def check_detector(detector, name, num_classes):
-    check(detector, DETECTOR, "detector")
+    expected = 1 if is_posthoc(detector) else DETECTOR_VERSION
+    numbers = {"numbers": dict} if is_posthoc(detector) and "numbers" in detector else {}
+    check(detector, (POSTHOC if is_posthoc(detector) else DETECTOR) | numbers, "detector")
     version, head, threshold = detector["version"], detector["head"], detector["threshold"]
-    require(version == DETECTOR_VERSION, f"a detector of version {version}, expected {DETECTOR_VERSION}")
+    require(version == expected, f"a detector of version {version}, expected {expected}")
     require(head["name"] == name, f"a detector for the head {head['name']} beside the head {name}")
     found = head["num_classes"]
     require(found == num_classes, f"a detector for {found} classes beside {num_classes} classes")
@@ -162,7 +177,8 @@ class Bundle:
 
     def __init__(self, manifest, tensors):
         check_manifest(manifest)
-        self.manifest, self.tensors = manifest, tensors
+        is_weight = lambda name: not (is_posthoc(manifest["detector"]) and name.startswith(POSTHOC_TENSORS))
+        self.manifest, self.tensors = manifest, {name: tensors[name] for name in tensors if is_weight(name)}
         self.architecture, self.head = manifest["architecture"], manifest["head"]
         self.classes, self.preprocessing = manifest["classes"], manifest["preprocessing"]
         self.detector, self.provenance = manifest["detector"], manifest["provenance"]
@@ -225,6 +241,8 @@ class Bundle:
     def decide(self, logits):
         """What the detector says of each row of logits, with the keys of `isomax-bench predict --json`."""
         require(self.detector is not None, "the bundle has no detector")
+        method = is_posthoc(self.detector) and self.detector["method"]
+        require(not method, f"the detector {method} needs features: `isomax-bench predict` and `isomax-serve` decide")
         of_head = self.detector["head"]
         fitted, confident = (np.float32(of_head[key]).item() for key in ("temperature", "confidence_temperature"))
         is_same = abs(self.temperature / fitted - 1) <= HALF_PRECISION

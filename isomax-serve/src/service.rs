@@ -1,9 +1,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use burn::tensor::backend::Backend;
 use isomax_backend::device;
 use isomax_bundle::{Bundle, BundleError, Predictor};
-use isomax_burn::Detector;
+use isomax_burn::AnyDetector;
 use isomax_burn::drift::{DriftConfig, DriftError};
 use serde::Serialize;
 use serde_json::Value;
@@ -64,15 +65,16 @@ struct Fitted {
     held_out_scores: Vec<f64>,
 }
 
-impl From<&Detector> for Fitted {
-    fn from(detector: &Detector) -> Self {
+impl<B: Backend> From<&AnyDetector<B>> for Fitted {
+    fn from(detector: &AnyDetector<B>) -> Self {
+        let threshold = detector.threshold();
         Self {
-            score: detector.score_name().unwrap_or_default().to_owned(),
-            threshold: detector.threshold(),
-            target_tpr: detector.target_tpr(),
-            promise: detector.promise().to_string(),
-            num_samples: detector.num_samples(),
-            held_out_scores: detector.held_out_scores().to_vec(),
+            score: detector.score_name().unwrap_or_default(),
+            threshold: threshold.value(),
+            target_tpr: threshold.target_tpr(),
+            promise: threshold.promise().to_string(),
+            num_samples: threshold.num_samples(),
+            held_out_scores: threshold.held_out_scores().to_vec(),
         }
     }
 }
@@ -111,7 +113,7 @@ impl Service {
             detector: detector.into(),
             provenance: json(serde_json::to_value(&manifest.provenance)),
         };
-        let held_out = detector.held_out_scores();
+        let held_out = detector.threshold().held_out_scores();
         let figures = Arc::new(Figures::new(manifest.classes.clone(), held_out, watch));
         let engine = Engine::start(network.clone(), &config, figures.clone());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -56,13 +56,14 @@ impl Detector {
     ///
     /// None that are known.
     pub fn describe(&self) -> Result<String, JsError> {
-        let (manifest, detector) = (self.bundle.manifest(), self.predictor.detector());
+        let manifest = self.bundle.manifest();
+        let threshold = self.predictor.detector().threshold();
         Ok(serde_json::to_string(&Described {
             architecture: &manifest.architecture,
             classes: &manifest.classes,
             size: manifest.preprocessing.size,
-            threshold: detector.threshold(),
-            held_out_scores: detector.held_out_scores(),
+            threshold: threshold.value(),
+            held_out_scores: threshold.held_out_scores(),
         })?)
     }
 

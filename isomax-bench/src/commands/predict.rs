@@ -10,7 +10,7 @@ use isomax_bench::predict::{Prediction, Predictor, files, run};
 use isomax_bench::results;
 use isomax_bench::train::open_run;
 use isomax_bundle::Bundle;
-use isomax_burn::Detector;
+use isomax_burn::AnyDetector;
 use isomax_models::Model;
 use serde::Serialize;
 
@@ -28,8 +28,9 @@ pub struct PredictArgs {
     model: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
-    /// Detector for the weights, a detector.json of `train` or `evaluate`.
-    #[arg(long, requires = "weights", conflicts_with = "run")]
+    /// Detector to decide with: a detector.json of `train` or `evaluate`, or a file of `evaluate --posthoc`.
+    /// Needed beside --weights; in place of its own beside --run.
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
     detector: Option<PathBuf>,
     /// Print one JSON object for each image, in place of a line with its path, class, score and ID or OOD,
     /// separated by tabs.
@@ -121,7 +122,7 @@ impl PredictArgs {
         }
         if let Some(weights) = self.network.weights() {
             let missing = "give --detector beside --weights: `evaluate --held-out N` fits one";
-            let detector = Detector::load(self.detector.as_ref().ok_or(missing)?)?;
+            let detector = AnyDetector::load(self.detector.as_ref().ok_or(missing)?, &device)?;
             let network = weights.load(&device)?;
             let preprocessing = weights.config.preprocessing(None)?;
             let predictor = Predictor::new(network, detector, preprocessing, &device)?;
@@ -129,16 +130,19 @@ impl PredictArgs {
         }
         let run = self.network.run()?;
         let (config, training) = open_run(run)?;
-        let detector = run.join(results::DETECTOR);
+        let detector = match &self.detector {
+            Some(detector) => detector.clone(),
+            None => run.join(results::DETECTOR),
+        };
         let held_out = training.calibration_images.unwrap_or(training.validation_images);
-        if held_out == 0 && !detector.exists() {
+        if self.detector.is_none() && held_out == 0 && !detector.exists() {
             return Err(format!(
                 "{}: expected a detector, but the training held out no images to fit one on",
                 detector.display()
             )
             .into());
         }
-        let detector = Detector::load(detector)?;
+        let detector = AnyDetector::load(detector, &device)?;
         let network = load_run(run, &config, training.classes.len(), &device)?;
         let [height, width] = training.image_size;
         if height != width {

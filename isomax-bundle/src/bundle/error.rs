@@ -110,14 +110,6 @@ pub enum BundleError {
         /// What the network takes.
         source: ImageShapeError,
     },
-    /// The values of the network cannot be read back from the device.
-    #[error("{}: the device gives no values back: {reason}", name.display())]
-    Device {
-        /// The file.
-        name: PathBuf,
-        /// What it says.
-        reason: String,
-    },
     /// The weights do not fit the network.
     #[error(transparent)]
     Weights(#[from] StoreError),
@@ -126,10 +118,6 @@ pub enum BundleError {
 impl BundleError {
     pub(crate) fn images(name: &Path, source: ImageShapeError) -> Self {
         Self::Images { name: name.to_owned(), source }
-    }
-
-    pub(crate) fn device(name: &Path, reason: String) -> Self {
-        Self::Device { name: name.to_owned(), reason }
     }
 
     pub(crate) fn detector(name: &Path, source: DetectorError) -> Self {

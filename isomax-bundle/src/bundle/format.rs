@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use burn::tensor::TensorData;
 use isomax_models::store::StoredTensor;
 use safetensors::SafeTensors;
-use safetensors::tensor::TensorInfo;
+use safetensors::tensor::{Dtype, TensorInfo};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -89,6 +90,14 @@ pub(super) fn read(bytes: &[u8], name: &Path) -> Result<Manifest, BundleError> {
     }
     serde_json::from_value(serde_json::Value::Object(rest))
         .map_err(|error| BundleError::Invalid { name: name(), what: error.to_string() })
+}
+
+/// A tensor of 32-bit numbers, of a file that has been read before.
+pub(super) fn floats(bytes: &[u8], name: &str) -> Option<TensorData> {
+    let file = SafeTensors::deserialize(bytes).ok()?;
+    let view = file.tensor(name).ok().filter(|view| view.dtype() == Dtype::F32)?;
+    let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    Some(TensorData::new(values.collect::<Vec<f32>>(), view.shape().to_vec()))
 }
 
 /// Number of values of all tensors of a file that has been read before.

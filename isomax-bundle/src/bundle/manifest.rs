@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use isomax_burn::posthoc::PostHocHeader;
 use serde::{Deserialize, Serialize};
 
 use crate::Preprocessing;
@@ -16,10 +17,17 @@ pub struct Manifest {
     pub classes: Vec<String>,
     /// What is done to images.
     pub preprocessing: Preprocessing,
-    /// The detector, as its JSON; none if there were no held-out images to fit one on.
+    /// The detector, as its JSON, but for the tensors of a post-hoc one; none if there were no held-out images to fit one on.
     pub detector: Option<serde_json::Value>,
     /// Where all this comes from.
     pub provenance: Provenance,
+}
+
+impl Manifest {
+    /// Whether the detector is one that was fitted on features, whose tensors are in the file beside the weights.
+    pub fn has_posthoc(&self) -> bool {
+        self.detector.as_ref().is_some_and(PostHocHeader::is_named_in)
+    }
 }
 
 /// Where a [`Bundle`](super::Bundle) comes from: for people, and for those who look for the cause of a mistake.

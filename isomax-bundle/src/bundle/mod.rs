@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, backend::Backend};
-use isomax_burn::{Detector, DetectorError, HeadKind, OodHead, OodScore, atomic_file};
+use isomax_burn::posthoc::{PostHocDetector, PostHocHeader, TENSOR_PREFIX};
+use isomax_burn::{AnyDetector, Detector, DetectorError, HeadKind, OodHead, OodScore, atomic_file};
 use isomax_models::store::{self, StoredTensor};
 use isomax_models::{Architecture, Backbone, Model, ModelConfig};
 
@@ -60,6 +61,9 @@ pub struct Bundle {
     name: PathBuf,
 }
 
+/// What errors call a bundle that is in no file yet.
+const UNSAVED: &str = "bundle";
+
 /// Largest file that is read: many times the largest network for images.
 const MAX_BYTES: u64 = 8 << 30;
 
@@ -77,10 +81,47 @@ impl Bundle {
         manifest: Manifest,
         network: &N,
     ) -> Result<Self, BundleError> {
-        let name = PathBuf::from("bundle");
+        if manifest.has_posthoc() {
+            let what = "a post-hoc detector without its tensors: `Bundle::with_posthoc` has them";
+            let name = PathBuf::from(UNSAVED);
+            return Err(BundleError::Invalid { name, what: what.to_owned() });
+        }
+        Self::assemble(manifest, network, Vec::new())
+    }
+
+    /// As [`new`](Self::new), with a detector that was fitted on features, in place of the one of the manifest.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`BundleError::Detector`] if the detector belongs to another head.
+    pub fn with_posthoc<B: Backend, N: Backbone<B> + Module<B>>(
+        mut manifest: Manifest,
+        network: &N,
+        detector: &PostHocDetector<B>,
+    ) -> Result<Self, BundleError> {
+        let failed = |source| BundleError::detector(Path::new(UNSAVED), source);
+        detector.check_head(network.head()).map_err(failed)?;
+        let json = serde_json::from_str(&detector.to_json());
+        manifest.detector = Some(json.map_err(|error| BundleError::Invalid {
+            name: PathBuf::from(UNSAVED),
+            what: error.to_string(),
+        })?);
+        let stored = |(name, data): (&str, burn::tensor::TensorData)| {
+            let (name, shape) = (format!("{TENSOR_PREFIX}{name}"), data.shape.to_vec());
+            StoredTensor::new(name, shape, &data.iter::<f32>().collect::<Vec<f32>>())
+        };
+        Self::assemble(manifest, network, detector.tensors().into_iter().map(stored).collect())
+    }
+
+    fn assemble<B: Backend, N: Backbone<B> + Module<B>>(
+        manifest: Manifest,
+        network: &N,
+        mut tensors: Vec<StoredTensor>,
+    ) -> Result<Self, BundleError> {
+        let name = PathBuf::from(UNSAVED);
         check(&manifest, &name)?;
         check_head(&manifest, network, &name)?;
-        let tensors: Vec<StoredTensor> = store::tensors(network)?;
+        tensors.extend(store::tensors(network)?);
         let bytes = format::write(&manifest, tensors)
             .map_err(|what| BundleError::Invalid { name: name.clone(), what })?;
         Ok(Self { manifest, bytes, name })
@@ -144,14 +185,21 @@ impl Bundle {
         &self.name
     }
 
-    /// Its detector, whose score is one of [`Score`](isomax_burn::Score).
+    /// Its detector: one whose score is one of [`Score`](isomax_burn::Score), or a post-hoc one.
     ///
     /// # Errors
     ///
     /// [`BundleError::NoDetector`] or [`BundleError::Detector`].
-    pub fn detector(&self) -> Result<Detector, BundleError> {
-        Detector::from_json(self.detector_json()?.as_bytes())
-            .map_err(|source| BundleError::detector(&self.name, source))
+    pub fn detector<B: Backend>(&self, device: &B::Device) -> Result<AnyDetector<B>, BundleError> {
+        let json = self.detector_json()?;
+        let failed = |source| BundleError::detector(&self.name, source);
+        if !self.manifest.has_posthoc() {
+            return Ok(Detector::from_json(json.as_bytes()).map_err(failed)?.into());
+        }
+        let header = PostHocHeader::from_json(&json).map_err(failed)?;
+        let tensor =
+            |name: &'static str| format::floats(&self.bytes, &format!("{TENSOR_PREFIX}{name}"));
+        Ok(PostHocDetector::from_parts(header, tensor, device).map_err(failed)?.into())
     }
 
     /// Its detector, whose score is one of your own.
@@ -237,27 +285,30 @@ fn check(manifest: &Manifest, name: &Path) -> Result<(), BundleError> {
     }
     preprocessing.check().map_err(|error| invalid(error.to_string()))?;
     let Some(detector) = detector else { return Ok(()) };
-    match Detector::from_json(detector.to_string().as_bytes()) {
-        Ok(detector) => match detector.head() {
-            Some(head) if head == manifest.head => {
-                let found = detector.num_classes().unwrap_or_default();
-                match found == classes.len() {
-                    true => Ok(()),
-                    false => Err(invalid(format!(
-                        "a detector for {found} classes beside {} classes",
-                        classes.len()
-                    ))),
-                }
-            }
-            head => Err(invalid(format!(
-                "a detector for the head {} beside the head {}",
-                head.unwrap_or("of no network"),
-                manifest.head
-            ))),
-        },
-        // Of a score of one's own, which `detector_with` brings.
-        Err(DetectorError::UnknownScore(_)) => Ok(()),
-        Err(source) => Err(BundleError::detector(name, source)),
+    let json = detector.to_string();
+    let (head, num_classes) = if manifest.has_posthoc() {
+        let header = PostHocHeader::from_json(&json)
+            .map_err(|source| BundleError::detector(name, source))?;
+        (Some(header.head().to_owned()), Some(header.num_classes()))
+    } else {
+        match Detector::from_json(json.as_bytes()) {
+            Ok(detector) => (detector.head().map(str::to_owned), detector.num_classes()),
+            // Of a score of one's own, which `detector_with` brings.
+            Err(DetectorError::UnknownScore(_)) => return Ok(()),
+            Err(source) => return Err(BundleError::detector(name, source)),
+        }
+    };
+    if head.as_ref() != Some(&manifest.head) {
+        return Err(invalid(format!(
+            "a detector for the head {} beside the head {}",
+            head.as_deref().unwrap_or("of no network"),
+            manifest.head
+        )));
+    }
+    let (found, expected) = (num_classes.unwrap_or_default(), classes.len());
+    match found == expected {
+        true => Ok(()),
+        false => Err(invalid(format!("a detector for {found} classes beside {expected} classes"))),
     }
 }
 

@@ -1,7 +1,8 @@
 use super::*;
 use burn::backend::Flex;
 use burn::tensor::{Distribution, Tensor};
-use isomax_burn::DetectorConfig;
+use isomax_burn::posthoc::{BankConfig, FeatureStatistics, Method, Needs};
+use isomax_burn::{Decision, DetectorConfig};
 use isomax_models::CifarResNetConfig;
 use proptest::prelude::*;
 use std::error::Error;
@@ -37,15 +38,89 @@ fn a_bundle_comes_back_as_it_was() -> Tested {
     bundle.save(&path)?;
     let loaded = Bundle::load(&path)?;
     assert_eq!((loaded.manifest(), loaded.as_bytes()), (bundle.manifest(), bundle.as_bytes()));
-    assert_eq!(loaded.detector()?.to_json(), bundle.detector()?.to_json());
-
     let device = Default::default();
+    let json = |bundle: &Bundle| match bundle.detector::<Flex>(&device) {
+        Ok(AnyDetector::Logits(detector)) => Some(detector.to_json()),
+        _ => None,
+    };
+    assert!(json(&loaded).is_some());
+    assert_eq!(json(&loaded), json(&bundle));
+
     let images = Tensor::<Flex, 4>::random([4, 3, 32, 32], Distribution::Default, &device);
     let logits = loaded.network(&device)?.forward(images.clone()).into_data();
     assert_eq!(bundle.network(&device)?.forward(images).into_data(), logits);
     // Weights by themselves for every other program.
     let mut plain = network(2).init::<Flex>(&device);
     plain.load_weights(&path)?;
+    Ok(())
+}
+
+/// A bundle whose detector is the distance to the nearest neighbour of its training features, and decisions of that.
+fn with_neighbours() -> Result<(Bundle, Vec<Decision>), Box<dyn Error>> {
+    let device = Default::default();
+    let network = network(2).init::<Flex>(&device);
+    let features = |images: Tensor<Flex, 4>| network.forward_features(images);
+    let images = |n| Tensor::random([n, 3, 32, 32], Distribution::Default, &device);
+    let method: Method = "knn:k=1".parse()?;
+    let mut statistics = FeatureStatistics::new(Needs::of(&[method]), 64, 2, BankConfig::default());
+    let training = features(images(30));
+    let logits = network.head().forward(training.clone());
+    let labels = Tensor::arange(0..30, &device).remainder_scalar(2);
+    statistics.update(training, logits, labels)?;
+    let fitted = statistics.fit(&method, network.head())?;
+    let config = DetectorConfig::new();
+    let detector = PostHocDetector::fit(&config, fitted, network.head(), features(images(20)))?;
+    let manifest = Manifest { detector: None, ..bundle()?.manifest().clone() };
+    let gray = Tensor::full([1, 3, 32, 32], 0.5, &device);
+    let decisions = detector.decide(network.head(), features(gray))?;
+    Ok((Bundle::with_posthoc(manifest, &network, &detector)?, decisions))
+}
+
+#[test]
+fn a_post_hoc_detector_stands_in_place_of_one_of_logits() -> Tested {
+    let (bundle, expected) = with_neighbours()?;
+    let (device, folder) = (Default::default(), tempfile::tempdir()?);
+    let path = folder.path().join("a.safetensors");
+    bundle.save(&path)?;
+    let loaded = Bundle::load(&path)?;
+    let detector = loaded.detector::<Flex>(&device)?;
+    assert_eq!(detector.score_name().as_deref(), Some("knn:k=1"));
+    let network = loaded.network::<Flex>(&device)?;
+    let gray = Tensor::full([1, 3, 32, 32], 0.5, &device);
+    let found = detector.decide_rows(network.head(), network.forward_features(gray))?;
+    assert_eq!(found, [Some(expected[0])]);
+    Predictor::<Flex, _>::from_bundle(&loaded, &device)?;
+    // Weights by themselves for every other program, as of any bundle.
+    let mut plain = self::network(2).init::<Flex>(&device);
+    plain.load_weights(&path)?;
+    Ok(())
+}
+
+#[test]
+fn a_post_hoc_detector_of_something_else_is_refused() -> Tested {
+    let (bundle, _) = with_neighbours()?;
+    let device = Default::default();
+    let network = bundle.network::<Flex>(&device)?;
+    // Without its tensors.
+    let manifest = bundle.manifest().clone();
+    let bare = Bundle::new(manifest.clone(), &network);
+    assert!(matches!(bare, Err(BundleError::Invalid { .. })), "{bare:?}");
+    let bytes = format::write(&manifest, store::tensors(&network)?)?;
+    let detector = Bundle::from_bytes(bytes, "upload")?.detector::<Flex>(&device);
+    assert!(matches!(detector, Err(BundleError::Detector { .. })), "{detector:?}");
+    // Beside the weights of another network.
+    let AnyDetector::PostHoc(detector) = bundle.detector::<Flex>(&device)? else {
+        return Err("no post-hoc detector".into());
+    };
+    let other = self::network(2).init::<Flex>(&device);
+    let foreign = Bundle::with_posthoc(manifest, &other, &detector);
+    assert!(matches!(foreign, Err(BundleError::Detector { .. })), "{foreign:?}");
+    // Beside other classes.
+    let mut manifest = bundle.manifest().clone();
+    manifest.classes.push("wasps".to_owned());
+    let bytes = format::write(&manifest, store::tensors(&network)?)?;
+    let other = Bundle::from_bytes(bytes, "upload");
+    assert!(matches!(other, Err(BundleError::Invalid { .. })), "{other:?}");
     Ok(())
 }
 
@@ -149,7 +224,10 @@ fn another_network_is_refused() -> Tested {
     let small = Predictor::<Flex, _>::from_bundle(&Bundle::from_bytes(small, "x")?, &device);
     assert!(matches!(small, Err(BundleError::Images { .. })));
     let none = Bundle::from_bytes(changed(|m| m["detector"] = serde_json::Value::Null)?, "x")?;
-    assert!(matches!(none.detector(), Err(BundleError::NoDetector { .. })));
+    assert!(matches!(
+        none.detector::<Flex>(&Default::default()),
+        Err(BundleError::NoDetector { .. })
+    ));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod detector;
 mod error;
 mod fitted;
 mod generalised_entropy;
+mod header;
 #[cfg(feature = "posthoc")]
 mod linalg;
 mod method;
@@ -27,8 +28,12 @@ mod stored;
 pub use detector::PostHocDetector;
 pub use error::FitError;
 pub use fitted::Fitted;
+pub use header::PostHocHeader;
 pub use method::{Dims, Guide, Method, MethodError, Origin};
 pub use needs::Needs;
 pub use shape::Shape;
 #[cfg(feature = "posthoc")]
 pub use statistics::{BankConfig, FeatureStatistics};
+
+/// What the names of a detector's tensors begin with in a file that has others as well, such as weights.
+pub const TENSOR_PREFIX: &str = "isomax-posthoc.";

@@ -7,12 +7,9 @@ use std::path::Path;
 
 use burn::tensor::{TensorData, backend::Backend};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use serde::{Deserialize, Serialize};
 
-use super::detector::{FittedHead, PROBES};
-use super::fitted::{Parts, Sizes, Source, TensorError};
-use super::{Fitted, Method, PostHocDetector};
-use crate::detector::{Threshold, check_temperature};
+use super::fitted::{Parts, Source, TensorError};
+use super::{Fitted, PostHocDetector, PostHocHeader};
 use crate::{DetectorError, atomic_file};
 
 /// The key of the metadata.
@@ -21,48 +18,7 @@ const KEY: &str = "isomax-posthoc";
 /// No bank is nearly as large; a larger file is something else.
 const LARGEST_FILE: u64 = 8 << 30;
 
-/// Marks JSON as a post-hoc detector.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-enum Format {
-    #[serde(rename = "isomax-posthoc")]
-    PostHoc,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "format")]
-    _format: Format,
-    version: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    format: Format,
-    version: u32,
-    method: Method,
-    head: StoredHead,
-    threshold: Threshold,
-    /// What of the method is no tensor.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    numbers: BTreeMap<String, f64>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredHead {
-    name: String,
-    num_classes: usize,
-    num_features: usize,
-    temperature: f32,
-    confidence_temperature: f32,
-    probe: Vec<f32>,
-}
-
 impl<B: Backend> PostHocDetector<B> {
-    /// The version of the stored format.
-    pub const FORMAT_VERSION: u32 = 1;
-
     /// Writes the detector. The file appears whole or not at all.
     ///
     /// # Errors
@@ -86,27 +42,16 @@ impl<B: Backend> PostHocDetector<B> {
             .unwrap_or_default()
     }
 
-    /// All but the tensors, as JSON: for files that hold more than a detector.
+    /// All but the tensors, as JSON: for files that hold more than a detector. [`PostHocHeader`] reads it.
     pub fn to_json(&self) -> String {
-        let FittedHead { name, sizes, temperature, confidence_temperature, probe } = &self.head;
         let numbers = self.fitted.parts.numbers();
-        let stored = Stored {
-            format: Format::PostHoc,
-            version: Self::FORMAT_VERSION,
+        PostHocHeader {
             method: self.fitted.method,
-            head: StoredHead {
-                name: name.clone(),
-                num_classes: sizes.num_classes,
-                num_features: sizes.num_features,
-                temperature: *temperature,
-                confidence_temperature: *confidence_temperature,
-                probe: probe.clone(),
-            },
+            head: self.head.clone(),
             threshold: self.threshold.clone(),
             numbers: numbers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        };
-        // Structs of numbers and strings have no JSON that could fail.
-        serde_json::to_string(&stored).unwrap_or_default()
+        }
+        .to_json()
     }
 
     /// The tensors with their names, each of 32-bit floats and two dimensions.
@@ -144,10 +89,10 @@ impl<B: Backend> PostHocDetector<B> {
         let json = metadata.metadata().as_ref().and_then(|texts| texts.get(KEY));
         let json = json.ok_or_else(|| malformed(format!("its metadata have no key '{KEY}'")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
-        Self::from_parts(json, |name| tensor(&file, name), device)
+        Self::from_parts(PostHocHeader::from_json(json)?, |name| tensor(&file, name), device)
     }
 
-    /// Reads what [`to_json`](Self::to_json) and [`tensors`](Self::tensors) give.
+    /// Puts together what [`to_json`](Self::to_json) and [`tensors`](Self::tensors) give.
     ///
     /// # Arguments
     ///
@@ -155,52 +100,20 @@ impl<B: Backend> PostHocDetector<B> {
     ///
     /// # Errors
     ///
-    /// Those of [`load`](Self::load) but for files.
+    /// [`DetectorError::Malformed`] if a tensor is missing, has another shape, or holds a value that is not finite.
     pub fn from_parts(
-        json: &str,
+        header: PostHocHeader,
         tensor: impl FnMut(&'static str) -> Option<TensorData>,
         device: &B::Device,
     ) -> Result<Self, DetectorError> {
-        // By itself: other fields of a foreign version may look like anything.
-        let json_error = |error: serde_json::Error| malformed(error.to_string());
-        let Header { version, .. } = serde_json::from_str(json).map_err(json_error)?;
-        if version != u64::from(Self::FORMAT_VERSION) {
-            let newest = Self::FORMAT_VERSION;
-            return Err(DetectorError::UnsupportedVersion { newest, found: version });
-        }
-        let Stored { method, head, threshold, numbers, .. } =
-            serde_json::from_str(json).map_err(json_error)?;
-        threshold.check()?;
-        check_temperature(head.temperature)?;
-        check_temperature(head.confidence_temperature)?;
-        let sizes = Sizes { num_classes: head.num_classes, num_features: head.num_features };
-        for (what, size) in
-            [("number of classes", sizes.num_classes), ("number of features", sizes.num_features)]
-        {
-            if size == 0 {
-                return Err(DetectorError::invalid(what, "at least 1", 0));
-            }
-        }
-        let is_whole = sizes.num_classes.checked_mul(PROBES) == Some(head.probe.len());
-        if !is_whole || !head.probe.iter().all(|logit| logit.is_finite()) {
-            let expected = "finite numbers, four for each class";
-            return Err(DetectorError::invalid("probe", expected, head.probe.len()));
-        }
-        method.check_dims(sizes.num_features)?;
+        let PostHocHeader { method, head, threshold, numbers } = header;
         let mut source = Stock { tensor, numbers };
-        let parts = Parts::read(&method, sizes, &mut source, device).map_err(tensor_error)?;
-        let head = FittedHead {
-            name: head.name,
-            sizes,
-            temperature: head.temperature,
-            confidence_temperature: head.confidence_temperature,
-            probe: head.probe,
-        };
+        let parts = Parts::read(&method, head.sizes, &mut source, device).map_err(tensor_error)?;
         Ok(Self { fitted: Fitted { method, parts }, threshold, head })
     }
 }
 
-fn malformed(reason: String) -> DetectorError {
+pub(super) fn malformed(reason: String) -> DetectorError {
     DetectorError::Malformed { what: "a post-hoc detector in safetensors", reason }
 }
 

@@ -15,7 +15,8 @@
 //!   prefixes, such as `module.` or `model.`, alone or nested, the one is left out under which most
 //!   tensors of the module are found. Tensors beside it are unexpected.
 //! - Counters, `num_batches_tracked` of batch normalisations and `n_averaged` of averaged models, are
-//!   ignored.
+//!   ignored, and so are the tensors of a
+//!   [post-hoc detector](isomax_burn::posthoc::PostHocDetector), which stand beside the weights in a bundle.
 //! - The layer of a [`SoftMaxHead`](isomax_burn::SoftMaxHead) may have another name, such as `fc`,
 //!   `linear` or `head`, and its weights that of PyTorch, `weight`; its `bias` must be there. The
 //!   projections of residual blocks, `shortcut`, may be called `downsample`.
@@ -210,6 +211,14 @@ pub struct StoredTensor {
     pub shape: Vec<usize>,
     /// Four for each value.
     pub bytes: Vec<u8>,
+}
+
+impl StoredTensor {
+    /// A tensor that is of no module. A shape of another number of values makes no file.
+    pub fn new(name: impl Into<String>, shape: Vec<usize>, values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { name: name.into(), shape, bytes }
+    }
 }
 
 /// All tensors of a module, by PyTorch's names and in its layouts: what [`save_safetensors`] writes.

@@ -4,6 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use isomax_burn::posthoc::TENSOR_PREFIX;
+
 use super::spelling::{Layer, layers};
 use super::wanted::{Wanted, last_part};
 
@@ -42,7 +44,7 @@ pub(super) fn find<'a>(
     file: impl Iterator<Item = &'a str>,
 ) -> Result<Matches, String> {
     let mut names = BTreeMap::new();
-    for given in file {
+    for given in file.filter(|given| !given.starts_with(TENSOR_PREFIX)) {
         let name = without_wrappers(given);
         if let Some(other) = names.insert(name, given) {
             return Err(format!("'{other}' and '{given}' are names of the same tensor"));

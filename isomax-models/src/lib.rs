@@ -14,6 +14,7 @@
 //!
 //! - [`Architecture`], [`ModelConfig`], [`Model`]: networks by name, such as `densenet-bc-100`
 //! - [`Backbone`]: what training and evaluation code asks of a network, one of these or one of yours
+//! - [`Odin`]: the detector that looks at gradients of images
 //! - [`layers`]: layers with PyTorch's semantics that are fast on Burn's CPU backends
 //! - `store` (feature `store`): weights of PyTorch, safetensors files, records of Burn
 //!
@@ -28,6 +29,7 @@ mod cifar_resnet;
 mod densenet;
 mod efficientnet_lite;
 pub mod layers;
+mod odin;
 mod residual_block;
 mod resnet;
 mod stages;
@@ -41,6 +43,7 @@ pub use cifar_resnet::{BasicBlock, CifarResNet, CifarResNetConfig};
 pub use densenet::{BottleneckLayer, DenseBlock, DenseNetBc, DenseNetBcConfig, Transition};
 pub use efficientnet_lite::{EfficientNetLite, EfficientNetLiteConfig, InvertedResidual};
 pub use layers::{BatchNorm, BatchNormConfig};
+pub use odin::Odin;
 pub use residual_block::{BlockKind, BottleneckBlock, ProjectedBlock, ResidualBlock};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use stages::ImageShapeError;

@@ -188,9 +188,24 @@ impl Method {
         scores.into_iter().chain(others).collect()
     }
 
-    /// Those of [`all`](Self::all) that suit a head.
+    /// Those of [`all`](Self::all) that suit a head. On distance heads, where energy tells little, shapes are of the
+    /// score that the papers take there; and ASH-S is left out where features are scaled to unit length, since it is
+    /// ASH-P there.
     pub fn suited_to<B: Backend>(head: &impl OodHead<B>) -> Vec<Self> {
-        Self::all().into_iter().filter(|method| method.suits(head).is_ok()).collect()
+        let best = match head.kind() {
+            HeadKind::SoftMax => Score::Energy,
+            kind => Score::default_for(kind),
+        };
+        let is_unit = head.class_planes().is_some_and(|planes| planes.unit);
+        let is_double = |method: &Self| {
+            is_unit && matches!(method, Self::Shaped { shape: Shape::AshS { .. }, .. })
+        };
+        let of_best = |method: Self| match method {
+            Self::Shaped { shape, .. } => Self::Shaped { shape, score: best },
+            other => other,
+        };
+        let suited = Self::all().into_iter().filter(|method| method.suits(head).is_ok());
+        suited.filter(|method| !is_double(method)).map(of_best).collect()
     }
 
     /// Whether features are scaled to unit length first.

@@ -28,6 +28,7 @@ macro_rules! on_every_backend {
 
 mod layers;
 mod networks;
+mod odin;
 mod pretrained;
 mod pytorch_parity;
 mod records;

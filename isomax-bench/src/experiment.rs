@@ -21,8 +21,8 @@ use crate::evaluate::{EvaluateError, EvaluationInput, PostHocInput, PostHocMetho
 use crate::progress::Progress;
 use crate::results::{self, Evaluation, ResultError, Training};
 use crate::train::{
-    ConfigError, ExperimentData, ImageNetwork, RunFolder, RunOptions, TrainError, TrainableNetwork,
-    TrainingConfig, train,
+    ConfigError, ExperimentData, ImageNetwork, NetworkWithGradients, RunFolder, RunOptions,
+    TrainError, TrainableNetwork, TrainingConfig, train,
 };
 
 /// Why an experiment has no result. [`run_published`] and [`run`] return it.
@@ -412,7 +412,7 @@ pub struct EvaluationPaths<'a> {
 /// # Errors
 ///
 /// [`ExperimentError`].
-pub fn evaluate_run<B: Backend, N: ImageNetwork<B>>(
+pub fn evaluate_run<B: Backend, N: NetworkWithGradients<B>>(
     config: &TrainingConfig,
     training: Training,
     data: &ExperimentData,

@@ -223,3 +223,60 @@ fn what_cannot_be_learned_is_told() {
     let errors = fail(here, TRAIN);
     assert!(errors.contains("init_sha256"), "{errors}");
 }
+
+#[test]
+fn methods_are_fitted_on_what_a_run_was_trained_on_and_decide_from_files() {
+    let folder = prepared();
+    let here = folder.path();
+    succeed(here, &TRAIN.replace("--epochs 2", "--epochs 0"));
+    let run = "results/photos_resnet-8_isomax+/run-1";
+    // 29 training images: fewer than the neighbours that KNN asks for by default.
+    let text = succeed(
+        here,
+        &format!(
+            "evaluate --run {run} --posthoc knn:k=3,vim:dims=8,odin --posthoc-tune noise=noise"
+        ),
+    );
+    assert!(text.contains("| method "), "{text}");
+    let evaluation = json(here.join(run).join("evaluation.json"));
+    let rows = evaluation["detection"].as_array().unwrap();
+    let of = |score: &str, is_tuned: bool| {
+        let row = rows.iter().find(|row| {
+            row["score"].as_str().is_some_and(|name| name.split(':').next() == Some(score))
+                && row["tuned_on"].is_string() == is_tuned
+        });
+        row.unwrap_or_else(|| panic!("no {score}: {text}"))
+    };
+    for name in ["knn", "vim", "odin"] {
+        let auroc = |is_tuned| of(name, is_tuned)["field"]["auroc"].as_f64().unwrap();
+        let interval = &of(name, false)["intervals"]["auroc"];
+        let [low, high] = [0, 1].map(|end| interval[end].as_f64().unwrap());
+        assert!(low <= auroc(false) && auroc(false) <= high, "{name}: {interval}");
+        assert!(of(name, false)["rejected"].is_number(), "{name}");
+        auroc(true);
+    }
+    assert!(here.join(run).join("posthoc/knn+k-3.safetensors").exists());
+    let errors = fail(here, &format!("evaluate --run {run} --posthoc knn"));
+    assert!(errors.contains("knn") && errors.contains("29"), "{errors}");
+    let errors = fail(here, &format!("evaluate --run {run} --posthoc scale"));
+    assert!(errors.contains("unit length"), "{errors}");
+
+    // Such a detector decides in place of that of the run, and so does a bundle with it.
+    let lines = |flags: &str| -> Vec<Value> {
+        let text = succeed(here, &format!("predict {flags} photos noise --json"));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let detector = format!("--detector {run}/posthoc/knn+k-3.safetensors");
+    let by_neighbours = lines(&format!("--run {run} {detector}"));
+    assert_ne!(by_neighbours, lines(&format!("--run {run}")));
+    succeed(here, &format!("export --run {run} {detector} --output neighbours.safetensors"));
+    assert_eq!(lines("--model neighbours.safetensors"), by_neighbours);
+    // It belongs to the weights of this run.
+    succeed(
+        here,
+        &format!("{} --seed 7", TRAIN.replace("--epochs 2", "--epochs 1 --output other")),
+    );
+    let other = "other/photos_resnet-8_isomax+/run-1";
+    let errors = fail(here, &format!("predict --run {other} {detector} photos"));
+    assert!(errors.contains("weights"), "{errors}");
+}

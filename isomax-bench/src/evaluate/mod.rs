@@ -8,21 +8,23 @@ use std::sync::Arc;
 
 use burn::tensor::{Tensor, backend::Backend};
 use isomax_burn::metrics::{BootstrapIntervals, MetricError, OodMetrics, PaperMetrics};
-use isomax_burn::posthoc::{FitError, Fitted};
+use isomax_burn::posthoc::FitError;
 use isomax_burn::{
     Detector, DetectorConfig, DetectorError, HeadKind, HostLogits, OodHead as _, OodScore, Score,
     TemperatureObjective,
 };
 use isomax_models::{Backbone, ImageShapeError};
 
+mod methods;
 mod pass;
 mod posthoc;
 mod table;
 mod worst;
 
+pub use methods::{PostHocMethod, PostHocMethods};
 use pass::{Outputs, Pass};
-use posthoc::FittedMethod;
-pub use posthoc::{PostHocInput, PostHocMethods};
+pub use posthoc::PostHocInput;
+use posthoc::{FittedMethod, Scorer};
 pub use table::summary;
 
 use crate::data::{
@@ -33,7 +35,7 @@ use crate::results::{
     self, Calibrated, Detection, DetectorSummary, Evaluation, ID, ResultError, Training,
 };
 use crate::scores::npy;
-use crate::train::ImageNetwork;
+use crate::train::NetworkWithGradients;
 
 /// Why a network cannot be evaluated. [`evaluate()`] returns it.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +183,7 @@ const DEFAULT: usize = 0;
 ///
 /// [`EvaluateError`].
 pub fn evaluate<B: Backend>(
-    network: &impl ImageNetwork<B>,
+    network: &impl NetworkWithGradients<B>,
     input: &EvaluationInput,
     folder: &Path,
     device: &B::Device,
@@ -198,7 +200,7 @@ pub fn evaluate<B: Backend>(
     let fitted = fitted.map(|posthoc| posthoc::fit(network, posthoc, held_out_images, &pass));
     let mut fitted: Vec<FittedMethod<B>> = fitted.transpose()?.unwrap_or_default();
     let outputs = |fitted: &[FittedMethod<B>], set: &str, images: &dyn ImageSource| {
-        let methods: Vec<&Fitted<B>> = fitted.iter().map(|method| &method.fitted).collect();
+        let methods: Vec<&Scorer<B>> = fitted.iter().map(|method| &method.scorer).collect();
         pass.scores(network, set, images, &methods)
     };
 

@@ -1,13 +1,12 @@
 //! One pass of a network over a set of images.
 
 use burn::tensor::{Tensor, backend::Backend};
-use isomax_burn::posthoc::Fitted;
 use isomax_burn::{HostLogits, OodHead as _};
 
-use super::EvaluateError;
+use super::posthoc::Scorer;
+use super::{EvaluateError, NetworkWithGradients};
 use crate::data::{ImageSource, Normalization, tensor_of};
 use crate::progress::Progress;
-use crate::train::ImageNetwork;
 
 /// Images that are computed at once.
 const BATCH: usize = 200;
@@ -19,6 +18,13 @@ pub(super) struct Pass<'a, B: Backend> {
     pub(super) progress: &'a dyn Progress,
 }
 
+/// Images as the network takes them, and what it makes of them.
+pub(super) struct Batch<B: Backend> {
+    pub(super) images: Tensor<B, 4>,
+    pub(super) features: Tensor<B, 2>,
+    pub(super) logits: Tensor<B, 2>,
+}
+
 /// What a network makes of a set.
 pub(super) struct Outputs {
     pub(super) logits: HostLogits,
@@ -27,13 +33,13 @@ pub(super) struct Outputs {
 }
 
 impl<B: Backend> Pass<'_, B> {
-    /// Gives features and logits of each batch in turn.
+    /// Gives each batch in turn.
     pub(super) fn run(
         &self,
-        network: &impl ImageNetwork<B>,
+        network: &impl NetworkWithGradients<B>,
         set: &str,
         images: &dyn ImageSource,
-        mut take: impl FnMut(Tensor<B, 2>, Tensor<B, 2>) -> Result<(), EvaluateError>,
+        mut take: impl FnMut(Batch<B>) -> Result<(), EvaluateError>,
     ) -> Result<(), EvaluateError> {
         let [height, width] = images.size();
         let source = network.check_images([images.len(), 3, height, width]);
@@ -44,9 +50,10 @@ impl<B: Backend> Pass<'_, B> {
         for start in (0..images.len()).step_by(batch) {
             let indices = start..images.len().min(start + batch);
             let count = indices.len();
-            let batch = tensor_of(images, indices, self.normalization, self.device)?;
-            let features = network.forward_features(batch);
-            take(features.clone(), network.head().forward(features))?;
+            let images = tensor_of(images, indices, self.normalization, self.device)?;
+            let features = network.forward_features(images.clone());
+            let logits = network.head().forward(features.clone());
+            take(Batch { images, features, logits })?;
             self.progress.advance(count as u64);
         }
         self.progress.finish();
@@ -56,21 +63,19 @@ impl<B: Backend> Pass<'_, B> {
     /// The logits of a set, and the scores of methods.
     pub(super) fn scores(
         &self,
-        network: &impl ImageNetwork<B>,
+        network: &impl NetworkWithGradients<B>,
         set: &str,
         images: &dyn ImageSource,
-        methods: &[&Fitted<B>],
+        methods: &[&Scorer<B>],
     ) -> Result<Outputs, EvaluateError> {
         let (mut logits, mut num_classes) = (Vec::new(), 0);
         let mut scores = vec![Vec::new(); methods.len()];
-        self.run(network, set, images, |features, batch| {
+        self.run(network, set, images, |batch| {
             for (method, scores) in methods.iter().zip(&mut scores) {
-                scores.extend(
-                    method.score(features.clone(), network.head()).into_data().iter::<f64>(),
-                );
+                scores.extend(method.score(network, &batch));
             }
-            num_classes = batch.dims()[1];
-            logits.extend(batch.into_data().iter::<f64>());
+            num_classes = batch.logits.dims()[1];
+            logits.extend(batch.logits.into_data().iter::<f64>());
             Ok(())
         })?;
         let logits = HostLogits::new(logits, num_classes)

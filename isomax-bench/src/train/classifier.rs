@@ -2,7 +2,8 @@
 
 use core::marker::PhantomData;
 
-use burn::module::{AutodiffModule, ModuleDisplay};
+use burn::backend::Autodiff;
+use burn::module::{AutodiffModule, HasAutodiffModule, ModuleDisplay};
 use burn::prelude::*;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
@@ -43,6 +44,35 @@ impl<B: Backend, N> ImageNetwork<B> for N where
 {
 }
 
+/// A network for images that can take gradients as well, as ODIN does. There is nothing to implement: every
+/// [`Backbone`] that derives Burn's `Module` is one.
+///
+/// ```
+/// use burn::backend::Autodiff;
+/// use burn::module::{AutodiffModule, HasAutodiffModule};
+/// use burn::tensor::backend::Backend;
+/// use isomax_bench::backend::{InferenceBackend, device};
+/// use isomax_bench::train::NetworkWithGradients;
+/// use isomax_models::CifarResNetConfig;
+///
+/// fn lift<B: Backend, N: NetworkWithGradients<B>>(
+///     network: N,
+/// ) -> <N as HasAutodiffModule<Autodiff<B>>>::TrainModule {
+///     AutodiffModule::from_inner(network)
+/// }
+///
+/// lift::<InferenceBackend, _>(CifarResNetConfig::new(8, 10).init(&device()));
+/// ```
+pub trait NetworkWithGradients<B: Backend>:
+    ImageNetwork<B> + HasAutodiffModule<Autodiff<B>, TrainModule: ImageNetwork<Autodiff<B>>>
+{
+}
+
+impl<B: Backend, N> NetworkWithGradients<B> for N where
+    N: ImageNetwork<B> + HasAutodiffModule<Autodiff<B>, TrainModule: ImageNetwork<Autodiff<B>>>
+{
+}
+
 /// A network for images that can be trained, here and without gradients. There is nothing to implement:
 /// every [`Backbone`] that derives Burn's `Module` is one.
 ///
@@ -60,12 +90,14 @@ impl<B: Backend, N> ImageNetwork<B> for N where
 /// assert!(size::<TrainingBackend>(&network) > 10_000);
 /// ```
 pub trait TrainableNetwork<B: AutodiffBackend>:
-    ImageNetwork<B> + AutodiffModule<B, InnerModule: ImageNetwork<B::InnerBackend>> + 'static
+    ImageNetwork<B> + AutodiffModule<B, InnerModule: NetworkWithGradients<B::InnerBackend>> + 'static
 {
 }
 
 impl<B: AutodiffBackend, N> TrainableNetwork<B> for N where
-    N: ImageNetwork<B> + AutodiffModule<B, InnerModule: ImageNetwork<B::InnerBackend>> + 'static
+    N: ImageNetwork<B>
+        + AutodiffModule<B, InnerModule: NetworkWithGradients<B::InnerBackend>>
+        + 'static
 {
 }
 

@@ -44,7 +44,7 @@ mod recorder;
 mod scheduler;
 
 pub use choices::{ImageCount, OptimizerKind, Prototypes, ScheduleKind};
-pub use classifier::{Classifier, ImageNetwork, TrainableNetwork};
+pub use classifier::{Classifier, ImageNetwork, NetworkWithGradients, TrainableNetwork};
 pub use config::{ConfigError, TrainingConfig, published_milestones};
 pub use data::ExperimentData;
 pub use error::TrainError;

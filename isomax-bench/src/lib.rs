@@ -19,6 +19,7 @@ pub mod experiment;
 pub mod export;
 pub mod measures;
 pub mod memory;
+mod methods_table;
 pub mod predict;
 pub mod progress;
 pub mod report;

@@ -32,10 +32,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use isomax_burn::metrics::{BootstrapIntervals, CalibrationMetrics, OodMetrics, PaperMetrics};
-use isomax_burn::{HeadKind, UnknownName};
+use isomax_burn::{HeadKind, Score, UnknownName};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Normalization;
+use crate::evaluate::PostHocMethod;
 
 mod recipe;
 mod runs;
@@ -325,6 +326,23 @@ pub struct Detection {
     /// is one that nobody reaches who does not know what is to come.
     #[serde(default)]
     pub tuned_on: Option<String>,
+}
+
+impl Detection {
+    /// What tells it from others of its set: the score or method, and where parameters were tuned the name without
+    /// them, since each run has its own, and the set.
+    pub fn label(&self) -> String {
+        let Some(set) = &self.tuned_on else { return self.score.clone() };
+        let kept = |part: &&str| !part.contains('=') || part.starts_with("score=");
+        let parts: Vec<&str> = self.score.split(':').filter(kept).collect();
+        format!("{} (tuned on {set})", parts.join(":"))
+    }
+
+    /// Whether this is a post-hoc method, rather than a score of the logits.
+    pub fn is_method(&self) -> bool {
+        let is_method = || self.score.parse::<PostHocMethod>().is_ok();
+        self.tuned_on.is_some() || (self.score.parse::<Score>().is_err() && is_method())
+    }
 }
 
 impl Stored for History {

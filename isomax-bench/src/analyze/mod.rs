@@ -14,6 +14,7 @@ use crate::measures::{
     ACCURACY, CALIBRATION, CALIBRATION_OTHERS, ClassificationMeasure, FIELD, FIELD_OTHERS, Measure,
     PAPERS, PAPERS_AUROC, PAPERS_TNR,
 };
+use crate::methods_table::{NOTE, methods_table};
 use crate::results::{Detection, Evaluation, Recipe, Run, Selection, Training};
 use isomax_charts::{MeanStd, Table};
 
@@ -181,9 +182,9 @@ impl<'a> Experiment<'a> {
     }
 
     /// The name of a set, and which copy of it, if runs have different ones.
-    fn set_label(&self, pair: Pair<'a>) -> String {
+    fn set_label(&self, pair: &Pair<'a>) -> String {
         let copies =
-            self.pairs(|detection| detection.set == pair.set && detection.score == pair.score);
+            self.pairs(|detection| detection.set == pair.set && detection.label() == pair.score);
         match copies.len() {
             0 | 1 => pair.set.to_owned(),
             _ => format!("{} ({}, {} images)", pair.set, pair.source, pair.images),
@@ -206,14 +207,14 @@ impl<'a> Experiment<'a> {
 
     /// The mean over sets is formed for each run first, so it must be over the same sets.
     fn average_row(&self, pairs: &[Pair<'a>], measures: &[Measure]) -> Vec<String> {
-        let everywhere = |pair: Pair| self.runs.iter().all(|e| find(e, pair).is_some());
-        let shared: Vec<_> = pairs.iter().copied().filter(|&pair| everywhere(pair)).collect();
+        let everywhere = |pair: &Pair| self.runs.iter().all(|e| find(e, pair).is_some());
+        let shared: Vec<_> = pairs.iter().filter(|pair| everywhere(pair)).collect();
         let set = match shared.len() == pairs.len() {
             true => "average".to_owned(),
             false => format!("average of {} of {} sets", shared.len(), pairs.len()),
         };
-        self.detection_row((set, pairs[0].score), measures, |run, measure| {
-            let found = shared.iter().filter_map(|&pair| find(run, pair));
+        self.detection_row((set, &pairs[0].score), measures, |run, measure| {
+            let found = shared.iter().filter_map(|pair| find(run, pair));
             found.map(measure.of).collect::<Moments>().mean()
         })
     }
@@ -221,7 +222,7 @@ impl<'a> Experiment<'a> {
     fn summary_row(
         &self,
         metric: &str,
-        of: Option<(Pair, Convention)>,
+        of: Option<(&Pair, Convention)>,
         (runs, values): Values,
     ) -> Option<SummaryRow> {
         let (evaluation, training) = (self.evaluation(), self.training());
@@ -241,7 +242,7 @@ impl<'a> Experiment<'a> {
             set: of.map(|(pair, _)| pair.set.to_owned()),
             source: of.map(|(pair, _)| pair.source.to_owned()),
             images: of.map(|(pair, _)| pair.images),
-            score: of.map(|(pair, _)| pair.score.to_owned()),
+            score: of.map(|(pair, _)| pair.score.clone()),
             convention: of.map(|(_, convention)| convention),
             n: values.len(),
             mean: moments.mean()?,
@@ -253,23 +254,23 @@ impl<'a> Experiment<'a> {
 }
 
 /// A set and a score. Another copy of a set, as a sample of it, is another set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Pair<'a> {
     set: &'a str,
     source: &'a str,
     images: usize,
-    score: &'a str,
+    score: String,
 }
 
 impl<'a> Pair<'a> {
     fn of(detection: &'a Detection) -> Self {
-        let Detection { set, source, images, score, .. } = detection;
-        Self { set, source, images: *images, score }
+        let Detection { set, source, images, .. } = detection;
+        Self { set, source, images: *images, score: detection.label() }
     }
 }
 
-fn find<'a>(run: &'a Run, pair: Pair) -> Option<&'a Detection> {
-    run.evaluation.detection.iter().find(|detection| Pair::of(detection) == pair)
+fn find<'a>(run: &'a Run, pair: &Pair) -> Option<&'a Detection> {
+    run.evaluation.detection.iter().find(|detection| Pair::of(detection) == *pair)
 }
 
 /// Whose conventions a detection metric follows.
@@ -353,8 +354,8 @@ pub fn summary(runs: &[Run]) -> Summary {
         let measures = papers.chain(field.map(|measure| (Convention::Field, measure)));
         for pair in experiment.pairs(|_| true) {
             for (convention, Measure { name, of }) in measures.clone() {
-                let values = experiment.values(|e| find(e, pair).map(of));
-                rows.extend(experiment.summary_row(name, Some((pair, convention)), values));
+                let values = experiment.values(|e| find(e, &pair).map(of));
+                rows.extend(experiment.summary_row(name, Some((&pair, convention)), values));
             }
         }
     }
@@ -384,7 +385,7 @@ impl fmt::Display for NamedTable {
 }
 
 /// Makes all tables that have a row: classification, detection with the default scores in both
-/// conventions, detection with all scores, and what the papers print beside it.
+/// conventions, detection with all scores, what the papers print beside it, and post-hoc methods by sets.
 pub fn tables(runs: &[Run]) -> Vec<NamedTable> {
     let experiments = experiments(runs);
     let averages = "In percent, with the score that the papers use with the head. An average is \
@@ -403,7 +404,7 @@ pub fn tables(runs: &[Run]) -> Vec<NamedTable> {
         ),
         published::comparison(&experiments),
     ];
-    tables.into_iter().flatten().collect()
+    tables.into_iter().flatten().chain(experiments.iter().filter_map(methods)).collect()
 }
 
 fn classification(experiments: &[Experiment<'_>]) -> Option<NamedTable> {
@@ -446,10 +447,11 @@ fn detection(
 ) -> Option<NamedTable> {
     let mut rows = Vec::new();
     for experiment in experiments {
-        let pairs = experiment.pairs(|detection| detection.is_default || !default_only);
-        for &pair in &pairs {
+        let pairs = experiment
+            .pairs(|detection| detection.is_default || !(default_only || detection.is_method()));
+        for pair in &pairs {
             rows.push(experiment.detection_row(
-                (experiment.set_label(pair), pair.score),
+                (experiment.set_label(pair), &pair.score),
                 measures,
                 |e, measure| find(e, pair).map(measure.of),
             ));
@@ -460,6 +462,16 @@ fn detection(
     }
     let columns = ["experiment", "set", "score", "n"].into_iter();
     named(title, note, columns.chain(measures.iter().map(|measure| measure.name)), rows)
+}
+
+/// Post-hoc methods of an experiment beside its scores.
+fn methods(experiment: &Experiment<'_>) -> Option<NamedTable> {
+    let evaluations: Vec<&Evaluation> = experiment.runs.iter().map(|run| &run.evaluation).collect();
+    let table = methods_table(&evaluations)?;
+    let title = format!("Methods, {}", experiment.label);
+    let runs = experiment.runs.len();
+    let s = if runs == 1 { "" } else { "s" };
+    Some(NamedTable { title, note: Some(format!("{runs} run{s}. {NOTE}")), table })
 }
 
 /// No table without rows.

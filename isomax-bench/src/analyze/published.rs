@@ -198,16 +198,16 @@ fn rows(experiment: &Experiment<'_>) -> Vec<Vec<String>> {
     let &Evaluation { ref architecture, head, fpr, ref id_data, .. } = experiment.evaluation();
     let mut rows = Vec::new();
     for pair in experiment.pairs(|_| true) {
-        let Pair { set, score, images, .. } = pair;
+        let Pair { set, score, images, .. } = &pair;
         let Some(published) = published(architecture, id_data, set, head, score, fpr) else {
             continue;
         };
-        let set_label = experiment.set_label(pair);
+        let set_label = experiment.set_label(&pair);
         let data = format!("{}; {images} {set} images", experiment.data());
         let values = [(PAPERS_TNR, published.tnr), (PAPERS_AUROC, Some(published.auroc))];
         for (measure, value) in values {
             let (_, ours) = experiment
-                .values(|run| find(run, pair).map(|detection| 100.0 * (measure.of)(detection)));
+                .values(|run| find(run, &pair).map(|detection| 100.0 * (measure.of)(detection)));
             let what = [set_label.as_str(), score, measure.name];
             rows.extend(value.and_then(|value| row(experiment, what, &ours, value, 1, &data)));
         }

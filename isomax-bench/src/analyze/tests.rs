@@ -26,7 +26,6 @@ pub(super) fn run(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Run 
                 paper: PaperMetrics::from_scores(&id, &out).expect("no score is NaN"),
                 intervals: None,
                 rejected: None,
-
                 tuned_on: None,
             });
         }
@@ -261,4 +260,38 @@ fn selection_on_test_is_marked_in_every_table() {
     for row in tables.iter().flat_map(rows) {
         assert_eq!(row[0], "cifar10 densenet-bc-100 isomax+ (selected on test)");
     }
+}
+
+#[test]
+fn methods_have_a_table_of_their_own_with_intervals_over_runs() -> Result<(), Box<dyn Error>> {
+    let mut runs =
+        [1, 2, 3].map(|number| run(HeadKind::IsoMaxPlus, number, &[("svhn", number), ("dtd", 1)]));
+    let without = tables(&runs);
+    assert!(without.iter().all(|table| !table.title.starts_with("Methods")));
+    for (run, best) in runs.iter_mut().zip(["knn:k=5", "knn:k=10", "knn"]) {
+        let scores = run.evaluation.detection.clone();
+        let of_default = || scores.iter().filter(|detection| detection.is_default);
+        for (score, tuned_on) in [("knn", None), (best, Some("tin".to_owned()))] {
+            run.evaluation.detection.extend(of_default().map(|detection| Detection {
+                score: score.to_owned(),
+                is_default: false,
+                tuned_on: tuned_on.clone(),
+                ..detection.clone()
+            }));
+        }
+    }
+    let tables = tables(&runs);
+    // The others are as they were.
+    assert_eq!(tables.len(), without.len() + 1);
+    for (table, before) in tables.iter().zip(&without) {
+        assert_eq!(table.to_string(), before.to_string());
+    }
+    let text = tables.last().ok_or("no table")?.to_string();
+    // AUROCs of 75, 50 and 25 %: a deviation of 25, and 4.303 / √3 of it on each side.
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).ok_or("no line");
+    assert!(line("| knn ")?.contains("50.00 ± 62.11 /"), "{text}");
+    assert!(line("| knn ")?.contains("75.00 ± 0.00 /"), "{text}");
+    // Of each run the parameters that it was given.
+    assert!(line("| knn (tuned on tin)")?.contains("knn:k=5, knn:k=10, knn "), "{text}");
+    Ok(())
 }

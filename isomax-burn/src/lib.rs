@@ -102,14 +102,16 @@ pub use detector::{
 };
 pub use drift::{DriftConfig, DriftError, DriftReason, DriftReport, DriftWatch};
 pub use head::{
-    ClassMeans, ClassPlanes, DisMaxHead, DisMaxHeadConfig, Head, HeadConfig, HeadKind, IsoMaxHead,
-    IsoMaxHeadConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig, OodHead, OtherHead, PrototypeError,
-    SoftMaxHead, SoftMaxHeadConfig,
+    ClassMeans, ClassPlanes, DisMaxHead, DisMaxHeadConfig, GOdinHead, GOdinHeadConfig, Head,
+    HeadConfig, HeadKind, IsoMaxHead, IsoMaxHeadConfig, IsoMaxPlusHead, IsoMaxPlusHeadConfig,
+    OodHead, OtherHead, PrototypeError, SoftMaxHead, SoftMaxHeadConfig, T2fNormHead,
+    T2fNormHeadConfig,
 };
 pub use logits::HostLogits;
 pub use loss::{
-    DEFAULT_ENTROPIC_SCALE, DisMaxLoss, DisMaxLossConfig, IsoMaxLoss, IsoMaxLossConfig, Loss,
-    LossConfig, SoftMaxLoss, SoftMaxLossConfig, fpr,
+    DEFAULT_ENTROPIC_SCALE, DisMaxLoss, DisMaxLossConfig, IsoMaxLoss, IsoMaxLossConfig,
+    LogitNormLoss, LogitNormLossConfig, Loss, LossConfig, OutlierExposure, OutlierExposureConfig,
+    SoftMaxLoss, SoftMaxLossConfig, fpr,
 };
 pub use metrics::{CalibrationMetrics, MetricError, OodMetrics, PaperMetrics};
 pub use names::UnknownName;

@@ -3,10 +3,11 @@
     python isomax-models/pytorch/posthoc.py resnet-20 softmax weights.pth data/cifar10 evaluation/evaluation.json \\
         --ood-data mnist=data/mnist svhn=data/svhn/test
 
-The evaluation is what `isomax-bench evaluate --weights … --posthoc all` wrote of the same weights and sets. The data
-set has `train` and `test` with a folder for each class of CIFAR-10. Of each method and set a line says both AUROCs in
-percent and their difference; the last line has the largest. Methods that pytorch-ood defines for linear layers alone
-are left out for other heads. Needs NumPy, Pillow and pytorch-ood 0.4.
+The evaluation is what `isomax-bench evaluate --weights … --posthoc all --jpeg-decoder libjpeg` wrote of the same
+weights and sets, built with `--features libjpeg`, so that the pixels are the same. The data set has `train` and `test`
+with a folder for each class of CIFAR-10. Of each method and set a line says both AUROCs in percent and their
+difference; the last line has the largest. Methods that pytorch-ood defines for linear layers alone are left out for
+other heads. Needs NumPy, Pillow, scikit-learn and pytorch-ood 0.4.
 """
 
 import argparse
@@ -40,6 +41,9 @@ def maps(rows):
 def detectors(head, rows, labels):
     """Of each method by its name here: what gives outlier scores to features."""
     pooled = lambda values: head(values.flatten(1))
+    # Shapes are of energy, on distance heads of the largest logit.
+    is_linear = isinstance(head, networks.SoftMaxHead)
+    score, end = (po.EnergyBased.score, "") if is_linear else (po.MaxLogit.score, ":score=MDS")
     fitted = {
         "MPS": lambda x: po.MaxSoftmax.score(head(x)),
         "MDS": lambda x: po.MaxLogit.score(head(x)),
@@ -50,16 +54,18 @@ def detectors(head, rows, labels):
         "relative-mahalanobis": po.RMD(None).fit_features(rows, labels).predict_features,
         "knn": po.KNN(None, k=NEIGHBOURS).fit_features(rows, labels).predict_features,
         "she": po.SHE(None, head).fit_features(rows, labels).predict_features,
-        "react": po.ReAct(None, pooled, percentile=REACT).fit_feature_maps(maps(rows), labels).predict_feature_maps,
     }
+    react = po.ReAct(None, pooled, percentile=REACT, detector=score).fit_feature_maps(maps(rows), labels)
+    fitted["react" + end] = react.predict_feature_maps
     unit = F.normalize(rows)
     of_units = {"mahalanobis:unit": po.Mahalanobis(None), "relative-mahalanobis:unit": po.RMD(None)}
     for name, detector in of_units.items():
         detector.fit_features(unit, labels)
         fitted[name] = lambda x, detector=detector: detector.predict_features(F.normalize(x))
     for variant in ("ash-p", "ash-b", "ash-s"):
-        fitted[variant] = po.ASH(None, pooled, variant=variant, percentile=ASH).predict_feature_maps
-    if isinstance(head, networks.SoftMaxHead):
+        ash = po.ASH(None, pooled, variant=variant, percentile=ASH, detector=score)
+        fitted[variant + end] = ash.predict_feature_maps
+    if is_linear:
         linear = torch.nn.Linear(*reversed(head.weights.shape))
         linear.load_state_dict({"weight": head.weights, "bias": head.bias})
         weights, bias = head.weights, head.bias
@@ -71,8 +77,8 @@ def detectors(head, rows, labels):
             "scale": po.SCALE(None, pooled, percentile=SCALE).predict_feature_maps,
             "dice": po.DICE(None, weights, bias, p=DICE).fit_features(rows, labels).predict_features,
         }
-    of_maps = {"react", "ash-p", "ash-b", "ash-s", "scale"}
-    return {name: (lambda x, f=f: f(maps(x))) if name in of_maps else f for name, f in fitted.items()}
+    of_maps = ("react", "ash", "scale")
+    return {name: (lambda x, f=f: f(maps(x))) if name.startswith(of_maps) else f for name, f in fitted.items()}
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ mod display;
 pub(crate) mod distance;
 #[cfg(feature = "flex")]
 mod fused_distance;
+mod godin;
 mod isomax;
 mod isomax_plus;
 mod kind;
@@ -35,10 +36,12 @@ mod ood_head;
 mod planes;
 pub mod prototypes;
 mod softmax;
+mod t2fnorm;
 pub mod temperature;
 
 pub use any::{Head, HeadConfig, OtherHead};
 pub use dismax::{DisMaxHead, DisMaxHeadConfig};
+pub use godin::{GOdinHead, GOdinHeadConfig};
 pub use isomax::{IsoMaxHead, IsoMaxHeadConfig};
 pub use isomax_plus::{IsoMaxPlusHead, IsoMaxPlusHeadConfig};
 pub use kind::HeadKind;
@@ -46,6 +49,7 @@ pub use ood_head::OodHead;
 pub use planes::ClassPlanes;
 pub use prototypes::{ClassMeans, PrototypeError};
 pub use softmax::{SoftMaxHead, SoftMaxHeadConfig};
+pub use t2fnorm::{T2fNormHead, T2fNormHeadConfig};
 
 fn check_features<B: Backend>(features: &Tensor<B, 2>, class_rows: &Param<Tensor<B, 2>>) {
     let (given, [classes, expected]) = (features.dims(), class_rows.dims());

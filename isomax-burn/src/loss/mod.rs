@@ -35,10 +35,14 @@ pub mod fpr;
 #[cfg(feature = "flex")]
 mod fused_cross_entropy;
 mod isomax;
+mod logit_norm;
+mod outlier_exposure;
 mod softmax;
 
 pub use dismax::{DisMaxLoss, DisMaxLossConfig};
 pub use isomax::{IsoMaxLoss, IsoMaxLossConfig};
+pub use logit_norm::{LogitNormLoss, LogitNormLossConfig};
+pub use outlier_exposure::{OutlierExposure, OutlierExposureConfig};
 pub use softmax::{SoftMaxLoss, SoftMaxLossConfig};
 
 /// The entropic scale of all published experiments. Configurations such as [`LossConfig`] have it
@@ -98,6 +102,8 @@ pub enum Loss {
     IsoMax(IsoMaxLoss),
     /// For DisMax.
     DisMax(DisMaxLoss),
+    /// For the baseline's head, as a peer.
+    LogitNorm(LogitNormLoss),
 }
 
 impl Loss {
@@ -122,6 +128,7 @@ impl Loss {
             Self::SoftMax(loss) => loss.forward(logits, targets),
             Self::IsoMax(loss) => loss.forward(logits, targets),
             Self::DisMax(loss) => loss.forward(logits, targets),
+            Self::LogitNorm(loss) => loss.forward(logits, targets),
         }
     }
 
@@ -135,7 +142,9 @@ impl Loss {
     ) -> Tensor<B, 1> {
         match self {
             Self::DisMax(loss) => loss.forward_valid(logits, targets),
-            Self::SoftMax(_) | Self::IsoMax(_) => self.forward(logits, targets),
+            Self::SoftMax(_) | Self::IsoMax(_) | Self::LogitNorm(_) => {
+                self.forward(logits, targets)
+            }
         }
     }
 }

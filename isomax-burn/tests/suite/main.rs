@@ -30,6 +30,7 @@ mod heads;
 mod losses;
 mod metrics_golden;
 mod metrics_properties;
+mod peers;
 mod posthoc;
 mod posthoc_golden;
 mod promises;

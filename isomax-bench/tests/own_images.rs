@@ -280,3 +280,31 @@ fn methods_are_fitted_on_what_a_run_was_trained_on_and_decide_from_files() {
     let errors = fail(here, &format!("predict --run {other} {detector} photos"));
     assert!(errors.contains("weights"), "{errors}");
 }
+
+#[test]
+fn peers_train_with_a_flag_each() {
+    let folder = prepared();
+    let here = folder.path();
+    write_noise(&here.join("outliers"), 6);
+    let train = TRAIN.replace("--epochs 2", "--epochs 1");
+    succeed(
+        here,
+        &format!("{train} --head softmax --outliers outliers=outliers --outlier-batch-size 3"),
+    );
+    let run = here.join("results/photos_resnet-8_softmax_outliers/run-1");
+    let training = json(run.join("training.json"));
+    assert_eq!(training["recipe"]["outliers"], "outliers=outliers");
+    assert_eq!(training["recipe"]["outlier_weight"], 0.5);
+    succeed(here, &format!("{train} --head softmax --logit-norm"));
+    let run = here.join("results/photos_resnet-8_softmax_logitnorm/run-1");
+    assert_eq!(json(run.join("training.json"))["recipe"]["logit_norm"], 0.04);
+    for (flags, expected) in [
+        ("--logit-norm", "off for heads other than softmax"),
+        ("--outliers noise=noise", "another set than those of --ood-data"),
+        ("--outliers nothing=absent", "absent"),
+        ("--head softmax --logit-norm 0", "positive"),
+    ] {
+        let errors = fail(here, &format!("{train} {flags}"));
+        assert!(errors.contains(expected), "{flags}: {errors}");
+    }
+}

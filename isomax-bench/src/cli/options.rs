@@ -43,6 +43,19 @@ pub struct ConfigOptions {
     /// Entropic scale of the loss (default: 10).
     #[arg(long)]
     pub entropic_scale: Option<f64>,
+    /// Train softmax with LogitNorm, at this temperature (default: off; 0.04 if none is given).
+    #[arg(long, value_name = "TEMPERATURE", num_args = 0..=1, default_missing_value = "0.04")]
+    pub logit_norm: Option<f64>,
+    /// Train with Outlier Exposure on these images of no class, NAME or NAME=FOLDER: any that show none of the classes
+    /// and are none of --ood-data.
+    #[arg(long, value_name = "SET")]
+    pub outliers: Option<OodSource>,
+    /// Number of outliers beside each batch (default: twice --batch-size).
+    #[arg(long, value_name = "IMAGES", requires = "outliers")]
+    pub outlier_batch_size: Option<usize>,
+    /// What outliers count beside the loss of the classes (default: 0.5).
+    #[arg(long, value_name = "WEIGHT", requires = "outliers")]
+    pub outlier_weight: Option<f64>,
     /// Pretrained weights for all of the network but its head: a file of PyTorch or safetensors, such as `weights fetch`
     /// brings. With it, the defaults are those of fine-tuning with few images: the body stays as it is, prototypes begin
     /// at the class means, and AdamW trains the head for 20 epochs of batches of 32 along a cosine, at 0.001.
@@ -231,6 +244,10 @@ impl ConfigOptions {
             head,
             fpr,
             entropic_scale,
+            logit_norm,
+            outliers,
+            outlier_batch_size,
+            outlier_weight,
             init,
             init_sha256,
             prototypes,
@@ -352,6 +369,7 @@ impl ConfigOptions {
         let config = depart!(
             fpr,
             entropic_scale,
+            outlier_weight,
             prototypes,
             resize,
             orientation,
@@ -373,6 +391,9 @@ impl ConfigOptions {
             seed,
             ood,
             ood_every;
+            logit_norm,
+            outliers,
+            outlier_batch_size,
             body_learning_rate,
             train_from,
             dropout,

@@ -18,7 +18,8 @@ use super::source::{ImageSource, UnreadableImage};
 /// A batch of images with the labels of their classes.
 #[derive(Debug, Clone)]
 pub struct ImageBatch<B: Backend> {
-    /// `[batch_size, 3, height, width]`, normalised.
+    /// `[batch_size + num_outliers, 3, height, width]`, normalised: behind those that have a class the
+    /// [outliers](ImageBatches::with_outliers).
     pub images: Tensor<B, 4>,
     /// `[batch_size]`, class indices.
     pub targets: Tensor<B, 1, Int>,
@@ -63,6 +64,14 @@ pub struct ImageBatches {
     augmentation: Option<Augmentation>,
     workers: usize,
     first_epoch: u64,
+    outliers: Option<Outliers>,
+}
+
+/// Images of no class, and how many are drawn for each batch.
+#[derive(Debug, Clone)]
+struct Outliers {
+    images: Arc<dyn ImageSource>,
+    per_batch: usize,
 }
 
 /// Batches that each worker may be ahead: enough to hide a hiccup, little memory.
@@ -89,7 +98,21 @@ impl ImageBatches {
             augmentation: None,
             workers: 1,
             first_epoch: 1,
+            outliers: None,
         }
+    }
+
+    /// Puts images of no class behind those of each batch, drawn at random, and changed as these are.
+    ///
+    /// # Panics
+    ///
+    /// If there are none, or if they have another size.
+    pub fn with_outliers(mut self, images: Arc<dyn ImageSource>, per_batch: usize) -> Self {
+        assert!(!images.is_empty(), "outliers are drawn from at least one image");
+        let (expected, found) = (self.images.size(), images.size());
+        assert!(expected == found, "outliers of the size {found:?} beside images of {expected:?}");
+        self.outliers = Some(Outliers { images, per_batch });
+        self
     }
 
     /// These images only.
@@ -166,9 +189,19 @@ impl ImageBatches {
         let [height, width] = self.images.size();
         let image_len = height * width * CHANNELS;
         let mut rng = self.rng(epoch, Some(batch));
-        let mut pixels = vec![0.0; members.len() * image_len];
-        for (&index, out) in members.iter().zip(pixels.chunks_exact_mut(image_len)) {
-            self.write(index as usize, &mut rng, out)?;
+        let outliers = self.outliers.as_ref();
+        let all = members.len() + outliers.map_or(0, |outliers| outliers.per_batch);
+        let mut pixels = vec![0.0; all * image_len];
+        let (classes, others) = pixels.split_at_mut(members.len() * image_len);
+        for (&index, out) in members.iter().zip(classes.chunks_exact_mut(image_len)) {
+            self.write(&*self.images, index as usize, &mut rng, out)?;
+        }
+        // Drawn behind the others, whose changes are the same without outliers.
+        if let Some(Outliers { images, .. }) = outliers {
+            for out in others.chunks_exact_mut(image_len) {
+                let index = rng.random_range(0..images.len());
+                self.write(&**images, index, &mut rng, out)?;
+            }
         }
         let labels = self.images.labels();
         let label = |&index: &u32| i32::from(labels[index as usize]);
@@ -178,14 +211,15 @@ impl ImageBatches {
     /// Writes one image, changed at random.
     fn write(
         &self,
+        images: &dyn ImageSource,
         index: usize,
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) -> Result<(), UnreadableImage> {
-        let size = self.images.size();
+        let size = images.size();
         match self.augmentation {
             Some(Augmentation::ResizedCrop { scale, ratio, flip }) => {
-                let picture = self.images.picture(index)?;
+                let picture = images.picture(index)?;
                 let (width, height) = picture.dimensions();
                 let part = draw_part([width, height], scale, ratio, rng);
                 let flipped = flip && rng.random::<bool>();
@@ -200,7 +234,7 @@ impl ImageBatches {
                     }
                     _ => ShiftAndFlip::default(),
                 };
-                write_image(&self.images.pixels(index)?, size, change, &self.table, out);
+                write_image(&images.pixels(index)?, size, change, &self.table, out);
             }
         }
         Ok(())
@@ -335,7 +369,8 @@ impl<B: Backend> Iterator for DeviceBatches<'_, B> {
         let HostBatch { pixels, labels } = self.host.next()?;
         let count = labels.len();
         self.progress.items_processed += count;
-        let shape = [count, CHANNELS, self.size[0], self.size[1]];
+        let [height, width] = self.size;
+        let shape = [pixels.len() / (CHANNELS * height * width), CHANNELS, height, width];
         Some(ImageBatch {
             images: Tensor::from_data(TensorData::new(pixels, shape), self.device),
             targets: Tensor::from_data(TensorData::new(labels, [count]), self.device),
@@ -364,6 +399,27 @@ mod tests {
             labels: (0..count as u16).collect(),
             classes: (0..count).map(|i| i.to_string()).collect(),
         })
+    }
+
+    #[test]
+    fn outliers_stand_behind_images_that_stay_as_they_are() {
+        let plain = plan(10);
+        let plan = plain.clone().with_outliers(images(4), 5);
+        let image_len = 6 * 5 * CHANNELS;
+        for epoch in 1..3 {
+            let batches = self::epoch(&plan, epoch);
+            for (batch, plain) in batches.iter().zip(self::epoch(&plain, epoch)) {
+                let (classes, outliers) = batch.pixels.split_at(plain.pixels.len());
+                assert!(classes == plain.pixels && batch.labels == plain.labels);
+                assert_eq!(outliers.len(), 5 * image_len);
+            }
+            assert!(batches == self::epoch(&plan.clone().with_workers(3), epoch));
+        }
+        assert!(self::epoch(&plan, 1) != self::epoch(&plan, 2));
+        let loader = ImageLoader::<Flex>::new(plan, &Default::default());
+        let shapes: Vec<_> =
+            loader.iter().map(|batch| (batch.images.dims()[0], batch.targets.dims()[0])).collect();
+        assert_eq!(shapes, [(12, 7), (8, 3)]);
     }
 
     fn plan(count: usize) -> ImageBatches {

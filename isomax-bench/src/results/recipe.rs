@@ -51,6 +51,10 @@ impl Recipe {
     fn complete_choices(&mut self) {
         let nothing = serde_json::Value::Null;
         for (field, value) in [
+            ("logit_norm", nothing.clone()),
+            ("outliers", nothing.clone()),
+            ("outlier_batch_size", nothing.clone()),
+            ("outlier_weight", 0.5.into()),
             ("optimizer", "sgd".into()),
             ("body_learning_rate", nothing.clone()),
             ("train_from", nothing.clone()),

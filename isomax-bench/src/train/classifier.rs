@@ -8,7 +8,9 @@ use burn::prelude::*;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use isomax_burn::train::{OodBatch, OodOutput};
-use isomax_burn::{Loss, LossConfig, fpr};
+use isomax_burn::{
+    HeadKind, LogitNormLossConfig, Loss, LossConfig, OutlierExposure, OutlierExposureConfig, fpr,
+};
 use isomax_models::Backbone;
 
 use super::TrainingConfig;
@@ -124,6 +126,8 @@ pub struct Classifier<B: Backend, N: Module<B>> {
     pub network: N,
     loss: Loss,
     fpr: bool,
+    /// The term of images that are of no class, if there are any.
+    outliers: Option<OutlierExposure>,
     /// Gradients of so many batches are added up for a step.
     batches_per_step: usize,
     #[module(skip)]
@@ -134,10 +138,23 @@ impl<B: Backend, N: Module<B>> Classifier<B, N> {
     /// A network with the loss of a configuration.
     pub fn new(config: &TrainingConfig, network: N) -> Self {
         let loss = LossConfig::new(config.head).with_entropic_scale(config.entropic_scale);
+        let loss = match config.logit_norm {
+            Some(temperature) => {
+                let config = LogitNormLossConfig::new().with_temperature(temperature);
+                Loss::LogitNorm(config.init())
+            }
+            None => loss.init(),
+        };
+        let scale = match config.head {
+            HeadKind::SoftMax => 1.0,
+            _ => config.entropic_scale,
+        };
+        let outliers = OutlierExposureConfig { weight: config.outlier_weight, scale };
         Self {
             network,
-            loss: loss.init(),
+            loss,
             fpr: config.fpr,
+            outliers: config.outliers.is_some().then(|| outliers.init()),
             batches_per_step: config.gradient_accumulation * config.devices,
             backend: PhantomData,
         }
@@ -145,10 +162,21 @@ impl<B: Backend, N: Module<B>> Classifier<B, N> {
 }
 
 impl<B: Backend, N: ImageNetwork<B>> Classifier<B, N> {
-    /// The plain step: every image as it is.
+    /// The plain step: every image as it is. What is shown of it is what has a class.
     fn classify(&self, batch: ImageBatch<B>) -> (Tensor<B, 1>, ClassificationOutput<B>) {
         let logits = self.network.forward(batch.images);
+        let ([all, _], [count]) = (logits.dims(), batch.targets.dims());
+        let (logits, outliers) = match all > count {
+            true => {
+                (logits.clone().narrow(0, 0, count), Some(logits.narrow(0, count, all - count)))
+            }
+            false => (logits, None),
+        };
         let loss = self.loss.forward(logits.clone(), batch.targets.clone());
+        let loss = match self.outliers.as_ref().zip(outliers) {
+            Some((term, outliers)) => loss + term.forward(outliers),
+            None => loss,
+        };
         (loss.clone(), output(loss, logits, batch.targets))
     }
 
@@ -253,5 +281,28 @@ mod tests {
             let share = gradient(accumulation, devices) * 4.0;
             share.into_data().assert_approx_eq::<f32>(&whole.to_data(), Tolerance::relative(1e-4));
         }
+    }
+
+    #[test]
+    fn outliers_are_pushed_towards_no_class() {
+        let architecture = Architecture::CifarResNet { depth: 8 };
+        let published =
+            TrainingConfig::published(PublishedSet::Cifar10, architecture, HeadKind::SoftMax);
+        let source = Some("noise".parse().expect("a name"));
+        let config = TrainingConfig { outliers: source, ..published.clone() };
+        let device = Default::default();
+        let network = CifarResNetConfig::new(8, 10).init(&device);
+        let images = Tensor::random([6, 3, 32, 32], Distribution::Default, &device);
+        let logits = network.forward(images.clone());
+        let with_outliers = Classifier::<Trained, _>::new(&config, network.clone());
+        let plain = Classifier::<Trained, _>::new(&published, network.clone());
+        let targets = Tensor::from_ints([0, 1, 2, 3], &device);
+        let batch = ImageBatch { images, targets };
+        let term = OutlierExposureConfig::new().init().forward(logits.narrow(0, 4, 2));
+        let (loss, shown) = with_outliers.classify(batch.clone());
+        let (without, _) = plain.classify(batch);
+        let term = term.into_data();
+        (loss - without).into_data().assert_approx_eq::<f32>(&term, Tolerance::relative(1e-3));
+        assert_eq!(shown.output.dims(), [4, 10]);
     }
 }

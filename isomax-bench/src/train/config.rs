@@ -96,6 +96,18 @@ pub struct TrainingConfig {
     pub fpr: bool,
     /// The entropic scale of the loss; SoftMax has none.
     pub entropic_scale: f64,
+    /// Trains SoftMax with LogitNorm at this temperature; none for plain cross-entropy.
+    #[serde(default)]
+    pub logit_norm: Option<f64>,
+    /// Images of no class that Outlier Exposure trains with.
+    #[serde(default)]
+    pub outliers: Option<OodSource>,
+    /// How many of them are beside each batch; none for twice as many as that has.
+    #[serde(default)]
+    pub outlier_batch_size: Option<usize>,
+    /// What they count beside the loss of the classes.
+    #[serde(default = "published_outlier_weight")]
+    pub outlier_weight: f64,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images of a batch: of a step, unless gradients are accumulated or there are several devices.
@@ -217,6 +229,10 @@ impl TrainingConfig {
             head,
             fpr: false,
             entropic_scale: DEFAULT_ENTROPIC_SCALE,
+            logit_norm: None,
+            outliers: None,
+            outlier_batch_size: None,
+            outlier_weight: published_outlier_weight(),
             epochs,
             batch_size: 64,
             optimizer: OptimizerKind::Sgd,
@@ -426,8 +442,20 @@ impl TrainingConfig {
 
     /// Name of the folder of the experiment.
     pub fn experiment_name(&self) -> String {
-        let fpr = if self.fpr { "_fpr" } else { "" };
-        format!("{}_{}_{}{fpr}", self.id_data, self.architecture, self.head)
+        let mut name = format!("{}_{}_{}", self.id_data, self.architecture, self.head);
+        for (end, is_on) in [
+            ("_fpr", self.fpr),
+            ("_logitnorm", self.logit_norm.is_some()),
+            ("_outliers", self.outliers.is_some()),
+        ] {
+            name.push_str(if is_on { end } else { "" });
+        }
+        name
+    }
+
+    /// How many outliers are beside each batch.
+    pub fn outliers_per_batch(&self) -> usize {
+        self.outlier_batch_size.unwrap_or(2 * self.batch_size)
     }
 
     /// Checks that the values make sense together.
@@ -467,6 +495,7 @@ impl TrainingConfig {
         let within = self.milestones.iter().all(|&milestone| milestone <= self.epochs);
         require(within, "milestones", "within the epochs", format!("{:?}", self.milestones))?;
         require(fpr_fits, "fpr", "off for heads other than dismax", self.head.to_string())?;
+        self.check_peers()?;
         let mut names: Vec<&str> = self.ood.iter().map(|source| source.name.as_str()).collect();
         names.sort_unstable();
         let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
@@ -535,6 +564,48 @@ impl TrainingConfig {
         let calibration = self.calibration_images.to_string();
         require(apart, "calibration-images", "0 with --share-held-out", calibration)
     }
+}
+
+impl TrainingConfig {
+    /// Checks what belongs to methods of others.
+    fn check_peers(&self) -> Result<(), ConfigError> {
+        let require = |valid: bool, name, expected, found: String| {
+            if valid { Ok(()) } else { Err(ConfigError::OutOfRange { name, expected, found }) }
+        };
+        if let Some(temperature) = self.logit_norm {
+            let is_positive = temperature > 0.0 && temperature.is_finite();
+            require(is_positive, "logit-norm", "a positive number", temperature.to_string())?;
+            let is_softmax = self.head == HeadKind::SoftMax;
+            require(
+                is_softmax,
+                "logit-norm",
+                "off for heads other than softmax",
+                self.head.to_string(),
+            )?;
+        }
+        let weight = self.outlier_weight;
+        let fits = weight >= 0.0 && weight.is_finite();
+        require(fits, "outlier-weight", "0 or a positive number", weight.to_string())?;
+        let Some(outliers) = &self.outliers else { return Ok(()) };
+        require(
+            !self.fpr,
+            "outliers",
+            "none with --fpr, which mixes images",
+            outliers.to_string(),
+        )?;
+        let count = self.outliers_per_batch();
+        require(count > 0, "outlier-batch-size", "at least 1", count.to_string())?;
+        // Whoever is detected must not have been trained on.
+        let is_apart = !self.ood.iter().any(|set| {
+            set.name == outliers.name || set.folder.is_some() && set.folder == outliers.folder
+        });
+        require(is_apart, "outliers", "another set than those of --ood-data", outliers.to_string())
+    }
+}
+
+/// As in the experiments of its paper.
+fn published_outlier_weight() -> f64 {
+    0.5
 }
 
 /// Largest height and width of images that are treated as those of CIFAR.

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use super::{RunOptions, TrainError, TrainingConfig};
 use crate::data::{
     Augmentation, DataError, DataFolder, HeldOut, ImageBatches, ImageSource, NamedImages,
-    Normalization, PublishedSet, Split, Subset, digest,
+    Normalization, OodSource, PublishedSet, Split, Subset, digest,
 };
 use crate::results::Selection;
 
@@ -42,6 +42,8 @@ pub struct ExperimentData {
     pub test: Arc<dyn ImageSource>,
     /// What is to be detected.
     pub ood: Vec<NamedImages>,
+    /// What Outlier Exposure trains with.
+    pub outliers: Option<NamedImages>,
     /// What kind of copy the ID images are, for captions.
     pub source: String,
     /// Tells these ID images, in this order, from all others.
@@ -87,7 +89,7 @@ impl ExperimentData {
         }
         let digest = digest([&*train, &*test]);
         let source = source.to_owned();
-        Ok(Self { digest, train, held_out: 0, test, ood, source, measured: None })
+        Ok(Self { digest, train, held_out: 0, test, ood, outliers: None, source, measured: None })
     }
 
     /// Reads all sets of a configuration, a published one or a folder or CSV file of images of your own, as its
@@ -103,13 +105,16 @@ impl ExperimentData {
             Ok(preprocessing) => folder.clone().with_preprocessing(&preprocessing),
             Err(_) => folder.clone(),
         };
+        let outliers: Vec<OodSource> = config.outliers.iter().cloned().collect();
+        let outliers = folder.ood_sets(&outliers)?.into_iter().next();
         let name = &config.id_data;
         let Some(path) = &config.id_path else {
             let set: PublishedSet = name.parse()?;
             let train = folder.id_set(set, Split::Train)?.images;
             let test = folder.id_set(set, Split::Test)?;
             let ood = folder.ood_sets(&config.ood)?;
-            return Self::of(name, some_of(train, config), test.images, ood, test.source);
+            let data = Self::of(name, some_of(train, config), test.images, ood, test.source)?;
+            return Ok(Self { outliers, ..data });
         };
         let is_cut = matches!(config.augmentation, Augmentation::ResizedCrop { .. });
         let own = folder.own_set(path, config.seed, is_cut)?;
@@ -125,7 +130,7 @@ impl ExperimentData {
             }
         };
         let data = Self::of(name, train, own.test, ood, own.source)?;
-        Ok(Self { held_out: own.held_out, measured: Some(own.measured), ..data })
+        Ok(Self { held_out: own.held_out, outliers, measured: Some(own.measured), ..data })
     }
 
     /// Divides the training split, by a seed, into images to train on and images that are held out.
@@ -251,11 +256,19 @@ impl Batches {
             }
             Selection::Last | Selection::Test => batches(&data.test),
         };
+        let train = batches(&data.train)
+            .with_indices(training)
+            .shuffled(seed)
+            .augmented(config.augmentation);
+        let train = match (&config.outliers, &data.outliers) {
+            (Some(_), Some(outliers)) => {
+                train.with_outliers(outliers.images.clone(), config.outliers_per_batch())
+            }
+            (Some(outliers), None) => return Err(TrainError::NoOutliers(outliers.name.clone())),
+            (None, _) => train,
+        };
         Ok(Self {
-            train: batches(&data.train)
-                .with_indices(training)
-                .shuffled(seed)
-                .augmented(config.augmentation),
+            train,
             valid,
             ood: match config.ood_every {
                 0 => Vec::new(),

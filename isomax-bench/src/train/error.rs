@@ -22,6 +22,9 @@ pub enum TrainError {
         /// What the system says.
         source: io::Error,
     },
+    /// The images that Outlier Exposure is to train with were not brought along.
+    #[error("the configuration names the outliers {0}, but the data of the experiment has none")]
+    NoOutliers(String),
     /// Another process works in the folder.
     #[error("{}: another process is training here", path.display())]
     InUse {

@@ -22,6 +22,7 @@ pub mod memory;
 mod methods_table;
 pub mod predict;
 pub mod progress;
+pub mod protocol;
 pub mod report;
 pub mod results;
 pub mod scores;

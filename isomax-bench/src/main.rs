@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 mod commands;
 
 use commands::{
-    analyze, data, evaluate, export, metrics, predict, report, reproduce, train, weights,
+    analyze, benchmark, data, evaluate, export, metrics, predict, report, reproduce, train, weights,
 };
 
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Evaluate trained weights: accuracy, calibration, and detection of OOD sets.
     Evaluate(evaluate::EvaluateArgs),
+    /// Compare networks and methods on the sets of a protocol, such as that of OpenOOD: means over near and far sets.
+    Benchmark(benchmark::BenchmarkArgs),
     /// Make tables over runs, and the files behind them: CSV, JSON, Markdown.
     Analyze(analyze::AnalyzeArgs),
     /// Write one HTML page with tables, curves, histograms and the worst images.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
+        Command::Benchmark(args) => args.run(),
         Command::Analyze(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Reproduce(args) => args.run(),

@@ -504,4 +504,4 @@ fn number(values: &[f64], n: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ use crate::results::{Calibrated, Epoch, History};
 /// Of two epochs, with two scores that are alike. Of each set so many of four samples are taken
 /// for ID ones: `TNR = AUROC = 1 - wrong / 4`. Run 1 has 3 of 4 classes right, any
 /// other has all; the ECE is `p - 3/4` and `1 - p`.
-pub(super) fn run(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Run {
+pub(crate) fn run(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Run {
     let id: Vec<f32> = (0..20_u8).map(|i| 100.0 + f32::from(i)).collect();
     let mut detection = Vec::new();
     for &(set, wrong) in sets {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, Write};
 
 pub mod analyze;
+pub mod benchmark;
 pub mod data;
 pub mod evaluate;
 pub mod export;

@@ -67,7 +67,7 @@ impl NetworkArgs {
 
 /// A file of weights and what they belong to.
 pub struct Weights {
-    path: PathBuf,
+    pub path: PathBuf,
     pub id_data: PublishedSet,
     /// What a training of this network, head and set would be.
     pub config: TrainingConfig,

@@ -409,6 +409,21 @@ impl DataFolder {
         Ok(ImageSet { images: Arc::new(files), source: IMAGE_FOLDER })
     }
 
+    /// Images that a list names one by one, with the indices of their classes.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Folder`] if most of them cannot be read.
+    pub(crate) fn listed(
+        &self,
+        root: &Path,
+        classes: Vec<String>,
+        files: Vec<(PathBuf, u16)>,
+    ) -> Result<Arc<dyn ImageSource>, DataError> {
+        let listing = Listing::named(root.to_owned(), classes, files);
+        Ok(Arc::new(ImageFiles::open(&listing, &self.opening(false))?))
+    }
+
     fn opening(&self, is_cut: bool) -> Opening<'_> {
         let (options, budget) = (&self.options, &*self.memory);
         let cache = self.uses_cache.then(|| self.folder.join(".cache"));

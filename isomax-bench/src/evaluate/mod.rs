@@ -63,6 +63,9 @@ pub enum EvaluateError {
     /// A post-hoc method cannot be fitted.
     #[error(transparent)]
     Fit(Box<FitError>),
+    /// Parameters are to be tuned, but there are no held-out images to tell from OOD images.
+    #[error("tuning parameters of methods needs held-out images of the ID classes: see --held-out")]
+    NothingHeldOut,
     /// The name of a score cannot be part of the names of files.
     #[error(
         "'{0}' cannot name a score, for which there will be files of that name: expected letters, \

@@ -180,7 +180,8 @@ pub(super) fn fit<B: Backend>(
             (Err(error), PostHocMethods::These(_)) => return Err(error.into()),
         }
     }
-    if let (Some(set), Some(held_out)) = (&input.tune_on, held_out) {
+    if let Some(set) = &input.tune_on {
+        let held_out = held_out.ok_or(EvaluateError::NothingHeldOut)?;
         // Parameters that do not fit the features, such as more dimensions than there are, are not tried.
         let tried = variants.iter().map(|grid| grid.iter().flat_map(&scorer).collect());
         fitted.extend(tune(network, tried.collect(), held_out, set, pass)?);

@@ -28,7 +28,7 @@ pub struct ProtocolRow {
     pub near: Vec<[f64; 2]>,
     /// The same over far sets.
     pub far: Vec<[f64; 2]>,
-    /// Of each set that counts, by its name.
+    /// Of each set by its name; behind those that count, stand-ins, which are marked.
     pub sets: Vec<(String, Vec<[f64; 2]>)>,
 }
 
@@ -60,9 +60,13 @@ pub fn rows(images: &ProtocolImages, evaluations: &[Evaluation]) -> Vec<Protocol
         let mean = |sets: &[String]| -> Vec<[f64; 2]> {
             evaluations.iter().filter_map(|run| mean_of(sets, |set| value(run, set))).collect()
         };
-        let sets = near.iter().chain(&far).map(|set| {
-            (set.clone(), evaluations.iter().filter_map(|run| value(run, set)).collect())
-        });
+        let stand_ins = images.found.iter().filter(|found| found.status == Status::StandIn);
+        let stand_ins = stand_ins.map(|found| (&found.set.name, " (stand-in)"));
+        let sets =
+            near.iter().chain(&far).map(|set| (set, "")).chain(stand_ins).map(|(set, mark)| {
+                let values = evaluations.iter().filter_map(|run| value(run, set)).collect();
+                (format!("{set}{mark}"), values)
+            });
         ProtocolRow {
             near: mean(&near),
             far: mean(&far),

@@ -136,7 +136,8 @@ fn stand_ins_count_in_no_mean() -> Tested {
     let all = rows(&images, &evaluations);
     let row = all.iter().find(|row| row.method == "MDS").ok_or("no row")?;
     assert_eq!(row.near.iter().map(|[auroc, _]| *auroc).collect::<Vec<_>>(), [0.75, 0.25]);
-    assert_eq!((row.far.len(), row.sets.len()), (0, 1));
+    assert_eq!((row.far.len(), row.sets.len()), (0, 2));
+    assert_eq!(row.sets[1].0, "far (stand-in)");
     let of = |spread| table("Small", &images, &evaluations, spread);
     // The deviation of 75 and 25: √(2 · 25²) and 25.
     assert!(of(Spread::Sample).contains("| 50.00 ± 35.36 /"), "{}", of(Spread::Sample));

@@ -88,6 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(statistics.update(rows.clone(), head.forward(rows), labels)?)
     })?;
     let pass = start.elapsed().as_secs_f64();
+    let collected = PEAK.peak_usage_as_mb();
     let fitted: Vec<_> =
         methods.iter().map(|method| statistics.fit(method, &head)).collect::<Result<_, _>>()?;
     let fit = start.elapsed().as_secs_f64();
@@ -102,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let score = start.elapsed().as_secs_f64();
     let peak = PEAK.peak_usage_as_mb();
     println!(
-        "{{\"reading\": {reading}, \"pass\": {pass}, \"fit\": {fit}, \"score\": {score}, \"peak\": {peak}, \"sum\": {sum}}}"
+        "{{\"reading\": {reading}, \"pass\": {pass}, \"fit\": {fit}, \"score\": {score}, \"collected\": {collected}, \"peak\": {peak}, \"sum\": {sum}}}"
     );
     Ok(())
 }

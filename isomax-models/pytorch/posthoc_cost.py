@@ -19,17 +19,16 @@ import tempfile
 import time
 
 METHODS = ["mahalanobis", "relative-mahalanobis", "knn", "vim", "nnguide", "she", "fdbd", "nci", "react", "dice"]
-QUERIES = 2_000
 BATCH = 256
 
 
-def write(folder, samples, width, classes, seed=0):
+def write(folder, samples, queries, width, classes, seed=0):
     import numpy as np
 
     random = np.random.default_rng(seed)
     means = random.standard_normal((classes, width), np.float32)
     common = random.standard_normal((16, width), np.float32)
-    for name, count in [("train", samples), ("queries", QUERIES)]:
+    for name, count in [("train", samples), ("queries", queries)]:
         with open(folder / f"{name}.f32", "wb") as rows, open(folder / f"{name}.i32", "wb") as labels:
             for at in range(0, count, 1000):
                 classes_of = np.arange(at, min(at + 1000, count), dtype=np.int32) % classes
@@ -99,6 +98,7 @@ def run(command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--samples", type=int, default=50_000)
+    parser.add_argument("--queries", type=int, default=2_000, help="how many are scored")
     parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--methods", nargs="*", default=METHODS)
@@ -109,7 +109,7 @@ def main():
     if arguments.theirs:
         return theirs(arguments.folder, arguments.features, arguments.classes, arguments.theirs)
     with tempfile.TemporaryDirectory() as folder:
-        write(pathlib.Path(folder), arguments.samples, arguments.features, arguments.classes)
+        write(pathlib.Path(folder), arguments.samples, arguments.queries, arguments.features, arguments.classes)
         bench = ["cargo", "bench", "-q", "-p", "isomax-burn", "--bench", "posthoc", "--", folder, *sizes]
         twin = [sys.executable, __file__, "--folder", folder, "--features", sizes[0], "--classes", sizes[1], "--theirs"]
         print("| method | fit s | pytorch-ood | score s | pytorch-ood | peak MB | pytorch-ood | fit × | score × |")

@@ -5,7 +5,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Distribution, Tensor, Tolerance};
 use isomax_burn::{HeadKind, OodHead, PrototypeError};
-use isomax_models::store::{self, StoreError};
+use isomax_models::store::{self, StoreError, StoredTensor};
 use isomax_models::{
     Architecture, Backbone, CifarResNet, CifarResNetConfig, Model, ModelConfig, ResNetConfig,
 };
@@ -152,4 +152,56 @@ fn prototypes_are_replaced_where_there_are_some() {
     assert_eq!(refused, PrototypeError::NoPrototypes { head: "softmax".to_owned() });
     let typed = resnet(3, HeadKind::IsoMaxPlus).classifier.with_prototypes(means()).unwrap();
     assert_eq!(typed.prototypes_param().unwrap().val().into_data(), means().into_data());
+}
+
+/// The names of the ResNet-18 for 32 × 32 pixels whose checkpoints OpenOOD publishes.
+fn names_of_openood() -> Vec<String> {
+    let norm = |name: &str| {
+        ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+            .map(|part| format!("{name}.{part}"))
+            .to_vec()
+    };
+    let mut names = vec!["conv1.weight".to_owned()];
+    names.extend(norm("bn1"));
+    for stage in 1..=4 {
+        for block in 0..2 {
+            let of = |layer: &str| format!("layer{stage}.{block}.{layer}");
+            for layer in 1..=2 {
+                names.push(of(&format!("conv{layer}.weight")));
+                names.extend(norm(&of(&format!("bn{layer}"))));
+            }
+            if stage > 1 && block == 0 {
+                names.push(of("shortcut.0.weight"));
+                names.extend(norm(&of("shortcut.1")));
+            }
+        }
+    }
+    names.extend(["fc.weight".to_owned(), "fc.bias".to_owned()]);
+    names
+}
+
+#[test]
+fn checkpoints_of_openood_load_by_their_names() {
+    let device = Default::default();
+    let network = || ResNetConfig::resnet18(10).init::<Flex>(&device);
+    let trained = network();
+    let ours = store::tensors(&trained).unwrap();
+    let tensors: Vec<(String, StoredTensor)> = names_of_openood()
+        .into_iter()
+        .map(|name| {
+            let our_name = name.replace("fc.weight", "fc.weights").replace("fc.", "classifier.");
+            let tensor = ours.iter().find(|tensor| tensor.name == our_name).cloned();
+            let counter = || StoredTensor::new(name.clone(), vec![1], &[7.0]);
+            assert!(tensor.is_some() || name.ends_with("num_batches_tracked"), "{name}");
+            (name.clone(), tensor.unwrap_or_else(counter))
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("best.ckpt");
+    let bytes = safetensors::serialize(tensors, None).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    let mut loaded = network();
+    // Whole but for the temperature of the head, which is 1.
+    loaded.load_weights(&path).unwrap();
+    assert!(values(&loaded) == values(&trained));
 }

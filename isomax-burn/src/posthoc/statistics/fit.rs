@@ -1,5 +1,7 @@
 //! From statistics to fitted methods.
 
+use std::sync::Arc;
+
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 use super::{FeatureStatistics, scale_to_unit};
@@ -132,25 +134,33 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         };
         self.collected(is_there, COVARIANCES)?;
         let class_means = self.class_means(moments)?;
-        let within = moments.within(&class_means).ok_or_else(|| self.not_collected(COVARIANCES))?;
-        let within = self.whitened(&within, moments.mean(), &class_means, cutoff)?;
-        let all = match moments.covariance_about(moments.mean()).filter(|_| is_relative) {
-            None => None,
-            Some(all) => Some(self.whitened(&all, moments.mean(), moments.mean(), cutoff)?),
+        let mean = moments.mean();
+        let cell = &statistics.within[usize::from(unit)];
+        let within = match cell.get() {
+            Some(eigen) => eigen,
+            None => {
+                let within = moments.within(&class_means);
+                let within = within.ok_or_else(|| self.not_collected(COVARIANCES))?.eigen()?;
+                cell.get_or_init(|| Arc::new(within))
+            }
         };
+        let within = self.whitened(within, &mean, &class_means, cutoff)?;
+        let all = is_relative.then(|| moments.covariance_about(&mean)).flatten();
+        let all = all.map(|all| all.eigen()).transpose()?;
+        let all = all.map(|all| self.whitened(&all, &mean, &mean, cutoff)).transpose()?;
         Ok(Parts::Gaussian { within, all })
     }
 
     /// What makes a covariance the unit matrix: `V Λ^−½`, but for directions that hardly vary.
     fn whitened(
         &self,
-        covariance: &Symmetric,
+        covariance: &Eigen,
         centre: &[f64],
         means: &[f64],
         cutoff: Option<f64>,
     ) -> Result<Gaussian<B>, FitError> {
-        let width = covariance.size();
-        let Eigen { values, vectors } = covariance.eigen()?;
+        let Eigen { values, vectors } = covariance;
+        let width = vectors.nrows();
         let largest = values.last().copied().unwrap_or_default();
         let smallest = largest * cutoff.unwrap_or(width as f64 * f64::EPSILON);
         let first = values.partition_point(|&value| value <= smallest);
@@ -226,7 +236,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         let origin = match origin {
             Origin::Planes => self.zero_of_planes()?,
             Origin::Auto if is_affine => self.zero_of_planes()?,
-            Origin::Auto | Origin::Mean => moments.mean().to_vec(),
+            Origin::Auto | Origin::Mean => moments.mean(),
         };
         let covariance = moments.covariance_about(&origin);
         let covariance = covariance.ok_or_else(|| self.not_collected(COVARIANCES))?;
@@ -322,7 +332,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
             }
         };
         self.collected(is_there, "means")?;
-        Ok(moments.mean().to_vec())
+        Ok(moments.mean())
     }
 
     fn boundaries(&self) -> Result<Parts<B>, FitError> {

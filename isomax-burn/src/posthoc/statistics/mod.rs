@@ -1,5 +1,8 @@
+use std::sync::{Arc, OnceLock};
+
 use burn::tensor::{Int, Tensor, backend::Backend};
 
+use super::linalg::Eigen;
 use super::{FitError, Needs};
 
 mod bank;
@@ -49,6 +52,8 @@ pub struct FeatureStatistics {
     /// Of the samples that are classified right.
     right: Moments,
     bank: Bank,
+    /// Covariances within classes, of raw features and of unit ones, taken apart: several methods read them.
+    within: [OnceLock<Arc<Eigen>>; 2],
     /// Of all samples.
     sum_of_largest_logits: f64,
     count: u64,
@@ -70,6 +75,7 @@ impl FeatureStatistics {
             unit: moments(needs.unit_means, needs.unit_scatter),
             right: moments(needs.right_means, false),
             bank: Bank::new(bank, num_classes),
+            within: Default::default(),
             sum_of_largest_logits: 0.0,
             count: 0,
         }
@@ -131,6 +137,7 @@ impl FeatureStatistics {
         if classes.is_empty() || width == 0 {
             return Ok(());
         }
+        self.within = Default::default();
         if self.needs.means || self.needs.scatter {
             self.raw.update(features, &classes);
         }
@@ -171,9 +178,10 @@ impl FeatureStatistics {
         same(self.num_classes == other.num_classes, "number of classes")?;
         same(self.needs == other.needs, "needs")?;
         same(self.bank.config() == other.bank.config(), "size and seed of the bank")?;
-        self.raw.absorb(&other.raw);
-        self.unit.absorb(&other.unit);
-        self.right.absorb(&other.right);
+        self.within = Default::default();
+        self.raw.absorb(other.raw);
+        self.unit.absorb(other.unit);
+        self.right.absorb(other.right);
         self.bank.absorb(other.bank);
         self.sum_of_largest_logits += other.sum_of_largest_logits;
         self.count += other.count;

@@ -25,6 +25,7 @@ documents! {
     scores_and_metrics: "../docs/guide/scores-and-metrics.md",
     thresholds: "../docs/guide/thresholds.md",
     own_network: "../docs/guide/own-network.md",
+    trained_networks: "../docs/guide/trained-networks.md",
     own_images: "../docs/guide/own-images.md",
     pretrained_weights: "../docs/guide/pretrained-weights.md",
     deploying: "../docs/guide/deploying.md",

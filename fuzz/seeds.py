@@ -850,7 +850,13 @@ def bundles():
     seed("bundle", "newer", json.dumps(manifest | {"version": 2}))
 
 
+def posthoc():
+    for name, content in fixtures(ROOT / "isomax-burn/tests/suite/posthoc_files", "*.safetensors").items():
+        seed("posthoc", name, content)
+
+
 if __name__ == "__main__":
+    posthoc()
     bundles()
     weights()
     safetensors()

@@ -24,6 +24,7 @@ on_every_backend!(
     decisions_are_those_of_scores_and_logits,
     features_that_hardly_vary_give_numbers,
     samples_that_do_not_suffice_are_errors,
+    files_of_before_give_the_scores_of_before,
 );
 
 /// Numbers that look like features after a ReLU: about a centre for each class, many zeros.
@@ -436,4 +437,61 @@ proptest! {
             }
         }
     }
+}
+
+/// Files as they were written before, which this and every later version reads alike.
+fn files() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/posthoc_files")
+}
+
+const KINDS: [HeadKind; 2] = [HeadKind::SoftMax, HeadKind::IsoMaxPlus];
+
+/// The methods that there are files of.
+fn methods_of_files<B: Backend>(head: &Head<B>) -> Vec<Method> {
+    let fitted = |method: &Method| !matches!(method, Method::Logit(_));
+    Method::suited_to(head).into_iter().filter(fitted).collect()
+}
+
+fn name_of_file(kind: HeadKind, method: &Method) -> String {
+    format!("{kind}.{method}").replace(':', "+").replace('=', "-")
+}
+
+fn files_of_before_give_the_scores_of_before<B: Backend>() {
+    let text = std::fs::read_to_string(files().join("scores.json")).unwrap();
+    let expected: std::collections::BTreeMap<String, Vec<f32>> =
+        serde_json::from_str(&text).unwrap();
+    let mut read = 0;
+    for kind in KINDS {
+        let head = head::<B>(kind);
+        for method in methods_of_files(&head) {
+            let name = name_of_file(kind, &method);
+            let path = files().join(format!("{name}.safetensors"));
+            let detector = PostHocDetector::<B>::load(path, &device()).unwrap();
+            assert_eq!(detector.method(), method);
+            let decisions = detector.decide(&head, matrix(&rows(5, 21))).unwrap();
+            let scores: Vec<f32> = decisions.iter().map(|d| d.score as f32).collect();
+            crate::support::assert_close(&name, &scores, &expected[&name], 1e-4);
+            read += 1;
+        }
+    }
+    assert_eq!(read, expected.len());
+}
+
+#[test]
+#[ignore = "not run: writes the files anew"]
+fn write_the_files() {
+    type B = burn::backend::Flex;
+    std::fs::create_dir_all(files()).unwrap();
+    let mut expected = std::collections::BTreeMap::new();
+    for kind in KINDS {
+        let head = head::<B>(kind);
+        for method in methods_of_files(&head) {
+            let (name, detector) = (name_of_file(kind, &method), fit(&head, &method));
+            detector.save(files().join(format!("{name}.safetensors"))).unwrap();
+            let decisions = detector.decide(&head, matrix(&rows(5, 21))).unwrap();
+            expected.insert(name, decisions.iter().map(|d| d.score).collect::<Vec<f64>>());
+        }
+    }
+    let text = serde_json::to_string_pretty(&expected).unwrap();
+    std::fs::write(files().join("scores.json"), text + "\n").unwrap();
 }

@@ -285,3 +285,43 @@ fn files_of_other_versions_are_read_or_refused() {
     succeed(here, "analyze");
     succeed(here, &format!("evaluate --run {} --output again", run.display()));
 }
+
+#[test]
+fn protocols_say_what_they_have_and_what_they_lack() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 4);
+    write_noise(&here.join("mnist"), 5);
+    write_noise(&here.join("other"), 5);
+    let config = isomax_models::ModelConfig::new("resnet-8".parse().unwrap(), 10);
+    let network = config.init::<isomax_bench::backend::InferenceBackend>(&Default::default());
+    isomax_models::Backbone::save_safetensors(&network, here.join("best.ckpt")).unwrap();
+    let benchmark =
+        "benchmark --weights best.ckpt --architecture resnet-8 --head softmax --protocol";
+    let errors = fail(here, &format!("{benchmark} openood"));
+    assert!(errors.contains("expected one of openood-v1.5-cifar10"), "{errors}");
+    let cifar10 = format!("{benchmark} openood-v1.5-cifar10");
+    let errors = fail(here, &cifar10);
+    assert!(
+        errors.contains("mnist, 70000 images of test_mnist.txt: give --set mnist="),
+        "{errors}"
+    );
+    let errors = fail(here, &format!("{cifar10} --set lsun=mnist"));
+    assert!(errors.contains("lsun is no set of openood-v1.5-cifar10"), "{errors}");
+    let errors = fail(here, &format!("{cifar10} --set mnist=mnist --posthoc gen --tune"));
+    assert!(errors.contains("cifar10-val"), "{errors}");
+    assert!(!here.join("benchmark").exists());
+
+    let found = "--set mnist=mnist --stand-in textures=other --posthoc gen";
+    let text = succeed(here, &format!("{cifar10} {found}"));
+    let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+    assert!(
+        row("| mnist ").contains("same distribution") && row("| textures ").contains("stand-in")
+    );
+    // No near set, one far set, and the stand-in behind it.
+    assert!(row("| gen ").contains("| –"), "{text}");
+    assert!(row("| method").contains("textures (stand-in)"), "{text}");
+    let json = succeed(here, &format!("{cifar10} {found} --json"));
+    let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(rows[0]["far"].as_array().unwrap().len(), 1);
+}

@@ -264,8 +264,10 @@ fn tune<B: Backend>(
         .into_iter();
     let mut best = Vec::new();
     for grid in tried {
-        let scored = grid.into_iter().zip(aurocs.by_ref());
-        if let Some((scorer, _)) = scored.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
+        let scored: Vec<(Scorer<B>, f64)> = grid.into_iter().zip(aurocs.by_ref()).collect();
+        // Of equal ones the first.
+        let best_of = scored.into_iter().rev().max_by(|(_, a), (_, b)| a.total_cmp(b));
+        if let Some((scorer, _)) = best_of {
             best.push(FittedMethod::new(scorer, Some(&set.name)));
         }
     }

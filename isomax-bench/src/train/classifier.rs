@@ -252,22 +252,24 @@ mod tests {
     use burn::backend::{Autodiff, Flex};
     use burn::tensor::{Distribution, Tolerance};
     use isomax_burn::HeadKind;
-    use isomax_models::{Architecture, CifarResNetConfig};
+    use isomax_models::{Architecture, CifarResNet, CifarResNetConfig};
 
     type Trained = Autodiff<Flex>;
 
-    /// The gradient of the first convolution after a step with random numbers of their own.
-    fn gradient(accumulation: usize, devices: usize) -> Tensor<Flex, 4> {
+    /// The gradient of the first convolution after a step.
+    fn gradient(
+        network: &CifarResNet<Trained>,
+        images: &Tensor<Trained, 4>,
+        accumulation: usize,
+        devices: usize,
+    ) -> Tensor<Flex, 4> {
         let architecture = Architecture::CifarResNet { depth: 8 };
         let published =
             TrainingConfig::published(PublishedSet::Cifar10, architecture, HeadKind::IsoMaxPlus);
         let config = TrainingConfig { gradient_accumulation: accumulation, devices, ..published };
-        let device = Default::default();
-        Trained::seed(&device, 1);
-        let network = CifarResNetConfig::new(8, 10).with_head(config.head).init(&device);
-        let classifier = Classifier::<Trained, _>::new(&config, network);
-        let images = Tensor::random([4, 3, 32, 32], Distribution::Default, &device);
-        let targets = Tensor::from_ints([0, 1, 2, 3], &device);
+        let classifier = Classifier::<Trained, _>::new(&config, network.clone());
+        let targets = Tensor::from_ints([0, 1, 2, 3], &images.device());
+        let images = images.clone();
         let output = TrainStep::step(&classifier, ImageBatch { images, targets });
         let id = classifier.network.conv1.weight.id;
         output.grads.get::<Flex, 4>(id).expect("it is trained")
@@ -275,6 +277,12 @@ mod tests {
 
     #[test]
     fn added_up_gradients_are_a_mean() {
+        let device = Default::default();
+        let network = CifarResNetConfig::new(8, 10).with_head(HeadKind::IsoMaxPlus).init(&device);
+        let images = Tensor::random([4, 3, 32, 32], Distribution::Default, &device);
+        // Weights are drawn when they are first read.
+        network.forward(images.clone());
+        let gradient = |accumulation, devices| gradient(&network, &images, accumulation, devices);
         let whole = gradient(1, 1);
         assert!(whole.clone().abs().max().into_scalar() > 1e-4);
         for (accumulation, devices) in [(4, 1), (2, 2)] {

@@ -32,6 +32,7 @@ documents! {
     service: "../docs/guide/service.md",
     reproducing_the_papers: "../docs/guide/reproducing-the-papers.md",
     files_of_a_run: "../docs/guide/files-of-a-run.md",
+    clusters: "../docs/guide/clusters.md",
     faq: "../docs/guide/faq.md",
     glossary: "../docs/guide/glossary.md",
     architecture: "../docs/architecture.md",

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod commands;
 
@@ -43,6 +43,11 @@ enum Command {
     /// Compute detection metrics of two score files, in the conventions of the field and of the
     /// papers.
     Metrics(metrics::MetricsArgs),
+}
+
+/// All commands, for what looks at their flags.
+fn program() -> clap::Command {
+    Cli::command()
 }
 
 fn main() -> ExitCode {

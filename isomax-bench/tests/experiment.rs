@@ -212,3 +212,82 @@ fn a_loss_that_is_no_number_stops_the_training() {
         too_many.replace("accumulation 99", "accumulation 3").replace("--epochs 3", "--epochs 1");
     succeed(here, &fewer.replace("--runs 2", ""));
 }
+
+/// The runs below a folder that are done.
+fn done(results: &Path) -> Vec<String> {
+    let mut found: Vec<String> = isomax_bench::results::find_runs(&[results.to_owned()])
+        .unwrap()
+        .iter()
+        .map(|run| run.folder.strip_prefix(results).unwrap().display().to_string())
+        .collect();
+    found.sort();
+    found
+}
+
+const GRID: &str = "--sets cifar10 --networks resnet-8 --heads softmax,isomax+ --runs 2 --epochs 1 \
+                    --batch-size 16 --validation-images 20 --calibration-images 20 --ood-data noise";
+
+#[test]
+fn shards_are_the_grid_and_so_are_the_commands_of_its_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 20);
+    write_noise(&here.join("data/noise"), 8);
+    let lines = succeed(here, &format!("reproduce {GRID} --list --output one"));
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines[1].starts_with(
+        "isomax-bench train --id-data cifar10 --architecture resnet-8 --head softmax --only-run 2 "
+    ));
+    assert!(!here.join("one").exists());
+    for line in &lines {
+        succeed(here, line.strip_prefix("isomax-bench ").unwrap());
+    }
+    for shard in ["0/3", "1/3", "2/3"] {
+        succeed(here, &format!("reproduce {GRID} --output parts --shard {shard}"));
+        let expected = match shard {
+            "0/3" => vec!["cifar10_resnet-8_isomax+/run-2", "cifar10_resnet-8_softmax/run-1"],
+            _ => continue,
+        };
+        assert_eq!(done(&here.join("parts")), expected);
+    }
+    assert_eq!(done(&here.join("parts")), done(&here.join("one")));
+    for run in done(&here.join("one")) {
+        let weights = |output: &str| {
+            fs::read(here.join(output).join(&run).join("model.safetensors")).unwrap()
+        };
+        assert!(weights("parts") == weights("one"), "{run}");
+    }
+    let output = support::run(here, &format!("reproduce {GRID} --shard 3/3"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("expected I/N with I from 0 to N - 1"), "{errors}");
+}
+
+#[test]
+fn runs_of_other_processes_are_passed_over_and_looked_at_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_cifar10(&here.join("data"), 20);
+    write_noise(&here.join("data/noise"), 8);
+    let held = here.join("results/cifar10_resnet-8_softmax/run-1");
+    fs::create_dir_all(&held).unwrap();
+    let lock = fs::File::create(held.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let line = succeed(here, &format!("reproduce {GRID} --list"));
+    let single = line.lines().next().unwrap().strip_prefix("isomax-bench ").unwrap();
+    assert!(support::fail(here, single).contains("another process is training here"));
+
+    let mut reproduce = support::isomax_bench(here);
+    let mut reproduce = reproduce.arg("reproduce").args(GRID.split_whitespace()).spawn().unwrap();
+    // All others are done while that one is held.
+    while done(&here.join("results")).len() < 3 {
+        assert!(reproduce.try_wait().unwrap().is_none(), "it ended without all runs");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(reproduce.try_wait().unwrap().is_none());
+    // Its process ends without a result.
+    drop(lock);
+    assert!(reproduce.wait().unwrap().success());
+    assert_eq!(done(&here.join("results")).len(), 4);
+    assert!(here.join("results/report.html").exists());
+}

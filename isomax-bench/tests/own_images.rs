@@ -308,3 +308,39 @@ fn peers_train_with_a_flag_each() {
         assert!(errors.contains(expected), "{flags}: {errors}");
     }
 }
+
+#[test]
+fn shards_of_predictions_are_the_whole() {
+    let folder = prepared();
+    let here = folder.path();
+    succeed(here, &TRAIN.replace("--epochs 2", "--epochs 0"));
+    fs::write(here.join("photos/bees/broken.png"), "no image").unwrap();
+    let predict = "predict --run results/photos_resnet-8_isomax+/run-1 --json photos";
+    // Without --keep-going nothing is written.
+    let errors = fail(here, &format!("{predict} --output whole.jsonl"));
+    assert!(errors.contains("1 of 46 files have no decision; --keep-going"), "{errors}");
+    assert!(!here.join("whole.jsonl").exists());
+    let whole = succeed(here, &format!("{predict} --keep-going"));
+    let whole: Vec<&str> = whole.lines().collect();
+    assert_eq!(whole.len(), 46);
+    assert_eq!(whole.iter().filter(|line| line.contains("\"error\"")).count(), 1);
+    let parts: Vec<Vec<String>> = (0..5)
+        .map(|shard| {
+            let output = format!("part-{shard}.jsonl");
+            let flags = format!("--keep-going --shard {shard}/5 --output {output}");
+            assert_eq!(succeed(here, &format!("{predict} {flags}")), "");
+            let text = fs::read_to_string(here.join(output)).unwrap();
+            text.lines().map(str::to_owned).collect()
+        })
+        .collect();
+    let union: Vec<&String> = (0..46).map(|at| &parts[at % 5][at / 5]).collect();
+    assert_eq!(union, whole);
+
+    // A file that is there is kept, and a part without images is a success.
+    fs::write(here.join("kept.jsonl"), "mine").unwrap();
+    succeed(here, &format!("{predict} --output kept.jsonl"));
+    assert_eq!(fs::read(here.join("kept.jsonl")).unwrap(), b"mine");
+    succeed(here, &format!("{predict} --shard 46/50 --output empty.jsonl"));
+    assert_eq!(fs::read(here.join("empty.jsonl")).unwrap(), b"");
+    assert!(fail(here, &format!("{predict} --output no/such/folder.jsonl")).contains("no/such"));
+}

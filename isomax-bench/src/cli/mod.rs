@@ -14,10 +14,12 @@ use crate::train::TrainingConfig;
 mod bar;
 mod fetch;
 mod options;
+mod shard;
 
 pub use bar::bar;
 pub use fetch::fetch_with_bar;
 pub use options::ConfigOptions;
+pub use shard::{Shard, ShardError};
 
 /// [`run_published`](experiment::run_published) on the [`backend`] of this build. It is compiled once, with
 /// the library, not again with each program.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use isomax_bench::backend::{self, InferenceBackend};
+use isomax_bench::cli::Shard;
 use isomax_bench::data::Preprocessing;
 use isomax_bench::predict::{Prediction, Predictor, files, run};
 use isomax_bench::results;
 use isomax_bench::train::open_run;
 use isomax_bundle::Bundle;
-use isomax_burn::AnyDetector;
+use isomax_burn::{AnyDetector, atomic_file};
 use isomax_models::Model;
 use serde::Serialize;
 
@@ -32,6 +33,16 @@ pub struct PredictArgs {
     /// Needed beside --weights; in place of its own beside --run.
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     detector: Option<PathBuf>,
+    /// Write into this file, whole or not at all, in place of standard output. A file that is there is kept, and nothing is
+    /// done: a job that is started again does no work twice.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Decide on every Nth image only, beginning with image I, counted from 0: one of N parts that are the whole together.
+    #[arg(long, value_name = "I/N", default_value_t)]
+    shard: Shard,
+    /// Succeed though some files have no decision; with --json these have a line with the error as well.
+    #[arg(long)]
+    keep_going: bool,
     /// Print one JSON object for each image, in place of a line with its path, class, score and ID or OOD,
     /// separated by tabs.
     #[arg(long)]
@@ -55,24 +66,67 @@ struct Line<'a> {
     in_distribution: bool,
 }
 
+/// What is printed of a file without a decision.
+#[derive(Serialize)]
+struct Failure<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<&'a [u8]>,
+    error: String,
+}
+
 impl PredictArgs {
     pub fn run(&self) -> CommandResult {
-        let (predictor, classes) = self.find()?;
-        let mut out = BufWriter::new(io::stdout().lock());
-        let (mut seen, mut failed) = (0_usize, 0_usize);
-        let shown = run(&predictor, files(self.inputs.clone()), |prediction| {
-            seen += 1;
-            failed += usize::from(prediction.decision.is_err());
-            self.show(&mut out, &prediction, &classes)
-        });
-        match shown.and_then(|()| Ok(out.flush()?)) {
-            Err(error) if is_broken_pipe(&*error) => return Ok(()),
-            result => result?,
+        let Some(output) = &self.output else {
+            let written = self.predict(&mut BufWriter::new(io::stdout().lock()));
+            return match written {
+                Err(error) if is_broken_pipe(&*error) => Ok(()),
+                result => result,
+            };
+        };
+        if output.exists() {
+            log::warn!("{} is there, and is kept", output.display());
+            return Ok(());
         }
-        match (seen, failed) {
+        // What goes wrong is no matter of the file.
+        let mut failed = Ok(());
+        let written = atomic_file::write(output, |file| {
+            let mut out = BufWriter::new(file);
+            failed = self.predict(&mut out);
+            match failed {
+                Ok(()) => out.flush(),
+                Err(_) => Err(io::Error::other("not written")),
+            }
+        });
+        failed?;
+        written.map_err(|error| format!("{}: {error}", output.display()).into())
+    }
+
+    fn predict(&self, out: &mut impl Write) -> CommandResult {
+        let (predictor, classes) = self.find()?;
+        let (mut all, mut failed) = (0_usize, 0_usize);
+        let mut index = 0;
+        let of_shard = files(self.inputs.clone()).filter(|_| {
+            all += 1;
+            self.shard.has(all - 1)
+        });
+        run(&predictor, of_shard, |prediction| {
+            index += 1;
+            failed += usize::from(prediction.decision.is_err());
+            self.show(out, &prediction, &classes)
+        })?;
+        out.flush()?;
+        match (all, failed) {
             (0, _) => Err("expected images, but found none".into()),
             (_, 0) => Ok(()),
-            _ => Err(format!("{failed} of {seen} files have no decision").into()),
+            _ if self.keep_going => {
+                log::warn!("{failed} of {index} files have no decision");
+                Ok(())
+            }
+            _ => Err(format!(
+                "{failed} of {index} files have no decision; --keep-going takes that for a success"
+            )
+            .into()),
         }
     }
 
@@ -87,6 +141,10 @@ impl PredictArgs {
             Ok(decision) => decision,
             Err(error) => {
                 eprintln!("{}: {error}", escaped(&text));
+                if self.json && self.keep_going {
+                    let line = Failure { path: &text, path_bytes, error: error.to_string() };
+                    writeln!(out, "{}", serde_json::to_string(&line)?)?;
+                }
                 return Ok(());
             }
         };

@@ -118,6 +118,22 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
     options: &RunOptions,
     backend: &str,
 ) -> Result<Training, TrainError> {
+    let devices = || devices::<B>(config.devices);
+    train_on(&devices, config, number, data, folder, init, options, backend)
+}
+
+/// As [`train`], on devices that are asked for if there is something to do.
+#[expect(clippy::too_many_arguments, reason = "those of `train`, and the devices")]
+fn train_on<B: AutodiffBackend, N: TrainableNetwork<B>>(
+    devices: &dyn Fn() -> Result<Vec<B::Device>, TrainError>,
+    config: &TrainingConfig,
+    number: usize,
+    data: &ExperimentData,
+    folder: &RunFolder,
+    init: &dyn Fn(&B::Device) -> N,
+    options: &RunOptions,
+    backend: &str,
+) -> Result<Training, TrainError> {
     let path = folder.path();
     let finished = path.join(results::TRAINING);
     if finished.exists() {
@@ -126,7 +142,7 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
     let seed = config.seed.wrapping_add(number as u64 - 1);
     let parts = data.split(config, seed)?;
     let counts = (parts.training.len(), parts.validation.len(), parts.calibration.len());
-    let devices = devices::<B>(config.devices)?;
+    let devices = devices()?;
     check_steps(config, counts.0)?;
     folder.keep_config(config)?;
 
@@ -455,11 +471,16 @@ fn choose(config: &TrainingConfig, history: &History, path: &Path) -> Result<usi
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::data::PublishedSet;
-    use crate::results::Epoch;
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+
+    use burn::backend::{Autodiff, Flex};
     use isomax_burn::HeadKind;
-    use isomax_models::Architecture;
+    use isomax_models::{Architecture, CifarResNet, CifarResNetConfig, store};
+
+    use super::*;
+    use crate::data::{Augmentation, Images, Normalization, PublishedSet};
+    use crate::results::Epoch;
 
     fn config() -> TrainingConfig {
         let architecture = Architecture::CifarResNet { depth: 8 };
@@ -503,5 +524,75 @@ mod tests {
         assert!(!is_over(&[]) && !is_over(&[5.0]) && !is_over(&[5.0, 4.0]));
         assert!(is_over(&[5.0, 4.0, 5.0]) && !is_over(&[5.0, 4.0, 6.0]));
         assert!(!patience_is_over(&history(&[5.0, 1.0, 1.0]), None));
+    }
+
+    type Trained = Autodiff<Flex>;
+
+    /// The weights of a training on images that are all the same, so that every batch is.
+    fn weights(devices: usize, accumulation: usize) -> BTreeMap<String, Vec<u8>> {
+        let pattern: Vec<u8> = (0..32 * 32 * 3).map(|at| (at * 37 % 251) as u8).collect();
+        let images = |count: usize| Images {
+            size: [32, 32],
+            bytes: pattern.repeat(count),
+            labels: vec![1; count],
+            classes: vec!["a".to_owned(), "b".to_owned()],
+        };
+        let config = TrainingConfig {
+            devices,
+            gradient_accumulation: accumulation,
+            epochs: 2,
+            milestones: vec![1],
+            batch_size: 4,
+            augmentation: Augmentation::CropAndFlip { padding: 0, flip: false },
+            validation_images: ImageCount::Images(4),
+            calibration_images: ImageCount::Images(4),
+            stratified: false,
+            ..TrainingConfig::own("same", "resnet-8", HeadKind::IsoMaxPlus, Normalization::CIFAR10)
+        };
+        let data = ExperimentData::new("same", images(40), images(4), Vec::new(), "made up");
+        let data = data.expect("the same classes");
+        let results = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::open(results.path(), &config, 1).expect("nobody else's");
+        // Drawn once: other tests draw numbers meanwhile. Clones would share their running statistics.
+        let network = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
+        static START: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            let network = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
+            let network = network.init::<Flex>(&Default::default());
+            network.save_safetensors(file.path()).expect("weights");
+            file
+        });
+        let init = |device: &_| -> CifarResNet<Trained> {
+            let mut network = network.init(device);
+            network.load_weights(START.path()).expect("weights");
+            network
+        };
+        let options = RunOptions { workers: 1, label: "same".to_owned(), plain: true };
+        let same = || Ok(vec![Default::default(); devices]);
+        train_on::<Trained, _>(&same, &config, 1, &data, &folder, &init, &options, "flex")
+            .expect("a training");
+        let mut network = network.init::<Flex>(&Default::default());
+        network.load_weights(folder.path().join(results::MODEL)).expect("weights");
+        let tensors = store::tensors(&network).expect("values").into_iter();
+        tensors.map(|tensor| (tensor.name, tensor.bytes)).collect()
+    }
+
+    #[test]
+    fn two_devices_are_as_gradients_of_two_batches() {
+        let (devices, accumulated, plain) = (weights(2, 1), weights(1, 2), weights(1, 1));
+        let is_trained = |name: &str| !name.contains("running_");
+        let trained = |weights: &BTreeMap<String, Vec<u8>>| -> Vec<(String, Vec<u8>)> {
+            let trained = weights.iter().filter(|(name, _)| is_trained(name));
+            trained.map(|(name, values)| (name.clone(), values.clone())).collect()
+        };
+        assert!(trained(&devices) == trained(&accumulated));
+        // With twice as many steps something else comes out.
+        assert!(trained(&devices) != trained(&plain));
+        // The running statistics are those of the first device, which sees half of the batches.
+        let size = |weights: &BTreeMap<String, Vec<u8>>| -> f32 {
+            let values = weights["bn1.running_mean"].as_chunks().0.iter();
+            values.map(|bytes| f32::from_le_bytes(*bytes).abs()).sum()
+        };
+        assert!(0.0 < size(&devices) && size(&devices) < size(&accumulated));
     }
 }

@@ -104,27 +104,26 @@ impl PredictArgs {
 
     fn predict(&self, out: &mut impl Write) -> CommandResult {
         let (predictor, classes) = self.find()?;
-        let (mut all, mut failed) = (0_usize, 0_usize);
-        let mut index = 0;
+        let (mut found, mut seen, mut failed) = (0_usize, 0_usize, 0_usize);
         let of_shard = files(self.inputs.clone()).filter(|_| {
-            all += 1;
-            self.shard.has(all - 1)
+            found += 1;
+            self.shard.has(found - 1)
         });
         run(&predictor, of_shard, |prediction| {
-            index += 1;
+            seen += 1;
             failed += usize::from(prediction.decision.is_err());
             self.show(out, &prediction, &classes)
         })?;
         out.flush()?;
-        match (all, failed) {
+        match (found, failed) {
             (0, _) => Err("expected images, but found none".into()),
             (_, 0) => Ok(()),
             _ if self.keep_going => {
-                log::warn!("{failed} of {index} files have no decision");
+                log::warn!("{failed} of {seen} files have no decision");
                 Ok(())
             }
             _ => Err(format!(
-                "{failed} of {index} files have no decision; --keep-going takes that for a success"
+                "{failed} of {seen} files have no decision; --keep-going takes that for a success"
             )
             .into()),
         }

@@ -1,6 +1,7 @@
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
+use super::spelling::NAMES;
 use super::{FitError, Needs, Shape};
 use crate::{HeadKind, OodHead, Score, UnknownName};
 
@@ -184,7 +185,16 @@ impl Method {
     /// of [`Score::ALL`].
     pub fn all() -> Vec<Self> {
         let scores = Score::ALL.map(Self::Logit);
-        let others = FITTED.iter().flat_map(|name| name.parse());
+        let others = NAMES.iter().flat_map(|name| name.parse::<Self>()).flat_map(|method| {
+            let on_unit = match method {
+                Self::Mahalanobis { cutoff, .. } => Some(Self::Mahalanobis { unit: true, cutoff }),
+                Self::RelativeMahalanobis { cutoff, .. } => {
+                    Some(Self::RelativeMahalanobis { unit: true, cutoff })
+                }
+                _ => None,
+            };
+            core::iter::once(method).chain(on_unit)
+        });
         scores.into_iter().chain(others).collect()
     }
 
@@ -311,29 +321,6 @@ impl Method {
         }
     }
 }
-
-/// What [`Method::all`] has besides the scores.
-const FITTED: [&str; 19] = [
-    "gen",
-    "mahalanobis",
-    "mahalanobis:unit",
-    "relative-mahalanobis",
-    "relative-mahalanobis:unit",
-    "knn",
-    "ctm",
-    "she",
-    "vim",
-    "residual",
-    "nnguide",
-    "fdbd",
-    "nci",
-    "react",
-    "ash-s",
-    "ash-p",
-    "ash-b",
-    "scale",
-    "dice",
-];
 
 /// Why a text names no method.
 ///

@@ -26,7 +26,7 @@ const ALIASES: [(&str, &str); 9] = [
 ];
 
 /// The methods whose names are not those of scores.
-const NAMES: [&str; 17] = [
+pub(super) const NAMES: [&str; 17] = [
     "gen",
     "mahalanobis",
     "relative-mahalanobis",

@@ -111,6 +111,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         backend: backend::name(),
         scores: vec![Arc::new(Margin)],
         progress: progress::silent(),
+        ranks: None,
     };
     let (learned, unseen): (Vec<_>, Vec<_>) =
         digits::load().into_iter().partition(|digit| digit.label < CLASSES);

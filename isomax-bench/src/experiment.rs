@@ -19,6 +19,7 @@ use isomax_models::{Architecture, ImageShapeError, Model, ModelConfig};
 use crate::data::{DataError, DataFolder, ImageSource, NamedImages, Subset};
 use crate::evaluate::{EvaluateError, EvaluationInput, PostHocInput, PostHocMethods, evaluate};
 use crate::progress::Progress;
+use crate::ranks::{Ranks, RanksError, Team};
 use crate::results::{self, Evaluation, ResultError, Training};
 use crate::train::{
     ConfigError, ExperimentData, ImageNetwork, NetworkWithGradients, RunFolder, RunOptions,
@@ -79,6 +80,9 @@ pub enum ExperimentError {
     /// A result cannot be read.
     #[error(transparent)]
     Result(#[from] ResultError),
+    /// Ranks cannot train together.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
 }
 
 /// Which runs of an experiment to do, and how. See [`run_published`] for an example.
@@ -98,6 +102,8 @@ pub struct ExperimentOptions {
     pub scores: Vec<Arc<dyn OodScore>>,
     /// Told how many images have been evaluated.
     pub progress: Arc<dyn Progress>,
+    /// The processes that train together, each of which does the same; none for a process by itself.
+    pub ranks: Option<Arc<dyn Ranks>>,
 }
 
 /// Trains and evaluates a network of isomax-models on the set of a configuration, a published one or images of your
@@ -121,6 +127,7 @@ pub struct ExperimentOptions {
 ///     backend: backend::name(),
 ///     scores: Vec::new(),
 ///     progress: progress::silent(),
+///     ranks: None,
 /// };
 /// let data = DataFolder::new("data");
 /// for (number, evaluation) in run_published::<TrainingBackend>(&config, &data, &options)? {
@@ -210,6 +217,8 @@ pub fn published_network<B: Backend>(
 /// there is something to do. OOD sets that a finished run has not seen are evaluated and added. A run
 /// whose loss is no longer a number does not stop those after it; its error comes when they are done.
 ///
+/// With [ranks](ExperimentOptions::ranks), all of them train, rank 0 evaluates, and each has the evaluations.
+///
 /// ```no_run
 /// use isomax_bench::backend::{Device, TrainingBackend};
 /// # use isomax_bench::data::{Images, Normalization};
@@ -254,13 +263,14 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
 ) -> Result<Vec<(usize, Evaluation)>, ExperimentError> {
     let mut data: Option<ExperimentData> = None;
     let (mut evaluations, mut diverged) = (Vec::new(), None);
+    let team = Team::new(options.ranks.clone());
     for number in options.runs.clone() {
-        let own = RunFolder::open(&options.output, config, number)?;
-        let finished = own.path().join(results::EVALUATION);
-        let previous: Option<Evaluation> = match finished.exists() {
-            true => Some(results::read(finished)?),
-            false => None,
-        };
+        let mut own = RunFolder::of_rank_0(&options.output, config, number);
+        let previous = team.decide(|| -> Result<Option<Evaluation>, ExperimentError> {
+            own = RunFolder::open(&options.output, config, number)?;
+            let finished = own.path().join(results::EVALUATION);
+            Ok(if finished.exists() { Some(results::read(finished)?) } else { None })
+        })?;
         if let Some(previous) = &previous
             && missing_sets(config, previous, &options.scores).is_empty()
         {
@@ -276,6 +286,7 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             workers: options.workers,
             label: format!("{} {number}/{}", config.experiment_name(), options.runs.end()),
             plain: options.plain,
+            ranks: options.ranks.clone(),
         };
         // What does not fit is told here, so that making one cannot fail below.
         let device = B::Device::default();
@@ -294,13 +305,13 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
                 }
                 training => training?,
             };
-        own.keep_config(config)?;
-        let fresh = init(&device).valid();
-        let paths =
-            EvaluationPaths { run: own.path(), output: own.path(), previous: previous.as_ref() };
-        let more = MoreScores { own: options.scores.clone(), ..MoreScores::default() };
-        let progress = &options.progress;
-        let evaluation = evaluate_run(config, training, data, fresh, paths, &more, progress)?;
+        let evaluation = team.decide(|| -> Result<Evaluation, ExperimentError> {
+            own.keep_config(config)?;
+            let (run, fresh) = (own.path(), init(&device).valid());
+            let paths = EvaluationPaths { run, output: run, previous: previous.as_ref() };
+            let more = MoreScores { own: options.scores.clone(), ..MoreScores::default() };
+            evaluate_run(config, training, data, fresh, paths, &more, &options.progress)
+        })?;
         evaluations.push((number, evaluation));
     }
     match diverged {

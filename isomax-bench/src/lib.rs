@@ -23,6 +23,7 @@ mod methods_table;
 pub mod predict;
 pub mod progress;
 pub mod protocol;
+pub mod ranks;
 pub mod report;
 pub mod results;
 pub mod scores;

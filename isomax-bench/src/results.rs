@@ -85,17 +85,40 @@ pub struct History {
 /// `entropies_std` (of entropies divided by `ln C`). In `valid` also, for each OOD set that was
 /// watched, `SET AUROC`, `SET TNR@95TPR` and `SET FPR95`, in percent. A value that is not finite is
 /// left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
+    /// How many processes trained, each with a batch of its own for every step.
+    #[serde(default = "alone", skip_serializing_if = "is_alone")]
+    pub ranks: usize,
     /// Learning rate of the last step.
     pub learning_rate: f64,
     /// Of the training images, augmented, while the network changed.
     pub train: BTreeMap<String, f64>,
     /// Of the validation images, at the end of the epoch.
     pub valid: BTreeMap<String, f64>,
+}
+
+impl Default for Epoch {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            ranks: alone(),
+            learning_rate: 0.0,
+            train: BTreeMap::new(),
+            valid: BTreeMap::new(),
+        }
+    }
+}
+
+fn alone() -> usize {
+    1
+}
+
+fn is_alone(ranks: &usize) -> bool {
+    *ranks == alone()
 }
 
 /// The epoch with the highest validation accuracy, the earliest of equal ones; none without epochs.
@@ -220,7 +243,8 @@ pub struct Training {
     /// Digest of the images.
     pub digest: String,
     /// The configuration but for what changes no weight or is each run's own: runs of different
-    /// recipes belong to different experiments.
+    /// recipes belong to different experiments. With `ranks`, how many processes trained: a number, or a list of
+    /// numbers if epochs were trained by more and by fewer.
     pub recipe: Recipe,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,

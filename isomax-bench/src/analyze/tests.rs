@@ -40,7 +40,7 @@ pub(crate) fn run(head: HeadKind, number: usize, sets: &[(&str, usize)]) -> Run 
         let train: BTreeMap<String, f64> =
             keys.map(|(at, (_, key))| ((*key).to_owned(), value(at))).collect();
         let valid = train.iter().map(|(key, value)| (key.clone(), -value)).collect();
-        Epoch { epoch, learning_rate: 0.1, train, valid }
+        Epoch { epoch, ranks: 1, learning_rate: 0.1, train, valid }
     };
     Run {
         folder: format!("results/{head}/run-{number}").into(),

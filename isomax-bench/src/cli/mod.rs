@@ -97,6 +97,7 @@ impl RunArgs {
             backend: backend::name(),
             scores: Vec::new(),
             progress: bar("images"),
+            ranks: None,
         }
     }
 }

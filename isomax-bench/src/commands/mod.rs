@@ -11,6 +11,7 @@ pub mod export;
 pub mod metrics;
 pub mod network;
 pub mod predict;
+mod rank;
 pub mod report;
 pub mod reproduce;
 pub mod train;

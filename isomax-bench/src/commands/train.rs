@@ -1,11 +1,16 @@
 //! `isomax-bench train`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use isomax_bench::cli::{ConfigOptions, DataArgs, RunArgs, run_experiment};
 use isomax_bench::evaluate::summary;
+use isomax_bench::experiment::ExperimentOptions;
+use isomax_bench::ranks::Ranks;
+use isomax_bench::train::TrainingConfig;
 
+use super::rank::as_rank;
 use super::{CommandResult, print};
 
 #[derive(Args)]
@@ -28,8 +33,16 @@ impl TrainArgs {
     pub fn run(&self) -> CommandResult {
         let file = self.config.as_ref().map(ConfigOptions::read).transpose()?;
         let config = self.options.clone().or(file.unwrap_or_default()).config()?;
-        let options = self.runs.options();
-        let evaluations = run_experiment(&config, &self.data.folder(), &options)?;
+        as_rank(|ranks| self.train(&config, ranks))
+    }
+
+    fn train(&self, config: &TrainingConfig, ranks: Option<Arc<dyn Ranks>>) -> CommandResult {
+        let follows = ranks.as_ref().is_some_and(|ranks| ranks.rank() > 0);
+        let options = ExperimentOptions { ranks, ..self.runs.options() };
+        let evaluations = run_experiment(config, &self.data.folder(), &options)?;
+        if follows {
+            return Ok(());
+        }
         if self.json {
             return Ok(print(serde_json::to_string_pretty(&evaluations)?)?);
         }

@@ -65,6 +65,8 @@ pub struct ImageBatches {
     workers: usize,
     first_epoch: u64,
     outliers: Option<Outliers>,
+    /// Which of several parts of each epoch this is, from 0, and how many there are.
+    part: (usize, usize),
 }
 
 /// Images of no class, and how many are drawn for each batch.
@@ -99,7 +101,20 @@ impl ImageBatches {
             workers: 1,
             first_epoch: 1,
             outliers: None,
+            part: (0, 1),
         }
+    }
+
+    /// Every Nth batch alone, beginning with the Ith, from 0: the parts of an epoch have equally many batches, so
+    /// that a few at its end may be in none. What is in a batch does not change.
+    ///
+    /// # Panics
+    ///
+    /// If `part` is not below `parts`.
+    pub fn part(mut self, part: usize, parts: usize) -> Self {
+        assert!(part < parts, "there is no part {part} of {parts}");
+        self.part = (part, parts);
+        self
     }
 
     /// Puts images of no class behind those of each batch, drawn at random, and changed as these are.
@@ -157,12 +172,14 @@ impl ImageBatches {
 
     /// Number of images of an epoch.
     pub fn num_images(&self) -> usize {
-        self.indices.len()
+        let (part, parts) = self.part;
+        let images = |batch| self.batch_size.min(self.indices.len() - batch * self.batch_size);
+        (part..self.num_batches() * parts).step_by(parts).map(images).sum()
     }
 
     /// Number of batches of an epoch.
     pub fn num_batches(&self) -> usize {
-        self.indices.len().div_ceil(self.batch_size)
+        self.indices.len().div_ceil(self.batch_size) / self.part.1
     }
 
     fn order(&self, epoch: u64) -> Arc<Vec<u32>> {
@@ -241,7 +258,7 @@ impl ImageBatches {
     }
 
     /// Starts the workers on the batches of an epoch. The worker `w` of `n` makes the batches
-    /// `w`, `w + n`, …, so that whoever asks them in turns has the batches in order.
+    /// `w`, `w + n`, … of this part, so that whoever asks them in turns has the batches in order.
     fn start(&self, epoch: u64) -> HostBatches {
         let order = self.order(epoch);
         let worker = |worker: usize| {
@@ -255,8 +272,9 @@ impl ImageBatches {
     }
 
     fn work(&self, epoch: u64, worker: usize, order: &[u32], sender: &SyncSender<HostBatch>) {
+        let (part, parts) = self.part;
         for batch in (worker..self.num_batches()).step_by(self.workers) {
-            let batch = match self.make(epoch, batch, order) {
+            let batch = match self.make(epoch, batch * parts + part, order) {
                 Ok(batch) => batch,
                 // Burn's loaders cannot fail: whoever trains looks for this payload.
                 Err(error) => std::panic::resume_unwind(Box::new(error)),
@@ -444,6 +462,23 @@ mod tests {
         assert_ne!(epoch(&one.clone().shuffled(4), 2), expected);
         // The images of a batch do not depend on those before it.
         assert_eq!(one.make(2, 4, &one.order(2)).ok().as_ref(), Some(&expected[4]));
+    }
+
+    #[test]
+    fn parts_of_an_epoch_have_its_batches_in_turns() {
+        // 40 images: six batches, of seven and one of five.
+        let whole = epoch(&plan(40), 2);
+        for (parts, workers) in [(2, 1), (3, 2), (4, 3)] {
+            for part in 0..parts {
+                let plan = plan(40).with_workers(workers).part(part, parts);
+                let batches = epoch(&plan, 2);
+                let expected: Vec<_> =
+                    whole.iter().skip(part).step_by(parts).take(6 / parts).cloned().collect();
+                assert!(batches == expected && batches.len() == plan.num_batches());
+                let images: usize = batches.iter().map(|batch| batch.labels.len()).sum();
+                assert_eq!(images, plan.num_images());
+            }
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn history(set: &str) -> History {
         .into();
         let train = values.clone();
         values.insert(format!("{set} AUROC"), 99.0);
-        Epoch { epoch, learning_rate: 0.1, train, valid: values }
+        Epoch { epoch, ranks: 1, learning_rate: 0.1, train, valid: values }
     };
     History { digest: None, epochs: vec![epoch(1), epoch(2)] }
 }

@@ -2,6 +2,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// How many processes trained: of the moment, not of a configuration, but a step has a batch of each.
+const RANKS: &str = "ranks";
+const ALONE: usize = 1;
+
 /// Fields of a configuration by their names, for comparison and display.
 ///
 /// ```
@@ -25,6 +29,19 @@ impl Recipe {
         };
         without.iter().for_each(|field| drop(fields.remove(*field)));
         Self(fields)
+    }
+
+    /// The recipe of a training whose epochs had so many ranks, in their order.
+    pub(crate) fn with_ranks(mut self, ranks: impl IntoIterator<Item = usize>) -> Self {
+        let mut ranks: Vec<usize> = ranks.into_iter().collect();
+        ranks.dedup();
+        let value = match ranks[..] {
+            [] => ALONE.into(),
+            [ranks] => ranks.into(),
+            _ => ranks.into(),
+        };
+        self.0.insert(RANKS.to_owned(), value);
+        self
     }
 
     /// Fields that trainings did not have before files had versions, and what they were then.
@@ -51,6 +68,7 @@ impl Recipe {
     fn complete_choices(&mut self) {
         let nothing = serde_json::Value::Null;
         for (field, value) in [
+            (RANKS, ALONE.into()),
             ("logit_norm", nothing.clone()),
             ("outliers", nothing.clone()),
             ("outlier_batch_size", nothing.clone()),

@@ -26,7 +26,7 @@ use crate::results::{self, History};
 
 /// The parts of a checkpoint, each a file of its own, as Burn's Learner names them.
 const PARTS: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULER];
-const MODEL: &str = "model";
+pub(super) const MODEL: &str = "model";
 pub(super) const OPTIMIZER: &str = "optim";
 pub(super) const SCHEDULER: &str = "scheduler";
 const EXTENSION: &str = "mpk";
@@ -104,6 +104,20 @@ fn read_checked(path: &Path) -> Result<Vec<u8>, ReadError> {
         )));
     }
     Ok(bytes)
+}
+
+/// The bytes of a part of the checkpoint of an epoch, without its checksum.
+///
+/// # Errors
+///
+/// [`TrainError::Checkpoint`] if it is not there, or damaged.
+pub(super) fn checked_bytes(
+    folder: &Path,
+    part: &str,
+    epoch: usize,
+) -> Result<Vec<u8>, TrainError> {
+    let path = part_path(folder, part, epoch);
+    read_checked(&path).map_err(|error| TrainError::Checkpoint { path, reason: error.to_string() })
 }
 
 /// Reads a part of the checkpoint of an epoch.
@@ -292,6 +306,7 @@ mod tests {
 
     fn history(accuracies: &[f64]) -> History {
         let epoch = |(i, accuracy): (usize, &f64)| Epoch {
+            ranks: 1,
             epoch: i + 1,
             learning_rate: 0.1,
             train: BTreeMap::new(),
@@ -367,7 +382,7 @@ mod tests {
     #[test]
     fn the_best_epoch_stays_as_seen_from_each_that_may_be_gone_on_from() {
         let policy = |keeps_best| {
-            let recorder = HistoryRecorder::new(History::default(), 10, 0);
+            let recorder = HistoryRecorder::new(History::default(), 10, 0, 1);
             CheckpointPolicy::new(recorder, Interrupter::new(), Path::new("nowhere"), keeps_best)
         };
         let kept = |best, accuracies: &[f64]| -> Vec<usize> {

@@ -159,6 +159,12 @@ impl<B: Backend, N: Module<B>> Classifier<B, N> {
             backend: PhantomData,
         }
     }
+
+    /// Takes so much less of the loss that the gradients of so many ranks add up to their mean.
+    pub fn with_ranks(mut self, ranks: usize) -> Self {
+        self.batches_per_step *= ranks;
+        self
+    }
 }
 
 impl<B: Backend, N: ImageNetwork<B>> Classifier<B, N> {

@@ -11,6 +11,7 @@ use crate::data::{
     Augmentation, DataError, DataFolder, HeldOut, ImageBatches, ImageSource, NamedImages,
     Normalization, OodSource, PublishedSet, Split, Subset, digest,
 };
+use crate::ranks::Team;
 use crate::results::Selection;
 
 /// The images of an experiment, read once for all its runs: of the published sets by
@@ -225,7 +226,10 @@ fn drawn(images: usize, count: usize, seed: u64) -> Vec<u32> {
 
 /// What the Learner is fed with.
 pub(super) struct Batches {
+    /// Those of this rank.
     pub train: ImageBatches,
+    /// Images of an epoch, of all ranks.
+    pub train_images: usize,
     pub valid: ImageBatches,
     pub ood: Vec<(String, ImageBatches)>,
 }
@@ -256,8 +260,10 @@ impl Batches {
             }
             Selection::Last | Selection::Test => batches(&data.test),
         };
+        let (train_images, team) = (training.len(), Team::new(options.ranks.clone()));
         let train = batches(&data.train)
             .with_indices(training)
+            .part(team.rank(), team.count())
             .shuffled(seed)
             .augmented(config.augmentation);
         let train = match (&config.outliers, &data.outliers) {
@@ -269,6 +275,7 @@ impl Batches {
         };
         Ok(Self {
             train,
+            train_images,
             valid,
             ood: match config.ood_every {
                 0 => Vec::new(),

@@ -7,6 +7,7 @@ use isomax_models::store::StoreError;
 
 use super::{ConfigError, Divergence};
 use crate::data::UnreadableImage;
+use crate::ranks::RanksError;
 use crate::results::ResultError;
 
 /// Why a training did not end well. Started again, it goes on from its last checkpoint. See
@@ -71,7 +72,7 @@ pub enum TrainError {
         /// How many there are.
         found: usize,
     },
-    /// The loss is no longer a number.
+    /// The loss, or with several ranks a gradient, is no longer a number.
     #[error(
         "the loss is not finite in {0}; the checkpoints before it are kept (a lower --learning-rate \
          or --warm-up may help, with another --output)"
@@ -87,6 +88,22 @@ pub enum TrainError {
         /// Batches of a step.
         wanted: usize,
     },
+    /// An epoch has fewer batches than there are ranks to train on them.
+    #[error(
+        "an epoch has {batches} batches, too few for {ranks} ranks: start fewer, or lower --batch-size"
+    )]
+    TooManyRanks {
+        /// Batches of an epoch.
+        batches: usize,
+        /// How many ranks there are.
+        ranks: usize,
+    },
+    /// Several ranks, and several devices for each.
+    #[error("--devices is for a process by itself: start a rank for each device instead")]
+    DevicesOfRanks,
+    /// Ranks cannot train together.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// Burn's Learner was stopped, as by a disk that is full.
     #[error("the training was stopped: {0}")]
     Stopped(String),

@@ -26,7 +26,8 @@ use crate::results::{self, Recipe, ResultError, Training};
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    /// None where rank 0 has it.
+    _lock: Option<File>,
 }
 
 impl RunFolder {
@@ -48,8 +49,7 @@ impl RunFolder {
         number: usize,
     ) -> Result<Self, TrainError> {
         config.check()?;
-        let experiment = results.join(config.experiment_name());
-        let path = experiment.join(format!("run-{number}"));
+        let path = Self::place(results, config, number);
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| TrainError::Io { path, source }
@@ -58,8 +58,21 @@ impl RunFolder {
         let folder = Self::lock(path)?;
         remove_leftovers(&folder.path);
         remove_leftovers(&folder.path.join(results::CHECKPOINT));
-        check_same(&experiment.join(results::CONFIG), config)?;
+        check_same(&folder.path.with_file_name(results::CONFIG), config)?;
         Ok(folder)
+    }
+
+    /// The same folder on a rank that follows: rank 0 alone opens it, and nothing is read or written by this.
+    ///
+    /// # Arguments
+    ///
+    /// As those of [`open`](Self::open).
+    pub fn of_rank_0(results: &Path, config: &TrainingConfig, number: usize) -> Self {
+        Self { path: Self::place(results, config, number), _lock: None }
+    }
+
+    fn place(results: &Path, config: &TrainingConfig, number: usize) -> PathBuf {
+        results.join(config.experiment_name()).join(format!("run-{number}"))
     }
 
     /// Keeps other processes out of the folder of a run that is there.
@@ -78,7 +91,7 @@ impl RunFolder {
         let io = |source| TrainError::Io { path: lock_path.clone(), source };
         let lock = File::create(&lock_path).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(TrainError::InUse { path }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }

@@ -26,11 +26,12 @@ use burn::train::metric::store::{EventStoreClient, Split as LearnerSplit};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
     EarlyStoppingStrategy, ExecutionStrategy, Interrupter, Learner, MultiDeviceOptim,
-    SupervisedTraining,
+    SupervisedTraining, TrainingStrategy,
 };
 use isomax_burn::train::{EpochRenderer, OodDataLoader, OodTraining};
 use isomax_burn::{ClassMeans, OodHead as _, Score};
 use isomax_models::Backbone as _;
+use serde::{Deserialize, Serialize};
 
 mod body;
 mod checkpoints;
@@ -39,9 +40,11 @@ mod classifier;
 mod config;
 mod data;
 mod error;
+mod flat;
 mod folder;
 mod recorder;
 mod scheduler;
+mod together;
 
 pub use choices::{ImageCount, OptimizerKind, Prototypes, ScheduleKind};
 pub use classifier::{Classifier, ImageNetwork, NetworkWithGradients, TrainableNetwork};
@@ -56,10 +59,12 @@ use crate::data::{
     ImageBatch, ImageBatches, ImageLoader, ImageSource as _, Preprocessing, Subset,
     UnreadableImage, tensor_of,
 };
+use crate::ranks::{Ranks, Team};
 use crate::results::{self, History, Selection, Training};
 use checkpoints::{CheckedRecorder, CheckpointPolicy, OPTIMIZER, SCHEDULER, read_model, read_part};
 use data::Batches;
 use recorder::HistoryRecorder;
+use together::{Components, Lead, follow, load_checkpoint};
 
 /// What is of the machine and the moment, not of the experiment. See [`train()`] for an example.
 #[derive(Debug, Clone, Default)]
@@ -70,10 +75,15 @@ pub struct RunOptions {
     pub label: String,
     /// Whether to print one line for each epoch even on a terminal, in place of Burn's full-screen view.
     pub plain: bool,
+    /// The processes that train together, each of which calls [`train()`]; none for a process by itself.
+    pub ranks: Option<Arc<dyn Ranks>>,
 }
 
 /// Trains one run, or the rest of it, and keeps the chosen weights as `model.safetensors`. To evaluate it
 /// as well, see [`crate::experiment`].
+///
+/// With [ranks](RunOptions::ranks) each step has a batch of every rank, whose mean gradient makes it. Rank 0 alone
+/// reads and writes the folder, and all return what it returns.
 ///
 /// ```no_run
 /// use isomax_bench::backend::{self, Device, TrainingBackend};
@@ -118,7 +128,8 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
     options: &RunOptions,
     backend: &str,
 ) -> Result<Training, TrainError> {
-    let devices = || devices::<B>(config.devices);
+    let local_rank = Team::new(options.ranks.clone()).local_rank();
+    let devices = || devices::<B>(config.devices, local_rank);
     train_on(&devices, config, number, data, folder, init, options, backend)
 }
 
@@ -134,84 +145,113 @@ fn train_on<B: AutodiffBackend, N: TrainableNetwork<B>>(
     options: &RunOptions,
     backend: &str,
 ) -> Result<Training, TrainError> {
+    let team = Team::new(options.ranks.clone());
     let path = folder.path();
     let finished = path.join(results::TRAINING);
-    if finished.exists() {
-        return Ok(results::read(finished)?);
+    check_ranks(config, number, &team)?;
+    let training = team.decide(|| -> Result<Option<Training>, TrainError> {
+        Ok(if finished.exists() { Some(results::read(&finished)?) } else { None })
+    })?;
+    if let Some(training) = training {
+        return Ok(training);
     }
     let seed = config.seed.wrapping_add(number as u64 - 1);
     let parts = data.split(config, seed)?;
     let counts = (parts.training.len(), parts.validation.len(), parts.calibration.len());
     let devices = devices()?;
-    check_steps(config, counts.0)?;
-    folder.keep_config(config)?;
-
-    let mut history = checkpoints::resume(path)?;
-    // Indices mean other images in another copy: held-out ones would have been trained on.
-    match &history.digest {
-        Some(digest) if *digest != data.digest => {
-            return Err(TrainError::OtherData { folder: path.to_owned() });
+    check_steps(config, counts.0, team.count())?;
+    team.check_same("set of images", data.digest.as_bytes())?;
+    let history = team.decide(|| -> Result<History, TrainError> {
+        folder.keep_config(config)?;
+        let mut history = checkpoints::resume(path)?;
+        // Indices mean other images in another copy: held-out ones would have been trained on.
+        match &history.digest {
+            Some(digest) if *digest != data.digest => {
+                return Err(TrainError::OtherData { folder: path.to_owned() });
+            }
+            _ => history.digest = Some(data.digest.clone()),
         }
-        _ => history.digest = Some(data.digest.clone()),
-    }
+        Ok(history)
+    })?;
     let preprocessing = config.preprocessing(data.measured)?;
     let num_classes = data.train.classes().len();
     let training_images = Subset::new(Arc::clone(&data.train), parts.training.clone());
-    let run = Run { config, init, path, options, devices: &devices, num_classes };
+    let run =
+        Run { config, seed, init, path, options, team: &team, devices: &devices, num_classes };
+    let is_new = history.epochs.is_empty();
     let begin = || -> Result<N, TrainError> {
         // The network is drawn here even if a checkpoint replaces it.
         B::seed(&devices[0], seed);
         let network = body::prepare(config, init(&devices[0]))?;
-        match history.epochs.is_empty() && config.prototypes == Prototypes::ClassMeans {
+        match is_new && config.prototypes == Prototypes::ClassMeans {
             true => with_class_means(network, &training_images, &preprocessing, &devices[0]),
             false => Ok(network),
         }
     };
-    let (history, chosen_epoch) = if config.epochs == 0 {
-        let network = begin()?;
-        network.save_safetensors(path.join(results::MODEL))?;
-        (history, 0)
-    } else {
-        let history = match is_over(config, &history) {
-            true => history,
-            false => {
-                let network = begin()?;
-                let batches = Batches::new(config, data, parts, seed, options)?;
-                run.learn(network, history, &batches)?
+    let (history, untrained) = match config.epochs {
+        0 => (history, Some(begin()?)),
+        _ if is_over(config, &history) => (history, None),
+        _ => {
+            let network = begin()?;
+            let batches = Batches::new(config, data, parts, seed, options)?;
+            (run.learn(network, history, &batches)?, None)
+        }
+    };
+    team.decide(|| {
+        let chosen_epoch = match untrained {
+            Some(network) => {
+                network.save_safetensors(path.join(results::MODEL))?;
+                0
+            }
+            None => {
+                let chosen_epoch = choose(config, &history, path)?;
+                let mut classifier = Classifier::<B, N>::new(config, init(&devices[0]));
+                read_model(&mut classifier, path, chosen_epoch)?;
+                classifier.network.save_safetensors(path.join(results::MODEL))?;
+                chosen_epoch
             }
         };
-        let chosen_epoch = choose(config, &history, path)?;
-        let mut classifier = Classifier::<B, N>::new(config, init(&devices[0]));
-        read_model(&mut classifier, path, chosen_epoch)?;
-        classifier.network.save_safetensors(path.join(results::MODEL))?;
-        (history, chosen_epoch)
-    };
-    let training = Training {
-        seed,
-        epochs: history.epochs.len(),
-        planned_epochs: config.epochs,
-        chosen_epoch,
-        selection: config.selection,
-        train_images: counts.0,
-        validation_images: counts.1,
-        calibration_images: (!config.share_held_out).then_some(counts.2),
-        image_size: data.train.size(),
-        normalization: Some(preprocessing.normalization),
-        backend: backend.to_owned(),
-        digest: data.digest.clone(),
-        recipe: config.recipe(),
-        classes: data.train.classes().to_vec(),
-    };
-    results::write(finished, &training)?;
-    Ok(training)
+        let training = Training {
+            seed,
+            epochs: history.epochs.len(),
+            planned_epochs: config.epochs,
+            chosen_epoch,
+            selection: config.selection,
+            train_images: counts.0,
+            validation_images: counts.1,
+            calibration_images: (!config.share_held_out).then_some(counts.2),
+            image_size: data.train.size(),
+            normalization: Some(preprocessing.normalization),
+            backend: backend.to_owned(),
+            digest: data.digest.clone(),
+            recipe: config.recipe().with_ranks(history.epochs.iter().map(|epoch| epoch.ranks)),
+            classes: data.train.classes().to_vec(),
+        };
+        results::write(&finished, &training)?;
+        Ok(training)
+    })
+}
+
+/// Checks that all ranks are to do the same.
+fn check_ranks(config: &TrainingConfig, number: usize, team: &Team) -> Result<(), TrainError> {
+    if team.ranks().is_some() && config.devices > 1 {
+        return Err(TrainError::DevicesOfRanks);
+    }
+    let (name, version) = (config.experiment_name(), env!("CARGO_PKG_VERSION"));
+    team.check_same("program", version.as_bytes())?;
+    team.check_same("run", format!("{name} {number}").as_bytes())?;
+    let fields = format!("{}", config.recipe());
+    Ok(team.check_same("configuration", fields.as_bytes())?)
 }
 
 /// A training on its way.
 struct Run<'a, B: AutodiffBackend, N> {
     config: &'a TrainingConfig,
+    seed: u64,
     init: &'a dyn Fn(&B::Device) -> N,
     path: &'a Path,
     options: &'a RunOptions,
+    team: &'a Team,
     /// At least one.
     devices: &'a [B::Device],
     num_classes: usize,
@@ -226,7 +266,7 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
         batches: &Batches,
     ) -> Result<History, TrainError> {
         let config = self.config;
-        let classifier = Classifier::<B, N>::new(config, network);
+        let classifier = Classifier::<B, N>::new(config, network).with_ranks(self.team.count());
         match config.optimizer {
             OptimizerKind::Sgd => {
                 let optimizer = body::grouped(config, &classifier, sgd::<B, N>(config));
@@ -246,10 +286,62 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
         history: History,
         batches: &Batches,
     ) -> Result<History, TrainError> {
-        let Self { config, path, options, devices, num_classes, .. } = *self;
+        let Self { config, seed, path, team, devices, num_classes, .. } = *self;
         let device = &devices[0];
         let done = history.epochs.len();
+        let train = ImageLoader::<B>::new(batches.train.clone().after_epoch(done), device);
+        let train: Arc<dyn DataLoader<B, ImageBatch<B>>> = Arc::new(train);
+        let steps_per_epoch = batches_per_epoch(config, batches.train_images, team.count());
+        let schedule = Schedule::new(config, steps_per_epoch);
+        // Before the network is cloned: what was not looked at before is drawn anew in each clone.
+        let start: Vec<u8> = match team.ranks() {
+            Some(_) => flat::all(&classifier).into_iter().flat_map(f32::to_le_bytes).collect(),
+            None => Vec::new(),
+        };
+        let mut learner = Learner::new(classifier, optimizer, schedule);
+        let Some(ranks) = team.ranks() else {
+            if done > 0 {
+                self.check_checkpoint::<O>(done)?;
+            }
+            return self.launch(learner, history, batches, train, None)?.into_result();
+        };
+        match done {
+            0 => team.check_same("start of its weights", &start)?,
+            _ => {
+                team.decide(|| self.check_checkpoint::<O>(done))?;
+                learner = load_checkpoint(team, path, done, learner, device)?;
+            }
+        }
+        let accumulation = config.gradient_accumulation;
+        let outcome: Outcome = match team.leads() {
+            true => {
+                let lead = Lead::new(ranks.clone(), accumulation, num_classes, device);
+                team.tell(self.launch(learner, history, batches, train, Some(lead)))?
+            }
+            false => {
+                // What is drawn from now on, such as values to drop, is another on each rank.
+                B::seed(device, seed.wrapping_add((team.rank() as u64) << 32));
+                reading_images(|| {
+                    follow(ranks.clone(), accumulation, num_classes, learner, &train);
+                })?;
+                team.hear()?
+            }
+        };
+        outcome.into_result()
+    }
 
+    /// Burn's Learner, in this process by itself or as the one that leads.
+    fn launch<O: Optimizer<Classifier<B, N>, B> + 'static>(
+        &self,
+        learner: Learner<Components<B, N, O>>,
+        history: History,
+        batches: &Batches,
+        train: Arc<dyn DataLoader<B, ImageBatch<B>>>,
+        lead: Option<Lead<B, N>>,
+    ) -> Result<Outcome, TrainError> {
+        let Self { config, path, options, team, devices, num_classes, .. } = *self;
+        let device = &devices[0];
+        let done = history.epochs.len();
         let loader =
             |batches: &ImageBatches| -> Arc<dyn DataLoader<_, ImageBatch<B::InnerBackend>>> {
                 Arc::new(ImageLoader::<B::InnerBackend>::new(batches.clone(), device))
@@ -260,19 +352,14 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
         }
         let valid = valid.every(config.ood_every).after_epoch(done);
         let detection = valid.metrics(Score::default_for(config.head));
-        let train = ImageLoader::<B>::new(batches.train.clone().after_epoch(done), device);
-        let steps_per_epoch = batches_per_epoch(config, batches.train.num_images());
-
-        let schedule = Schedule::new(config, steps_per_epoch);
-        let learner = Learner::new(classifier, optimizer, schedule);
         let interrupter = Interrupter::new();
         let valid_images = batches.valid.num_images();
-        let recorder = HistoryRecorder::new(history, num_classes, valid_images);
+        let recorder = HistoryRecorder::new(history, num_classes, valid_images, team.count());
         let keeps_best = config.selection != Selection::Last;
         let policy = CheckpointPolicy::new(recorder.clone(), interrupter.clone(), path, keeps_best);
         let metric = |split| recorder.metric(split, interrupter.clone());
 
-        let mut training = SupervisedTraining::new(path, Arc::new(train), Arc::new(valid))
+        let mut training = SupervisedTraining::new(path, train, Arc::new(valid))
             .metrics((AccuracyMetric::new(), LossMetric::new()))
             .metric_train(metric(LearnerSplit::Train))
             .metric_valid(metric(LearnerSplit::Valid))
@@ -291,7 +378,6 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
             training = training.grads_accumulation(config.gradient_accumulation);
         }
         if done > 0 {
-            self.check_checkpoint::<O>(done)?;
             training = training.checkpoint(done);
         }
         if devices.len() > 1 {
@@ -299,15 +385,12 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
                 ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
             training = training.with_training_strategy(strategy.into());
         }
-        // Burn's loaders cannot fail; one whose file is gone panics with an error of ours.
-        let launched = panic::catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
-        if let Err(cause) = launched {
-            return match cause.downcast::<UnreadableImage>() {
-                Ok(error) => Err(TrainError::Image(*error)),
-                Err(cause) => panic::resume_unwind(cause),
-            };
+        if let Some(lead) = lead {
+            let strategy = TrainingStrategy::Custom(Arc::new(lead.with_recorder(recorder.clone())));
+            training = training.with_training_strategy(strategy);
         }
-        outcome(config, &recorder, &interrupter)
+        reading_images(|| drop(training.launch(learner)))?;
+        Ok(outcome(config, &recorder, &interrupter))
     }
 
     /// Reads the checkpoint that Burn's Learner is to read, which panics where it cannot.
@@ -324,23 +407,36 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
     }
 }
 
-/// Batches of an epoch, on each device: with several devices each has its share of the images, and the
-/// last one what is left over.
-fn batches_per_epoch(config: &TrainingConfig, images: usize) -> usize {
+/// Does what reads images. Burn's loaders cannot fail; one whose file is gone panics with an error of ours.
+fn reading_images(work: impl FnOnce()) -> Result<(), TrainError> {
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    done.map_err(|cause| match cause.downcast::<UnreadableImage>() {
+        Ok(error) => TrainError::Image(*error),
+        Err(cause) => panic::resume_unwind(cause),
+    })
+}
+
+/// Batches of an epoch, on each device or rank: with several devices each has its share of the images, and the
+/// last one what is left over; with several ranks each has its share of the batches.
+fn batches_per_epoch(config: &TrainingConfig, images: usize, ranks: usize) -> usize {
     let share = images / config.devices;
     let largest = images - share * (config.devices - 1);
-    largest.div_ceil(config.batch_size)
+    largest.div_ceil(config.batch_size) / ranks
 }
 
 /// Burn forgets the gradients that make no whole step at the end of an epoch.
-fn check_steps(config: &TrainingConfig, images: usize) -> Result<(), TrainError> {
-    let (batches, wanted) = (batches_per_epoch(config, images), config.gradient_accumulation);
+fn check_steps(config: &TrainingConfig, images: usize, ranks: usize) -> Result<(), TrainError> {
+    let all = batches_per_epoch(config, images, 1);
+    let (batches, wanted) = (all / ranks, config.gradient_accumulation);
+    if batches == 0 && ranks > 1 {
+        return Err(TrainError::TooManyRanks { batches: all, ranks });
+    }
     if batches < wanted {
         return Err(TrainError::TooFewBatches { batches, wanted });
     }
-    let rest = batches % wanted;
+    let rest = all % (wanted * ranks);
     if rest > 0 {
-        log::warn!("the last {rest} of {batches} batches of each epoch fill no step");
+        log::warn!("the last {rest} of {all} batches of each epoch fill no step");
     }
     Ok(())
 }
@@ -372,21 +468,38 @@ fn with_class_means<B: AutodiffBackend, N: TrainableNetwork<B>>(
 const BATCH_OF_FEATURES: usize = 64;
 
 /// What there is when the Learner has returned: all epochs, or a reason why not.
+#[derive(Debug, Serialize, Deserialize)]
+enum Outcome {
+    Whole(History),
+    Diverged(Divergence),
+    Stopped(String),
+}
+
+impl Outcome {
+    fn into_result(self) -> Result<History, TrainError> {
+        match self {
+            Self::Whole(history) => Ok(history),
+            Self::Diverged(place) => Err(TrainError::Diverged(place)),
+            Self::Stopped(reason) => Err(TrainError::Stopped(reason)),
+        }
+    }
+}
+
 fn outcome(
     config: &TrainingConfig,
     recorder: &HistoryRecorder,
     interrupter: &Interrupter,
-) -> Result<History, TrainError> {
+) -> Outcome {
     if let Some(place) = recorder.diverged() {
-        return Err(TrainError::Diverged(place));
+        return Outcome::Diverged(place);
     }
     let history = recorder.history();
     // Burn's full-screen view resets the interrupter when it ends; the message stays.
     let reason = interrupter.get_message();
     if interrupter.should_stop() || reason.is_some() || !is_over(config, &history) {
-        return Err(TrainError::Stopped(reason.unwrap_or_else(|| "by the user".to_owned())));
+        return Outcome::Stopped(reason.unwrap_or_else(|| "by the user".to_owned()));
     }
-    Ok(history)
+    Outcome::Whole(history)
 }
 
 /// Whether there is nothing left to train.
@@ -413,10 +526,11 @@ fn adamw<B: AutodiffBackend, N: TrainableNetwork<B>>(
     AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init()
 }
 
-/// The default device and those after it of its kind.
-fn devices<B: Backend>(count: usize) -> Result<Vec<B::Device>, TrainError> {
+/// The default device and those after it of its kind, or of several ranks of one machine that of each; if there are
+/// fewer devices than ranks, ranks share them.
+fn devices<B: Backend>(count: usize, local_rank: usize) -> Result<Vec<B::Device>, TrainError> {
     let first = B::Device::default();
-    if count == 1 {
+    if (count, local_rank) == (1, 0) {
         return Ok(vec![first]);
     }
     let DeviceId { type_id, .. } = first.to_id();
@@ -424,8 +538,9 @@ fn devices<B: Backend>(count: usize) -> Result<Vec<B::Device>, TrainError> {
     if found < count {
         return Err(TrainError::TooFewDevices { wanted: count, found });
     }
+    let place = local_rank % found.max(1);
     let device = |index: usize| B::Device::from_id(DeviceId { type_id, index_id: index as u16 });
-    Ok((0..count).map(device).collect())
+    Ok((place..place + count).map(device).collect())
 }
 
 /// Stops when the validation accuracy has not risen for some epochs.
@@ -470,129 +585,4 @@ fn choose(config: &TrainingConfig, history: &History, path: &Path) -> Result<usi
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::LazyLock;
-
-    use burn::backend::{Autodiff, Flex};
-    use isomax_burn::HeadKind;
-    use isomax_models::{Architecture, CifarResNet, CifarResNetConfig, store};
-
-    use super::*;
-    use crate::data::{Augmentation, Images, Normalization, PublishedSet};
-    use crate::results::Epoch;
-
-    fn config() -> TrainingConfig {
-        let architecture = Architecture::CifarResNet { depth: 8 };
-        let published =
-            TrainingConfig::published(PublishedSet::Cifar10, architecture, HeadKind::IsoMax);
-        TrainingConfig { epochs: 3, ..published }
-    }
-
-    fn history(accuracies: &[f64]) -> History {
-        let epoch = |(i, accuracy): (usize, &f64)| Epoch {
-            epoch: i + 1,
-            valid: [("accuracy".to_owned(), *accuracy)].into(),
-            ..Default::default()
-        };
-        History { digest: None, epochs: accuracies.iter().enumerate().map(epoch).collect() }
-    }
-
-    #[test]
-    fn a_training_that_was_broken_off_is_not_finished() {
-        let outcome = |accuracies: &[f64], interrupter: &Interrupter| {
-            let recorder = HistoryRecorder::new(history(accuracies), 10, 1);
-            outcome(&config(), &recorder, interrupter).map_err(|error| error.to_string())
-        };
-        let none = Interrupter::new();
-        assert_eq!(outcome(&[1.0, 2.0, 3.0], &none), Ok(history(&[1.0, 2.0, 3.0])));
-        assert!(outcome(&[1.0], &none).is_err_and(|error| error.ends_with("by the user")));
-        let full = Interrupter::new();
-        full.stop(Some("disk full"));
-        for accuracies in [&[1.0][..], &[1.0, 2.0, 3.0]] {
-            let error = outcome(accuracies, &full);
-            assert!(error.is_err_and(|error| error.ends_with("disk full")));
-        }
-        // As the full-screen view does when it ends.
-        full.reset();
-        assert!(outcome(&[1.0, 2.0, 3.0], &full).is_err_and(|error| error.ends_with("disk full")));
-    }
-
-    #[test]
-    fn patience_ends_after_epochs_without_a_better_one() {
-        let is_over = |accuracies: &[f64]| patience_is_over(&history(accuracies), Some(2));
-        assert!(!is_over(&[]) && !is_over(&[5.0]) && !is_over(&[5.0, 4.0]));
-        assert!(is_over(&[5.0, 4.0, 5.0]) && !is_over(&[5.0, 4.0, 6.0]));
-        assert!(!patience_is_over(&history(&[5.0, 1.0, 1.0]), None));
-    }
-
-    type Trained = Autodiff<Flex>;
-
-    /// The weights of a training on images that are all the same, so that every batch is.
-    fn weights(devices: usize, accumulation: usize) -> BTreeMap<String, Vec<u8>> {
-        let pattern: Vec<u8> = (0..32 * 32 * 3).map(|at| (at * 37 % 251) as u8).collect();
-        let images = |count: usize| Images {
-            size: [32, 32],
-            bytes: pattern.repeat(count),
-            labels: vec![1; count],
-            classes: vec!["a".to_owned(), "b".to_owned()],
-        };
-        let config = TrainingConfig {
-            devices,
-            gradient_accumulation: accumulation,
-            epochs: 2,
-            milestones: vec![1],
-            batch_size: 4,
-            augmentation: Augmentation::CropAndFlip { padding: 0, flip: false },
-            validation_images: ImageCount::Images(4),
-            calibration_images: ImageCount::Images(4),
-            stratified: false,
-            ..TrainingConfig::own("same", "resnet-8", HeadKind::IsoMaxPlus, Normalization::CIFAR10)
-        };
-        let data = ExperimentData::new("same", images(40), images(4), Vec::new(), "made up");
-        let data = data.expect("the same classes");
-        let results = tempfile::tempdir().expect("a folder");
-        let folder = RunFolder::open(results.path(), &config, 1).expect("nobody else's");
-        // Drawn once: other tests draw numbers meanwhile. Clones would share their running statistics.
-        let network = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
-        static START: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
-            let file = tempfile::NamedTempFile::new().expect("a file");
-            let network = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
-            let network = network.init::<Flex>(&Default::default());
-            network.save_safetensors(file.path()).expect("weights");
-            file
-        });
-        let init = |device: &_| -> CifarResNet<Trained> {
-            let mut network = network.init(device);
-            network.load_weights(START.path()).expect("weights");
-            network
-        };
-        let options = RunOptions { workers: 1, label: "same".to_owned(), plain: true };
-        let same = || Ok(vec![Default::default(); devices]);
-        train_on::<Trained, _>(&same, &config, 1, &data, &folder, &init, &options, "flex")
-            .expect("a training");
-        let mut network = network.init::<Flex>(&Default::default());
-        network.load_weights(folder.path().join(results::MODEL)).expect("weights");
-        let tensors = store::tensors(&network).expect("values").into_iter();
-        tensors.map(|tensor| (tensor.name, tensor.bytes)).collect()
-    }
-
-    #[test]
-    fn two_devices_are_as_gradients_of_two_batches() {
-        let (devices, accumulated, plain) = (weights(2, 1), weights(1, 2), weights(1, 1));
-        let is_trained = |name: &str| !name.contains("running_");
-        let trained = |weights: &BTreeMap<String, Vec<u8>>| -> Vec<(String, Vec<u8>)> {
-            let trained = weights.iter().filter(|(name, _)| is_trained(name));
-            trained.map(|(name, values)| (name.clone(), values.clone())).collect()
-        };
-        assert!(trained(&devices) == trained(&accumulated));
-        // With twice as many steps something else comes out.
-        assert!(trained(&devices) != trained(&plain));
-        // The running statistics are those of the first device, which sees half of the batches.
-        let size = |weights: &BTreeMap<String, Vec<u8>>| -> f32 {
-            let values = weights["bn1.running_mean"].as_chunks().0.iter();
-            values.map(|bytes| f32::from_le_bytes(*bytes).abs()).sum()
-        };
-        assert!(0.0 < size(&devices) && size(&devices) < size(&accumulated));
-    }
-}
+mod tests;

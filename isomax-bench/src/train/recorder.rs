@@ -15,6 +15,7 @@ use burn::train::metric::{
 use burn::train::{ClassificationOutput, Interrupter};
 use isomax_burn::train::{EpochMeans, OodOutput, WeightedMean};
 use isomax_burn::{LogitStatistics, Moments};
+use serde::{Deserialize, Serialize};
 
 use crate::results::{Epoch, History};
 
@@ -37,11 +38,13 @@ struct State {
     statistics: HashMap<(Split, usize), LogitStatistics>,
     learning_rates: HashMap<usize, f64>,
     diverged: Option<Divergence>,
+    /// How many processes train.
+    ranks: usize,
 }
 
 /// Where a training was lost: a part of [`TrainError::Diverged`](super::TrainError::Diverged), which
 /// prints it, such as `epoch 3, step 17`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divergence {
     /// The epoch.
     pub epoch: usize,
@@ -61,7 +64,12 @@ impl fmt::Display for Divergence {
 
 impl HistoryRecorder {
     /// Goes on after the epochs that there are.
-    pub(super) fn new(history: History, num_classes: usize, valid_images: usize) -> Self {
+    pub(super) fn new(
+        history: History,
+        num_classes: usize,
+        valid_images: usize,
+        ranks: usize,
+    ) -> Self {
         let means = EpochMeans::after(history.epochs.len());
         let state = State {
             history,
@@ -71,6 +79,7 @@ impl HistoryRecorder {
             statistics: HashMap::new(),
             learning_rates: HashMap::new(),
             diverged: None,
+            ranks,
         };
         Self(Arc::new(Shared { state: Mutex::new(state), logged: Condvar::new() }))
     }
@@ -85,6 +94,11 @@ impl HistoryRecorder {
 
     pub(super) fn diverged(&self) -> Option<Divergence> {
         self.state().diverged
+    }
+
+    /// Notes that the training is lost, unless it was before.
+    pub(super) fn diverge(&self, place: Divergence) {
+        self.state().diverged.get_or_insert(place);
     }
 
     pub(super) fn history(&self) -> History {
@@ -115,7 +129,8 @@ impl HistoryRecorder {
         let train = state.values(Split::Train, epoch);
         let valid = state.values(Split::Valid, epoch);
         let learning_rate = state.learning_rates.remove(&epoch).unwrap_or_default();
-        state.history.epochs.push(Epoch { epoch, learning_rate, train, valid });
+        let ranks = state.ranks;
+        state.history.epochs.push(Epoch { epoch, ranks, learning_rate, train, valid });
         Ok(state.history.clone())
     }
 

@@ -71,7 +71,8 @@ impl Schedule {
 }
 
 impl LrScheduler for Schedule {
-    type Record<B: Backend> = usize;
+    /// The step, and how many an epoch has: with another number of ranks it has others.
+    type Record<B: Backend> = (usize, usize);
 
     fn step(&mut self) -> f64 {
         let step = self.step;
@@ -85,12 +86,12 @@ impl LrScheduler for Schedule {
         self.learning_rate * self.share(step)
     }
 
-    fn to_record<B: Backend>(&self) -> usize {
-        self.step
+    fn to_record<B: Backend>(&self) -> (usize, usize) {
+        (self.step, self.steps_per_epoch)
     }
 
-    fn load_record<B: Backend>(mut self, step: usize) -> Self {
-        self.step = step;
+    fn load_record<B: Backend>(mut self, (step, steps_per_epoch): (usize, usize)) -> Self {
+        self.step = step * self.steps_per_epoch / steps_per_epoch.max(1);
         self
     }
 }
@@ -149,6 +150,10 @@ mod tests {
             whole.step();
         });
         let resumed = schedule(false).load_record::<Flex>(whole.to_record::<Flex>());
-        assert_eq!(rates(resumed, 4), rates(whole, 4));
+        assert_eq!(rates(resumed, 4), rates(whole.clone(), 4));
+        // After two epochs and a half, of six steps each instead of two.
+        let finer = Schedule { steps_per_epoch: 6, ..schedule(false) };
+        let finer = finer.load_record::<Flex>(whole.to_record::<Flex>());
+        assert_eq!(rates(finer, 4), [0.01, 0.01, 0.01, 0.001]);
     }
 }

@@ -1,7 +1,6 @@
 //! Trainings by the ranks of an MPI on this machine, some of which are killed.
 
 // A test says what it expects by failing.
-#![cfg(feature = "mpi")]
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

@@ -264,10 +264,12 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
     let mut data: Option<ExperimentData> = None;
     let (mut evaluations, mut diverged) = (Vec::new(), None);
     let team = Team::new(options.ranks.clone());
+    team.check_same("configuration", config)?;
+    let scores: Vec<&str> = options.scores.iter().map(|score| score.name()).collect();
+    team.check_same("number of runs, or other scores,", (&options.runs, scores))?;
     for number in options.runs.clone() {
-        let mut own = RunFolder::of_rank_0(&options.output, config, number);
+        let own = RunFolder::open_by(team.ranks(), &options.output, config, number)?;
         let previous = team.decide(|| -> Result<Option<Evaluation>, ExperimentError> {
-            own = RunFolder::open(&options.output, config, number)?;
             let finished = own.path().join(results::EVALUATION);
             Ok(if finished.exists() { Some(results::read(finished)?) } else { None })
         })?;
@@ -289,7 +291,7 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             ranks: options.ranks.clone(),
         };
         // What does not fit is told here, so that making one cannot fail below.
-        let device = B::Device::default();
+        let device = team.device::<B>();
         check(config, &network(num_classes, &device)?, data)?;
         let init = |device: &B::Device| match network(num_classes, device) {
             Ok(network) => network,
@@ -299,7 +301,9 @@ pub fn run<B: AutodiffBackend, N: TrainableNetwork<B>>(
             match train::<B, N>(config, number, data, &own, &init, &run, &options.backend) {
                 // It would do so again: the other runs need not wait for it.
                 Err(error @ TrainError::Diverged(_)) => {
-                    log::error!("{}: {error}", run.label);
+                    if team.leads() {
+                        log::error!("{}: {error}", run.label);
+                    }
                     diverged = Some(error);
                     continue;
                 }

@@ -43,7 +43,7 @@ impl Measured {
 /// Ranks of MPI that note when sums began and ended.
 #[derive(Debug)]
 struct Timed {
-    mpi: Mpi,
+    mpi: Arc<Mpi>,
     notes: Mutex<Notes>,
 }
 
@@ -67,7 +67,7 @@ impl Ranks for Timed {
         self.mpi.local_rank()
     }
 
-    fn sum(&self, values: &mut Vec<f32>) {
+    fn sum(&self, values: &mut [f32]) {
         let begin = Instant::now();
         self.mpi.sum(values);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,7 +94,10 @@ const SUMS: usize = 50;
 const FIRST: usize = 5;
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let mpi = Mpi::start().ok_or("MPI was started before")?;
+    Mpi::run(|mpi| measure(arguments, mpi))
+}
+
+fn measure(arguments: &Arguments, mpi: Arc<Mpi>) -> Result<()> {
     let timed = Arc::new(Timed { mpi, notes: Mutex::default() });
     train_noise(arguments, &timed)?;
     let (step, exchange, values, shown) = {
@@ -160,13 +163,10 @@ fn train_noise(arguments: &Arguments, timed: &Arc<Timed>) -> Result<()> {
     let train_images = images(steps * batch * timed.count() + held_out);
     let data = ExperimentData::new("noise", train_images, images(held_out), Vec::new(), "noise")?;
     let results = tempfile::tempdir()?;
-    let folder = match timed.rank() {
-        0 => RunFolder::open(results.path(), &config, 1)?,
-        _ => RunFolder::of_rank_0(results.path(), &config, 1),
-    };
+    let ranks: Arc<dyn Ranks> = timed.clone();
+    let folder = RunFolder::open_by(Some(&ranks), results.path(), &config, 1)?;
     let network = ModelConfig::new(arguments.network, 10).with_head(config.head);
     let init = |device: &Device| network.init::<TrainingBackend>(device);
-    let ranks: Arc<dyn Ranks> = timed.clone();
     let options =
         RunOptions { workers: 1, label: "noise".to_owned(), plain: true, ranks: Some(ranks) };
     let name = backend::name();

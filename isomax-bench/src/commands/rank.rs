@@ -9,40 +9,34 @@ use super::CommandResult;
 /// Does work as one of the ranks that were started together, or by itself. Where one of them fails, none goes on.
 #[cfg(feature = "mpi")]
 pub fn as_rank(work: impl FnOnce(Option<Arc<dyn Ranks>>) -> CommandResult) -> CommandResult {
-    use std::panic::{self, AssertUnwindSafe};
-    use std::time::Duration;
-
     use isomax_bench::ranks::Mpi;
 
-    let mpi = Arc::new(Mpi::start().ok_or("MPI was started before")?);
-    if mpi.count() == 1 {
-        return work(None);
-    }
-    if mpi.rank() > 0 {
-        // What is worth a warning is so for rank 0, too.
-        log::set_max_level(log::LevelFilter::Error);
-    }
-    let ranks: Arc<dyn Ranks> = mpi.clone();
-    let done = panic::catch_unwind(AssertUnwindSafe(|| work(Some(ranks))));
-    let reason = match done {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the program is wrong, see above".to_owned(),
-    };
-    match mpi.rank() {
-        0 => eprintln!("error: {reason}"),
-        rank => {
-            // An error of all is told once: meanwhile rank 0 ends them all.
-            std::thread::sleep(Duration::from_secs(1));
-            eprintln!("error: rank {rank}: {reason}");
+    Mpi::run(|mpi| {
+        if mpi.count() == 1 {
+            warn_of_others("the MPI of this program is another than the one that started it");
+            return work(None);
         }
-    }
-    // The others may wait for this one for ever.
-    mpi.abort()
+        if mpi.rank() > 0 {
+            // What is worth a warning is so for rank 0, too.
+            log::set_max_level(log::LevelFilter::Error);
+        }
+        work(Some(mpi))
+    })
 }
 
 /// Does work by itself.
 #[cfg(not(feature = "mpi"))]
 pub fn as_rank(work: impl FnOnce(Option<Arc<dyn Ranks>>) -> CommandResult) -> CommandResult {
+    warn_of_others("to train together, build with --features mpi");
     work(None)
+}
+
+/// Warns if a launcher has started several processes.
+fn warn_of_others(why: &str) {
+    // As Open MPI, MPICH and Slurm tell processes how many there are.
+    let counts = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].map(std::env::var);
+    let is_of_many = |count: &String| count.parse::<usize>().is_ok_and(|processes| processes > 1);
+    if counts.iter().flatten().any(is_of_many) {
+        log::warn!("several processes were started, each of which trains by itself: {why}");
+    }
 }

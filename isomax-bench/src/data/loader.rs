@@ -366,6 +366,7 @@ impl<B: Backend> DataLoader<B, ImageBatch<B>> for ImageLoader<B> {
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, ImageBatch<B>>> {
         let mut batches = self.batches.clone();
+        assert!(batches.part == (0, 1), "a part of the batches is no range of images");
         batches.indices = Arc::new(self.batches.indices[start..end].to_vec());
         // Parts of a step are changed each in its own way.
         batches.seed = batches.seed.map(|seed| seed.wrapping_add(start as u64));

@@ -10,6 +10,8 @@
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
+use burn::prelude::DeviceOps as _;
+use burn::tensor::backend::{Backend, DeviceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -25,7 +27,10 @@ pub use mpi::Mpi;
 pub(crate) use threads::on_threads;
 
 /// The processes that train one network together, as one of them sees them. All call the same methods in the same
-/// order, and each call returns when the others have made it as well.
+/// order; a call may wait until the others have made it as well.
+///
+/// None of them can fail: whoever loses one of the others must end the process. So must a program whose training
+/// returns an error on one rank, since the others wait for it; `Mpi::run` does.
 ///
 /// ```
 /// use isomax_bench::ranks::Ranks;
@@ -44,7 +49,7 @@ pub(crate) use threads::on_threads;
 ///     fn local_rank(&self) -> usize {
 ///         0
 ///     }
-///     fn sum(&self, _values: &mut Vec<f32>) {}
+///     fn sum(&self, _values: &mut [f32]) {}
 ///     fn gather(&self, values: Vec<f32>) -> Option<Vec<Vec<f32>>> {
 ///         Some(vec![values])
 ///     }
@@ -67,7 +72,7 @@ pub trait Ranks: Debug + Send + Sync {
 
     /// Adds values up over all ranks, place by place. They are as many on each, and the sums come out bit by bit the
     /// same on all.
-    fn sum(&self, values: &mut Vec<f32>);
+    fn sum(&self, values: &mut [f32]);
 
     /// Brings the values of all ranks to rank 0, in the order of ranks; others get `None`. Each may have any number.
     fn gather(&self, values: Vec<f32>) -> Option<Vec<Vec<f32>>>;
@@ -90,6 +95,9 @@ pub enum RanksError {
         /// What of it.
         what: &'static str,
     },
+    /// There are no ranks to be one of.
+    #[error("MPI cannot start: {0}")]
+    Start(&'static str),
     /// Rank 0 gave up.
     #[error("rank 0 gave up: {0}")]
     GaveUp(String),
@@ -122,9 +130,17 @@ impl Team {
         self.0.as_ref().map_or(1, |ranks| ranks.count())
     }
 
-    /// Which device of this machine is this one's.
-    pub(crate) fn local_rank(&self) -> usize {
-        self.0.as_ref().map_or(0, |ranks| ranks.local_rank())
+    /// The default device, or of several ranks of one machine that of each; where there are fewer devices, ranks
+    /// share them.
+    pub(crate) fn device<B: Backend>(&self) -> B::Device {
+        let first = B::Device::default();
+        let local_rank = self.0.as_ref().map_or(0, |ranks| ranks.local_rank());
+        if local_rank == 0 {
+            return first;
+        }
+        let DeviceId { type_id, .. } = first.to_id();
+        let place = local_rank % B::device_count(type_id).max(1);
+        B::Device::from_id(DeviceId { type_id, index_id: place as u16 })
     }
 
     /// Whether this is the one that decides.
@@ -182,10 +198,16 @@ impl Team {
     }
 
     /// Checks that all ranks have the same of something.
-    pub(crate) fn check_same(&self, what: &'static str, own: &[u8]) -> Result<(), RanksError> {
+    pub(crate) fn check_same(
+        &self,
+        what: &'static str,
+        own: impl Serialize,
+    ) -> Result<(), RanksError> {
         let Some(ranks) = &self.0 else { return Ok(()) };
-        let own = Sha256::digest(own).to_vec();
-        let is_same = ranks.broadcast(self.leads().then(|| own.clone())) == own;
+        // What cannot be written is different from all.
+        let own = serde_json::to_vec(&own).map(|bytes| Sha256::digest(bytes).to_vec());
+        let own = own.unwrap_or_default();
+        let is_same = ranks.broadcast(self.leads().then(|| own.clone())) == own && !own.is_empty();
         let answers = ranks.gather(vec![f32::from(u8::from(is_same))]);
         self.decide(|| {
             let answers = answers.unwrap_or_default();
@@ -221,8 +243,8 @@ mod tests {
         let told = on_threads(3, |ranks| {
             let own = [ranks.rank() as u8 / 2];
             let team = Team::new(Some(ranks));
-            let same = team.check_same("program", &[5]).is_ok();
-            (same, team.check_same("configuration", &own).map_err(|error| error.to_string()))
+            let same = team.check_same("program", 5).is_ok();
+            (same, team.check_same("configuration", own).map_err(|error| error.to_string()))
         });
         for (same, differing) in told {
             assert!(same);
@@ -236,6 +258,6 @@ mod tests {
         let team = Team::default();
         assert!(team.leads() && team.count() == 1 && team.ranks().is_none());
         assert_eq!(team.decide(|| Ok::<_, RanksError>(3)).ok(), Some(3));
-        assert!(team.check_same("program", &[]).is_ok());
+        assert!(team.check_same("program", 5).is_ok());
     }
 }

@@ -44,14 +44,15 @@ impl Ranks for Thread {
         0
     }
 
-    fn sum(&self, values: &mut Vec<f32>) {
-        *values = self.exchange(values.clone(), |all| {
+    fn sum(&self, values: &mut [f32]) {
+        let sum = self.exchange(values.to_vec(), |all| {
             let mut sum = all[0].clone();
             for other in &all[1..] {
                 sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
             }
             sum
         });
+        values.copy_from_slice(&sum);
     }
 
     fn gather(&self, values: Vec<f32>) -> Option<Vec<Vec<f32>>> {

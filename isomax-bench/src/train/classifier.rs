@@ -130,6 +130,8 @@ pub struct Classifier<B: Backend, N: Module<B>> {
     outliers: Option<OutlierExposure>,
     /// Gradients of so many batches are added up for a step.
     batches_per_step: usize,
+    /// Each on so many ranks.
+    ranks: usize,
     #[module(skip)]
     backend: PhantomData<B>,
 }
@@ -156,13 +158,14 @@ impl<B: Backend, N: Module<B>> Classifier<B, N> {
             fpr: config.fpr,
             outliers: config.outliers.is_some().then(|| outliers.init()),
             batches_per_step: config.gradient_accumulation * config.devices,
+            ranks: 1,
             backend: PhantomData,
         }
     }
 
     /// Takes so much less of the loss that the gradients of so many ranks add up to their mean.
     pub fn with_ranks(mut self, ranks: usize) -> Self {
-        self.batches_per_step *= ranks;
+        self.ranks = ranks;
         self
     }
 }
@@ -227,7 +230,7 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> TrainStep for Classifier<B, N> 
             _ => self.classify(batch),
         };
         // Burn adds gradients up: the mean keeps the learning rate and the weight decay what they are.
-        let share = match self.batches_per_step {
+        let share = match self.batches_per_step * self.ranks {
             1 => loss,
             batches => loss / batches as f32,
         };

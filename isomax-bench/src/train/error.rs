@@ -80,13 +80,16 @@ pub enum TrainError {
     Diverged(Divergence),
     /// An epoch has no step.
     #[error(
-        "{wanted} batches make a step (--gradient-accumulation), but an epoch has {batches} of them"
+        "{wanted} batches make a step (--gradient-accumulation), but an epoch has {batches} of them{}",
+        if *ranks > 1 { " for each rank" } else { "" }
     )]
     TooFewBatches {
-        /// Batches of an epoch, on each device.
+        /// Batches of an epoch, on each device or rank.
         batches: usize,
         /// Batches of a step.
         wanted: usize,
+        /// How many ranks there are.
+        ranks: usize,
     },
     /// An epoch has fewer batches than there are ranks to train on them.
     #[error(

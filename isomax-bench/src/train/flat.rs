@@ -4,8 +4,11 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
+use isomax_burn::optim::ModulePath;
 
-/// The gradients of a network, one parameter after the other, appended to `values`.
+/// The gradients of a network, appended to `values`: for each parameter that takes one, in the order of the network,
+/// whether it has one, and its values. Where there is none they are zeros, so that rows of the same network are
+/// equally long whatever their batches took part in.
 pub(super) fn push_gradients<B: AutodiffBackend, N: Module<B>>(
     network: &N,
     gradients: &GradientsParams,
@@ -18,8 +21,19 @@ pub(super) fn push_gradients<B: AutodiffBackend, N: Module<B>>(
 
     impl<B: AutodiffBackend> ModuleVisitor<B> for Push<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
-                push(gradient, self.values);
+            let param_values = param.val();
+            if !param_values.is_require_grad() {
+                return;
+            }
+            match self.gradients.get::<B::InnerBackend, D>(param.id) {
+                Some(gradient) => {
+                    self.values.push(1.0);
+                    push(gradient, self.values);
+                }
+                None => {
+                    let zeros = 1 + param_values.shape().num_elements();
+                    self.values.extend(std::iter::repeat_n(0.0, zeros));
+                }
             }
         }
     }
@@ -27,28 +41,32 @@ pub(super) fn push_gradients<B: AutodiffBackend, N: Module<B>>(
     network.visit(&mut Push { gradients, values });
 }
 
-/// The other way: gradients with the values of a row, of the same parameters as `like`.
+/// The other way: the gradients of a sum of such rows, of all parameters that had one in any of them.
 pub(super) fn gradients_of<B: AutodiffBackend, N: Module<B>>(
     network: &N,
-    like: &GradientsParams,
     values: &[f32],
 ) -> GradientsParams {
     struct Take<'a> {
-        like: &'a GradientsParams,
         values: &'a [f32],
         gradients: GradientsParams,
     }
 
     impl<B: AutodiffBackend> ModuleVisitor<B> for Take<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            if let Some(like) = self.like.get::<B::InnerBackend, D>(param.id) {
-                let taken = take(&mut self.values, like);
-                self.gradients.register::<B::InnerBackend, D>(param.id, taken);
+            let param_values = param.val();
+            let [count, rest @ ..] = self.values else { return };
+            if !param_values.is_require_grad() {
+                return;
+            }
+            self.values = rest;
+            let gradient = take(&mut self.values, param_values.inner());
+            if *count > 0.0 {
+                self.gradients.register::<B::InnerBackend, D>(param.id, gradient);
             }
         }
     }
 
-    let mut take = Take { like, values, gradients: GradientsParams::new() };
+    let mut take = Take { values, gradients: GradientsParams::new() };
     network.visit(&mut take);
     take.gradients
 }
@@ -69,41 +87,75 @@ pub(super) fn all<B: Backend, N: Module<B>>(network: &N) -> Vec<f32> {
     push.0
 }
 
-/// What no gradient changes: running statistics, and parameters that are frozen.
-pub(super) fn untrained<B: AutodiffBackend, N: Module<B>>(network: &N) -> Vec<f32> {
-    struct Push(Vec<f32>);
+/// The running statistics of batch normalisations: what bears the names that these have in Burn and in PyTorch.
+pub(super) fn statistics<B: AutodiffBackend, N: Module<B>>(network: &N) -> Vec<f32> {
+    #[derive(Default)]
+    struct Push {
+        path: ModulePath,
+        values: Vec<f32>,
+    }
 
     impl<B: AutodiffBackend> ModuleVisitor<B> for Push {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
+        }
+
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            if !param.is_require_grad() {
-                push(param.val().inner(), &mut self.0);
+            if is_statistic(&self.path) {
+                push(param.val().inner(), &mut self.values);
             }
         }
     }
 
-    let mut push = Push(Vec::new());
+    let mut push = Push::default();
     network.visit(&mut push);
-    push.0
+    push.values
 }
 
-/// A network with other values of what no gradient changes.
-pub(super) fn with_untrained<B: AutodiffBackend, N: Module<B>>(network: N, values: &[f32]) -> N {
-    struct Take<'a>(&'a [f32]);
+/// A network with other running statistics.
+pub(super) fn with_statistics<B: AutodiffBackend, N: Module<B>>(network: N, values: &[f32]) -> N {
+    struct Take<'a> {
+        path: ModulePath,
+        values: &'a [f32],
+    }
 
     impl<B: AutodiffBackend> ModuleMapper<B> for Take<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
+        }
+
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-            if param.is_require_grad() {
-                return param;
+            match is_statistic(&self.path) {
+                true => param.map(|old| Tensor::from_inner(take(&mut self.values, old.inner()))),
+                false => param,
             }
-            param.map(|old| Tensor::from_inner(take(&mut self.0, old.inner())))
         }
     }
 
-    network.map(&mut Take(values))
+    network.map(&mut Take { path: ModulePath::default(), values })
+}
+
+fn is_statistic(path: &ModulePath) -> bool {
+    let name = path.name();
+    let own = name.rsplit('.').next().unwrap_or_default();
+    matches!(own, "running_mean" | "running_var")
 }
 
 fn push<B: Backend, const D: usize>(tensor: Tensor<B, D>, values: &mut Vec<f32>) {
-    values.extend(tensor.into_data().iter::<f32>());
+    let data = tensor.into_data();
+    match data.as_slice::<f32>() {
+        Ok(slice) => values.extend_from_slice(slice),
+        // Another type of numbers.
+        Err(_) => values.extend(data.iter::<f32>()),
+    }
 }
 
 /// The next values, in the shape and type of a tensor.
@@ -133,23 +185,58 @@ mod tests {
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         let mut row = Vec::new();
         push_gradients(&network, &gradients, &mut row);
-        assert_eq!(row.len(), isomax_models::num_trainable_params(&network));
+        let params = row.len() - isomax_models::num_trainable_params(&network);
         let doubled: Vec<f32> = row.iter().map(|value| value * 2.0).collect();
         let mut back = Vec::new();
-        push_gradients(&network, &gradients_of(&network, &gradients, &doubled), &mut back);
-        assert!(back == doubled && row.iter().any(|value| *value != 0.0));
+        push_gradients(&network, &gradients_of(&network, &doubled), &mut back);
+        assert_eq!(back.len(), row.len());
+        // All but the flags, one for each parameter.
+        let same = back.iter().zip(&doubled).filter(|(back, doubled)| back == doubled).count();
+        assert!(same >= row.len() - params && params > 10);
+        assert!(row.iter().any(|value| *value != 0.0));
     }
 
     #[test]
-    fn running_statistics_are_untrained() {
+    fn rows_are_equally_long_whatever_took_part() {
         let device = Default::default();
         let network = CifarResNetConfig::new(8, 3).init::<Trained>(&device);
-        let values = untrained(&network);
-        let all = network.num_params();
-        assert_eq!(values.len(), all - isomax_models::num_trainable_params(&network));
+        let weight = network.conv1.weight.id;
+        let images = Tensor::ones([2, 3, 32, 32], &device);
+        let loss = network.forward(images).powi_scalar(2).sum();
+        let mut gradients = GradientsParams::from_grads(loss.backward(), &network);
+        let row = |gradients: &GradientsParams| {
+            let mut row = Vec::new();
+            push_gradients(&network, gradients, &mut row);
+            row
+        };
+        let whole = row(&gradients);
+        let (none, missing) = (row(&GradientsParams::new()), {
+            gradients.remove::<Flex, 4>(weight);
+            row(&gradients)
+        });
+        assert_eq!([none.len(), missing.len()], [whole.len(); 2]);
+        assert!(gradients_of(&network, &none).is_empty());
+        // One rank has it, the other does not.
+        let sum: Vec<f32> = whole.iter().zip(&missing).map(|(a, b)| a + b).collect();
+        let (once, twice) = (gradients_of(&network, &whole), gradients_of(&network, &sum));
+        let of = |gradients: &GradientsParams| {
+            gradients.get::<Flex, 4>(weight).map(|gradient| gradient.into_data())
+        };
+        assert!(of(&once).is_some() && of(&once) == of(&twice));
+        assert!(of(&gradients_of(&network, &missing)).is_none());
+    }
+
+    #[test]
+    fn running_statistics_are_found_by_their_names() {
+        let device = Default::default();
+        let network = CifarResNetConfig::new(8, 3).init::<Trained>(&device);
+        let values = statistics(&network);
+        let trained = isomax_models::num_trainable_params(&network);
+        // All that is not trained but the temperature.
+        assert_eq!(values.len(), network.num_params() - trained - 1);
         let other: Vec<f32> = (0..values.len()).map(|place| place as f32 + 1.0).collect();
-        let network = with_untrained(network, &other);
-        assert_eq!(untrained(&network), other);
+        let network = with_statistics(network, &other);
+        assert_eq!(statistics(&network), other);
         let mean = network.valid().bn1.running_mean.value().into_data();
         let place = other.iter().position(|value| Some(*value) == mean.iter::<f32>().next());
         assert!(

@@ -1,8 +1,10 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{TrainError, TrainingConfig};
 use crate::data::OodSource;
+use crate::ranks::{Ranks, Team};
 use crate::results::{self, Recipe, ResultError, Training};
 
 /// The folder of a run, which no other process can use as long as this is there.
@@ -62,13 +64,29 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// The same folder on a rank that follows: rank 0 alone opens it, and nothing is read or written by this.
+    /// The same for ranks, which all call this: rank 0 alone opens the folder, and the others know where it is.
     ///
     /// # Arguments
     ///
-    /// As those of [`open`](Self::open).
-    pub fn of_rank_0(results: &Path, config: &TrainingConfig, number: usize) -> Self {
-        Self { path: Self::place(results, config, number), _lock: None }
+    /// - `ranks`: none for a process by itself
+    /// - the others: as those of [`open`](Self::open)
+    ///
+    /// # Errors
+    ///
+    /// As those of [`open`](Self::open), and [`TrainError::Ranks`].
+    pub fn open_by(
+        ranks: Option<&Arc<dyn Ranks>>,
+        results: &Path,
+        config: &TrainingConfig,
+        number: usize,
+    ) -> Result<Self, TrainError> {
+        let mut opened = None;
+        Team::new(ranks.cloned()).decide(|| {
+            opened = Some(Self::open(results, config, number)?);
+            Ok::<_, TrainError>(())
+        })?;
+        let path = Self::place(results, config, number);
+        Ok(opened.unwrap_or(Self { path, _lock: None }))
     }
 
     fn place(results: &Path, config: &TrainingConfig, number: usize) -> PathBuf {

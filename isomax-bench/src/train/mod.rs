@@ -21,7 +21,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamW, AdamWConfig, Optimizer, Sgd, SgdConfig};
 use burn::prelude::DeviceOps as _;
 use burn::tensor::backend::{AutodiffBackend, Backend, DeviceId};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::metric::store::{EventStoreClient, Split as LearnerSplit};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
@@ -57,7 +57,7 @@ pub use scheduler::Schedule;
 
 use crate::data::{
     ImageBatch, ImageBatches, ImageLoader, ImageSource as _, Preprocessing, Subset,
-    UnreadableImage, tensor_of,
+    UnreadableImage, digest, tensor_of,
 };
 use crate::ranks::{Ranks, Team};
 use crate::results::{self, History, Selection, Training};
@@ -128,8 +128,8 @@ pub fn train<B: AutodiffBackend, N: TrainableNetwork<B>>(
     options: &RunOptions,
     backend: &str,
 ) -> Result<Training, TrainError> {
-    let local_rank = Team::new(options.ranks.clone()).local_rank();
-    let devices = || devices::<B>(config.devices, local_rank);
+    let team = Team::new(options.ranks.clone());
+    let devices = || devices::<B>(config.devices, &team);
     train_on(&devices, config, number, data, folder, init, options, backend)
 }
 
@@ -160,7 +160,10 @@ fn train_on<B: AutodiffBackend, N: TrainableNetwork<B>>(
     let counts = (parts.training.len(), parts.validation.len(), parts.calibration.len());
     let devices = devices()?;
     check_steps(config, counts.0, team.count())?;
-    team.check_same("set of images", data.digest.as_bytes())?;
+    team.check_same("set of images", &data.digest)?;
+    if let (Some(_), Some(outliers)) = (team.ranks(), &data.outliers) {
+        team.check_same("set of outliers", digest([&*outliers.images]))?;
+    }
     let history = team.decide(|| -> Result<History, TrainError> {
         folder.keep_config(config)?;
         let mut history = checkpoints::resume(path)?;
@@ -184,7 +187,7 @@ fn train_on<B: AutodiffBackend, N: TrainableNetwork<B>>(
         B::seed(&devices[0], seed);
         let network = body::prepare(config, init(&devices[0]))?;
         match is_new && config.prototypes == Prototypes::ClassMeans {
-            true => with_class_means(network, &training_images, &preprocessing, &devices[0]),
+            true => with_class_means(network, &training_images, &preprocessing, &devices[0], &team),
             false => Ok(network),
         }
     };
@@ -237,11 +240,9 @@ fn check_ranks(config: &TrainingConfig, number: usize, team: &Team) -> Result<()
     if team.ranks().is_some() && config.devices > 1 {
         return Err(TrainError::DevicesOfRanks);
     }
-    let (name, version) = (config.experiment_name(), env!("CARGO_PKG_VERSION"));
-    team.check_same("program", version.as_bytes())?;
-    team.check_same("run", format!("{name} {number}").as_bytes())?;
-    let fields = format!("{}", config.recipe());
-    Ok(team.check_same("configuration", fields.as_bytes())?)
+    team.check_same("version of the program", env!("CARGO_PKG_VERSION"))?;
+    team.check_same("configuration", config)?;
+    Ok(team.check_same("run", number)?)
 }
 
 /// A training on its way.
@@ -291,11 +292,13 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
         let done = history.epochs.len();
         let train = ImageLoader::<B>::new(batches.train.clone().after_epoch(done), device);
         let train: Arc<dyn DataLoader<B, ImageBatch<B>>> = Arc::new(train);
-        let steps_per_epoch = batches_per_epoch(config, batches.train_images, team.count());
+        // Steps of the schedule, one for each batch of any rank.
+        let steps_per_epoch =
+            batches_per_epoch(config, batches.train_images, team.count()) * team.count();
         let schedule = Schedule::new(config, steps_per_epoch);
         // Before the network is cloned: what was not looked at before is drawn anew in each clone.
         let start: Vec<u8> = match team.ranks() {
-            Some(_) => flat::all(&classifier).into_iter().flat_map(f32::to_le_bytes).collect(),
+            Some(_) => bytes_of(flat::all(&classifier)),
             None => Vec::new(),
         };
         let mut learner = Learner::new(classifier, optimizer, schedule);
@@ -306,7 +309,7 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
             return self.launch(learner, history, batches, train, None)?.into_result();
         };
         match done {
-            0 => team.check_same("start of its weights", &start)?,
+            0 => team.check_same("start of its weights", start)?,
             _ => {
                 team.decide(|| self.check_checkpoint::<O>(done))?;
                 learner = load_checkpoint(team, path, done, learner, device)?;
@@ -321,9 +324,8 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
             false => {
                 // What is drawn from now on, such as values to drop, is another on each rank.
                 B::seed(device, seed.wrapping_add((team.rank() as u64) << 32));
-                reading_images(|| {
-                    follow(ranks.clone(), accumulation, num_classes, learner, &train);
-                })?;
+                let follow = || follow(ranks.clone(), accumulation, num_classes, learner, &train);
+                reading_images(follow)??;
                 team.hear()?
             }
         };
@@ -371,7 +373,8 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
             .with_checkpointing_strategy(policy)
             .early_stopping(Patience { recorder: recorder.clone(), epochs: config.early_stopping })
             .num_epochs(config.epochs);
-        if options.plain || !io::stdout().is_terminal() {
+        // The output of a rank looks like a terminal, but none hears its keys.
+        if options.plain || lead.is_some() || !io::stdout().is_terminal() {
             training = training.renderer(EpochRenderer::new().with_label(options.label.clone()));
         }
         if config.gradient_accumulation > 1 {
@@ -408,7 +411,7 @@ impl<B: AutodiffBackend, N: TrainableNetwork<B>> Run<'_, B, N> {
 }
 
 /// Does what reads images. Burn's loaders cannot fail; one whose file is gone panics with an error of ours.
-fn reading_images(work: impl FnOnce()) -> Result<(), TrainError> {
+fn reading_images<T>(work: impl FnOnce() -> T) -> Result<T, TrainError> {
     let done = panic::catch_unwind(AssertUnwindSafe(work));
     done.map_err(|cause| match cause.downcast::<UnreadableImage>() {
         Ok(error) => TrainError::Image(*error),
@@ -426,13 +429,16 @@ fn batches_per_epoch(config: &TrainingConfig, images: usize, ranks: usize) -> us
 
 /// Burn forgets the gradients that make no whole step at the end of an epoch.
 fn check_steps(config: &TrainingConfig, images: usize, ranks: usize) -> Result<(), TrainError> {
+    if config.epochs == 0 {
+        return Ok(());
+    }
     let all = batches_per_epoch(config, images, 1);
     let (batches, wanted) = (all / ranks, config.gradient_accumulation);
     if batches == 0 && ranks > 1 {
         return Err(TrainError::TooManyRanks { batches: all, ranks });
     }
     if batches < wanted {
-        return Err(TrainError::TooFewBatches { batches, wanted });
+        return Err(TrainError::TooFewBatches { batches, wanted, ranks });
     }
     let rest = all % (wanted * ranks);
     if rest > 0 {
@@ -443,13 +449,34 @@ fn check_steps(config: &TrainingConfig, images: usize, ranks: usize) -> Result<(
 
 type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 
-/// The network with its prototypes at the mean features of the training images.
+/// The network with its prototypes at the mean features of the training images. Rank 0 computes them for all: other
+/// machines might come to other last bits.
 fn with_class_means<B: AutodiffBackend, N: TrainableNetwork<B>>(
     network: N,
     images: &Subset,
     preprocessing: &Preprocessing,
     device: &B::Device,
+    team: &Team,
 ) -> Result<N, TrainError> {
+    // Drawn on all ranks alike, before one of them looks at some of it.
+    drop(flat::all(&network));
+    let shape = [network.head().num_classes(), network.head().num_features()];
+    let bytes = team.share(|| {
+        let means = class_means(&network, images, preprocessing, device)?;
+        Ok::<_, TrainError>(bytes_of(means.into_data().iter::<f32>()))
+    })?;
+    let values: Vec<f32> =
+        bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let prototypes = Tensor::from_data(TensorData::new(values, shape), device);
+    Ok(network.with_prototypes(prototypes)?)
+}
+
+fn class_means<B: AutodiffBackend, N: TrainableNetwork<B>>(
+    network: &N,
+    images: &Subset,
+    preprocessing: &Preprocessing,
+    device: &B::Device,
+) -> Result<Tensor<B, 2>, TrainError> {
     let fixed = network.valid();
     let head = fixed.head();
     let mut means = ClassMeans::new(head.kind(), head.num_classes());
@@ -461,7 +488,11 @@ fn with_class_means<B: AutodiffBackend, N: TrainableNetwork<B>>(
         let targets = Tensor::<Inner<B>, 1, Int>::from_ints(labels.as_slice(), device);
         means.update(fixed.forward_features(batch), targets)?;
     }
-    Ok(network.with_prototypes(means.prototypes::<B>(device)?)?)
+    Ok(means.prototypes::<B>(device)?)
+}
+
+fn bytes_of(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
 /// Images whose features are computed at once.
@@ -526,21 +557,18 @@ fn adamw<B: AutodiffBackend, N: TrainableNetwork<B>>(
     AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init()
 }
 
-/// The default device and those after it of its kind, or of several ranks of one machine that of each; if there are
-/// fewer devices than ranks, ranks share them.
-fn devices<B: Backend>(count: usize, local_rank: usize) -> Result<Vec<B::Device>, TrainError> {
-    let first = B::Device::default();
-    if (count, local_rank) == (1, 0) {
-        return Ok(vec![first]);
+/// The default device and those after it of its kind, or the one of a rank.
+fn devices<B: Backend>(count: usize, team: &Team) -> Result<Vec<B::Device>, TrainError> {
+    if count == 1 {
+        return Ok(vec![team.device::<B>()]);
     }
-    let DeviceId { type_id, .. } = first.to_id();
+    let DeviceId { type_id, .. } = B::Device::default().to_id();
     let found = B::device_count(type_id);
     if found < count {
         return Err(TrainError::TooFewDevices { wanted: count, found });
     }
-    let place = local_rank % found.max(1);
     let device = |index: usize| B::Device::from_id(DeviceId { type_id, index_id: index as u16 });
-    Ok((place..place + count).map(device).collect())
+    Ok((0..count).map(device).collect())
 }
 
 /// Stops when the validation accuracy has not risen for some epochs.

@@ -93,10 +93,7 @@ fn trained(
     let devices = config.devices;
     let data = ExperimentData::new("same", train, images(4, |_| 0), Vec::new(), "made up");
     let data = data.expect("the same classes");
-    let folder = match Team::new(ranks.clone()).leads() {
-        true => RunFolder::open(results, config, 1).expect("nobody else's"),
-        false => RunFolder::of_rank_0(results, config, 1),
-    };
+    let folder = RunFolder::open_by(ranks.as_ref(), results, config, 1).expect("nobody else's");
     // Drawn once: other tests draw numbers meanwhile. Clones would share their running statistics.
     let network = CifarResNetConfig::new(8, 2).with_head(HeadKind::IsoMaxPlus);
     static START: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {

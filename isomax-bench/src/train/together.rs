@@ -22,10 +22,10 @@ use burn::train::{
 };
 
 use super::checkpoints::{MODEL, OPTIMIZER, SCHEDULER, checked_bytes};
-use super::flat::{gradients_of, push_gradients, untrained, with_untrained};
+use super::flat::{gradients_of, push_gradients, statistics, with_statistics};
 use super::recorder::HistoryRecorder;
 use super::{Classifier, Divergence, Schedule, TrainError, TrainableNetwork};
-use crate::ranks::{Ranks, Team};
+use crate::ranks::{Ranks, RanksError, Team};
 
 pub(super) type Components<B, N, O> = LearningComponentsMarker<B, Schedule, Classifier<B, N>, O>;
 
@@ -98,7 +98,8 @@ impl Stepper {
         let mut accumulator = GradientsAccumulator::new();
         let (mut waiting, mut batches) = (0, 0);
         for batch in loader.iter() {
-            learner.lr_step();
+            // As one process that accumulates goes on by a step for each of its batches.
+            (0..self.ranks.count()).for_each(|_| learner.lr_step());
             let TrainOutput { grads, item } = learner.train_step(batch);
             let shown = self.ranks.gather(Shown::row(item)).unwrap_or_default();
             for (row, number) in shown.into_iter().zip(batches + 1..) {
@@ -134,7 +135,7 @@ impl Stepper {
         match &values[..] {
             [stops, ..] if *stops > 0.0 => Err(Ended::Stopped),
             [_, sums @ ..] if sums.iter().all(|value| value.is_finite()) => {
-                Ok(gradients_of(classifier, &own, sums))
+                Ok(gradients_of(classifier, sums))
             }
             _ => Err(Ended::Diverged),
         }
@@ -150,9 +151,8 @@ impl Stepper {
         let model = learner.model();
         // Burn keeps the last update of running statistics back until a network without gradients is made.
         drop(model.valid());
-        let own = untrained(&model);
-        let mean = self.ranks.gather(own).map(|all| {
-            // In 64 bits: what is the same on all ranks, as frozen weights are, stays so bit by bit.
+        let mean = self.ranks.gather(statistics(&model)).map(|all| {
+            // In 64 bits: what is the same on all ranks, as frozen statistics are, stays so bit by bit.
             let mean = |place| {
                 let sum: f64 = all.iter().map(|values| f64::from(values[place])).sum();
                 (sum / all.len() as f64) as f32
@@ -162,12 +162,7 @@ impl Stepper {
         let mean = self.ranks.broadcast(mean);
         let mean: Vec<f32> =
             mean.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        learner.load_model(with_untrained(model, &mean).into_record());
-    }
-
-    /// What rank 0 says to all: whether there is another epoch.
-    fn go_on(&self, said: Option<bool>) -> bool {
-        self.ranks.broadcast(said.map(|goes_on| vec![u8::from(goes_on)])) == [1]
+        learner.load_model(with_statistics(model, &mean).into_record());
     }
 }
 
@@ -261,7 +256,10 @@ where
                     early_stopping.as_mut().is_some_and(|stop| stop.should_stop(epoch, &store));
                 goes_on = !is_over && epoch < num_epochs && !interrupter.should_stop();
             }
-            if !self.stepper.go_on(Some(goes_on)) {
+            // What it tells, it can write.
+            let told =
+                Team::new(Some(self.stepper.ranks.clone())).tell(Ok::<_, RanksError>(goes_on));
+            if !told.is_ok_and(|goes_on| goes_on) {
                 break;
             }
         }
@@ -303,20 +301,22 @@ pub(super) fn follow<B, N, O>(
     num_classes: usize,
     mut learner: Learner<Components<B, N, O>>,
     loader: &TrainLoader<Components<B, N, O>>,
-) where
+) -> Result<(), RanksError>
+where
     B: AutodiffBackend,
     N: TrainableNetwork<B>,
     O: Optimizer<Classifier<B, N>, B> + 'static,
 {
+    let team = Team::new(Some(ranks.clone()));
     let stepper = Stepper { ranks, accumulation, num_classes };
     loop {
         let ended = stepper.epoch(&mut learner, loader, || false, |_, _, _| {});
         if ended != Ended::Whole {
-            return;
+            return Ok(());
         }
         stepper.average_statistics(&mut learner);
-        if !stepper.go_on(None) {
-            return;
+        if !team.hear::<bool>()? {
+            return Ok(());
         }
     }
 }
@@ -348,7 +348,7 @@ where
         }
         let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::new();
         let read = Recorder::<B>::load(&recorder, bytes, device);
-        Ok(Some(read.map_err(|error| crate::ranks::RanksError::Message(error.to_string()))?))
+        Ok(Some(read.map_err(|error| RanksError::Message(error.to_string()))?))
     }
 
     if let Some(record) = part::<B, _>(team, folder, MODEL, epoch, device)? {

@@ -149,6 +149,11 @@ fn is_statistic(path: &ModulePath) -> bool {
     matches!(own, "running_mean" | "running_var")
 }
 
+/// Values as the bytes that files and messages have them in.
+pub(super) fn bytes_of(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
 fn push<B: Backend, const D: usize>(tensor: Tensor<B, D>, values: &mut Vec<f32>) {
     let data = tensor.into_data();
     match data.as_slice::<f32>() {

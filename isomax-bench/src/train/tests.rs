@@ -2,9 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use burn::backend::{Autodiff, Flex};
+use burn::train::Interrupter;
 use isomax_burn::HeadKind;
-use isomax_models::{Architecture, CifarResNet, CifarResNetConfig, store};
+use isomax_models::{Architecture, Backbone as _, CifarResNet, CifarResNetConfig, store};
 
+use super::learn::{outcome, patience_is_over};
+use super::recorder::HistoryRecorder;
 use super::*;
 use crate::data::{Augmentation, Images, Normalization, PublishedSet};
 use crate::ranks::on_threads;

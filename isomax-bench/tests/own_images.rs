@@ -342,5 +342,9 @@ fn shards_of_predictions_are_the_whole() {
     assert_eq!(fs::read(here.join("kept.jsonl")).unwrap(), b"mine");
     succeed(here, &format!("{predict} --shard 46/50 --output empty.jsonl"));
     assert_eq!(fs::read(here.join("empty.jsonl")).unwrap(), b"");
+    // As part of a list that has none, such as a partition of Spark.
+    let nothing = predict.replace("photos", "-").replace("results/-", "results/photos");
+    assert!(fail(here, &nothing).contains("expected images, but found none"));
+    assert_eq!(succeed(here, &format!("{nothing} --keep-going")), "");
     assert!(fail(here, &format!("{predict} --output no/such/folder.jsonl")).contains("no/such"));
 }

@@ -40,7 +40,8 @@ pub struct PredictArgs {
     /// Decide on every Nth image only, beginning with image I, counted from 0: one of N parts that are the whole together.
     #[arg(long, value_name = "I/N", default_value_t)]
     shard: Shard,
-    /// Succeed though some files have no decision; with --json these have a line with the error as well.
+    /// Succeed though some files have no decision, or there are none; with --json files without a decision have a line with
+    /// the error as well.
     #[arg(long)]
     keep_going: bool,
     /// Print one JSON object for each image, in place of a line with its path, class, score and ID or OOD,
@@ -116,7 +117,7 @@ impl PredictArgs {
         })?;
         out.flush()?;
         match (found, failed) {
-            (0, _) => Err("expected images, but found none".into()),
+            (0, _) if !self.keep_going => Err("expected images, but found none".into()),
             (_, 0) => Ok(()),
             _ if self.keep_going => {
                 log::warn!("{failed} of {seen} files have no decision");

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::ServiceError;
+
 /// The bounds of a service.
 ///
 /// ```
@@ -36,6 +38,44 @@ pub struct Config {
     /// What clients of `/v1` and `/metrics` must send as `Authorization: Bearer …`; none for no check.
     pub token: Option<String>,
 }
+
+impl Config {
+    /// Checks that the bounds are ones that can be kept.
+    pub(crate) fn check(&self) -> Result<(), ServiceError> {
+        let of_bytes = 1..=MOST_BYTES;
+        let of_many = 1..=MOST;
+        for (name, value, range) in [
+            ("max_body", self.max_body, of_bytes),
+            ("max_images", self.max_images, of_many.clone()),
+            ("max_requests", self.max_requests, of_many.clone()),
+            ("max_connections", self.max_connections, of_many.clone()),
+            ("max_queue", self.max_queue, of_many.clone()),
+            ("max_batch", self.max_batch.unwrap_or(1), of_many),
+        ] {
+            if !range.contains(&value) {
+                let expected = format!("from {} to {}", range.start(), range.end());
+                return Err(ServiceError::OutOfRange { name, expected, found: value.to_string() });
+            }
+        }
+        for (name, value) in [
+            ("batch_delay", self.batch_delay),
+            ("timeout", self.timeout),
+            ("header_timeout", self.header_timeout),
+        ] {
+            if value > LONGEST {
+                let (expected, found) = (format!("at most {LONGEST:?}"), format!("{value:?}"));
+                return Err(ServiceError::OutOfRange { name, expected, found });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of what is counted: more than any machine does at a time.
+const MOST: usize = 1 << 20;
+const MOST_BYTES: usize = u32::MAX as usize;
+/// A day: the clock of a system may not reach for ever.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 impl Default for Config {
     fn default() -> Self {

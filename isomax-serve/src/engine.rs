@@ -41,9 +41,14 @@ pub struct Engine {
     figures: Arc<Figures>,
 }
 
-/// The queue is full.
+/// Why an image is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub enum SubmitError {
+    /// The queue is full.
+    Full,
+    /// The thread has ended.
+    Gone,
+}
 
 impl Engine {
     pub fn start(network: Arc<Network>, config: &Config, figures: Arc<Figures>) -> Self {
@@ -61,17 +66,22 @@ impl Engine {
     }
 
     /// Puts an image into the queue.
-    pub fn submit(&self, pixels: Vec<u8>) -> Result<oneshot::Receiver<Reply>, Full> {
+    pub fn submit(&self, pixels: Vec<u8>) -> Result<oneshot::Receiver<Reply>, SubmitError> {
         let (reply, decision) = oneshot::channel();
-        let Some(queue) = &self.queue else { return Err(Full) };
+        let Some(queue) = &self.queue else { return Err(SubmitError::Gone) };
         self.figures.waiting.inc();
-        match queue.try_send(Job { pixels, reply }) {
-            Ok(()) => Ok(decision),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.figures.waiting.dec();
-                Err(Full)
-            }
-        }
+        let error = match queue.try_send(Job { pixels, reply }) {
+            Ok(()) => return Ok(decision),
+            Err(TrySendError::Full(_)) => SubmitError::Full,
+            Err(TrySendError::Disconnected(_)) => SubmitError::Gone,
+        };
+        self.figures.waiting.dec();
+        Err(error)
+    }
+
+    /// Whether there is a thread that computes.
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 }
 
@@ -102,8 +112,13 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Ok(first) = self.jobs.recv() {
-            let batch = self.collect(first);
+            let mut batch = self.collect(first);
             self.figures.waiting.dec_by(batch.len() as i64);
+            // Whoever asked for the others is gone: they cost no time, and count for nothing.
+            batch.retain(|job| !job.reply.is_closed());
+            if batch.is_empty() {
+                continue;
+            }
             self.figures.batches.observe(batch.len() as f64);
             let (pixels, replies): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|job| (job.pixels, job.reply)).unzip();

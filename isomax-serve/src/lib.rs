@@ -20,7 +20,7 @@
 //! use isomax_serve::{Config, Service};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let bundle = Bundle::load("ants-bees.safetensors")?;
+//! let bundle = Bundle::load("photos.safetensors")?;
 //! let service = Service::new(&bundle, Config::default())?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //! service.run(listener, async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await;
@@ -33,6 +33,7 @@
 mod access;
 mod config;
 mod connections;
+mod encoded;
 mod engine;
 mod error;
 mod figures;

@@ -9,10 +9,12 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use isomax_burn::Decision;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use tokio::task::JoinHandle;
 
-use crate::access;
-use crate::engine::Failure;
+use crate::access::{self, Permit};
+use crate::encoded::{self, EncodedImage};
+use crate::engine::{Failure, SubmitError};
 use crate::error::Refusal;
 use crate::service::Shared;
 
@@ -20,20 +22,6 @@ use crate::service::Shared;
 struct Picture {
     name: Option<String>,
     bytes: Bytes,
-}
-
-/// Images in JSON, in Base64.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Encoded {
-    images: Vec<EncodedImage>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum EncodedImage {
-    Named { name: Option<String>, data: String },
-    Bare(String),
 }
 
 #[derive(Serialize)]
@@ -79,11 +67,12 @@ pub async fn predict(State(shared): State<Shared>, request: Request) -> Response
 }
 
 async fn answer(shared: Shared, request: Request) -> Result<Json<Answer>, Refusal> {
+    let permit = request.extensions().get::<Permit>().cloned();
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
     let (pictures, is_single) = match kind.split(';').next().unwrap_or_default().trim() {
         "multipart/form-data" => (of_form(&shared, request).await?, false),
-        "application/json" => (of_json(request).await?, false),
+        "application/json" => (of_json(&shared, request).await?, false),
         kind if kind.is_empty()
             || kind == "application/octet-stream"
             || kind.starts_with("image/") =>
@@ -113,12 +102,13 @@ async fn answer(shared: Shared, request: Request) -> Result<Json<Answer>, Refusa
     // All are under way before the first is waited for.
     let mut under_way = Vec::new();
     for Picture { name, bytes } in pictures {
-        let shared = shared.clone();
-        under_way.push((name, tokio::spawn(async move { decide(&shared, bytes).await })));
+        let (shared, permit) = (shared.clone(), permit.clone());
+        let task = tokio::spawn(async move { decide(&shared, bytes, permit).await });
+        under_way.push((name, UnderWay(task)));
     }
     let mut results = Vec::new();
-    for (name, task) in under_way {
-        let decided = task.await.unwrap_or_else(|_| Err(Refusal::internal()));
+    for (name, mut task) in under_way {
+        let decided = (&mut task.0).await.unwrap_or_else(|_| Err(Refusal::internal()));
         let outcome = match decided {
             Ok(decision) => decided_outcome(&shared.model.classes, decision),
             // There is no use in a part of the answers if the others are to be asked for again.
@@ -130,6 +120,15 @@ async fn answer(shared: Shared, request: Request) -> Result<Json<Answer>, Refusa
         results.push(Item { name, outcome });
     }
     Ok(Json(Answer { results }))
+}
+
+/// A task that ends when nobody waits for it any more.
+struct UnderWay(JoinHandle<Result<Decision, Refusal>>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn decided_outcome(classes: &[String], decision: Decision) -> Outcome {
@@ -144,17 +143,25 @@ fn decided_outcome(classes: &[String], decision: Decision) -> Outcome {
     }
 }
 
-/// Decodes an image, as many at a time as there are cores, and waits for the network.
-async fn decide(shared: &Shared, bytes: Bytes) -> Result<Decision, Refusal> {
+/// Decodes an image, as many at a time as there are cores, and waits for the network. Decoding cannot be broken off:
+/// until its end the request counts as one that is at work.
+async fn decide(
+    shared: &Shared,
+    bytes: Bytes,
+    at_work: Option<Permit>,
+) -> Result<Decision, Refusal> {
     let permit = shared.decoding.clone().acquire_owned().await.map_err(|_| Refusal::internal())?;
     let network = shared.network.clone();
     let decoded = tokio::task::spawn_blocking(move || {
         let pixels = network.read(&bytes);
-        drop(permit);
+        drop((permit, at_work));
         pixels
     });
     let pixels = decoded.await.map_err(|_| Refusal::internal())??;
-    let decision = shared.engine.submit(pixels).map_err(|_| Refusal::busy())?;
+    let decision = shared.engine.submit(pixels).map_err(|error| match error {
+        SubmitError::Full => Refusal::busy(),
+        SubmitError::Gone => Refusal::internal(),
+    })?;
     match decision.await {
         Ok(Ok(decision)) => Ok(decision),
         Ok(Err(Failure::NotFinite)) => {
@@ -173,10 +180,11 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
     })
 }
 
-async fn of_json(request: Request) -> Result<Vec<Picture>, Refusal> {
+async fn of_json(shared: &Shared, request: Request) -> Result<Vec<Picture>, Refusal> {
     let bytes = body(request).await?;
     let expected = r#"expected {"images": [{"name": "…", "data": "BASE64"}]}"#;
-    let Encoded { images } = serde_json::from_slice(&bytes)
+    // One more is enough to know that there are too many.
+    let images = encoded::read(&bytes, shared.config.max_images + 1)
         .map_err(|error| Refusal::bad_request(format!("{expected}: {error}")))?;
     let picture = |image: EncodedImage| {
         let (name, data) = match image {

@@ -26,7 +26,7 @@ pub fn app(shared: Shared) -> Router {
         .route("/metrics", get(metrics))
         .route_layer(checked)
         .route("/healthz", get(|| async { "alive\n" }))
-        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/readyz", get(ready))
         .route("/openapi.json", get(page::openapi))
         .route("/", get(page::html))
         .route("/page.css", get(page::style))
@@ -51,6 +51,13 @@ async fn model(State(shared): State<Shared>) -> Json<Model> {
 
 async fn drift(State(shared): State<Shared>) -> Json<DriftReport> {
     Json(shared.figures.drift())
+}
+
+async fn ready(State(shared): State<Shared>) -> Result<&'static str, Refusal> {
+    match shared.engine.is_alive() {
+        true => Ok("ready\n"),
+        false => Err(Refusal::internal()),
+    }
 }
 
 async fn metrics(State(shared): State<Shared>) -> Result<Response, Refusal> {

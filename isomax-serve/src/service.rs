@@ -24,6 +24,16 @@ pub enum ServiceError {
     /// The bundle cannot decide.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// A bound of the configuration is none that can be kept.
+    #[error("{name} must be {expected}, got {found}")]
+    OutOfRange {
+        /// Its name.
+        name: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What came.
+        found: String,
+    },
     /// The watch for drift cannot be set up as the configuration says.
     #[error(transparent)]
     Drift(#[from] DriftError),
@@ -98,8 +108,10 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServiceError`] if the bundle has no detector, or its network is none of isomax-models.
+    /// [`ServiceError`] if the bundle has no detector, its network is none of isomax-models, or the configuration
+    /// makes no sense.
     pub fn new(bundle: &Bundle, config: Config) -> Result<Self, ServiceError> {
+        config.check()?;
         let network = Arc::new(Predictor::from_bundle(bundle, &device())?);
         let detector = network.detector();
         let watch = DriftConfig::new().with_window(config.drift_window).watch(detector)?;

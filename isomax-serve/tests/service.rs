@@ -240,6 +240,21 @@ fn crc(bytes: &[u8]) -> u32 {
 }
 
 #[test]
+fn bounds_that_cannot_be_kept_are_errors() {
+    let plain = Config::default;
+    for (config, name) in [
+        (Config { max_requests: usize::MAX, ..plain() }, "max_requests"),
+        (Config { max_queue: usize::MAX, ..plain() }, "max_queue"),
+        (Config { max_images: 0, ..plain() }, "max_images"),
+        (Config { max_batch: Some(0), ..plain() }, "max_batch"),
+        (Config { batch_delay: std::time::Duration::MAX, ..plain() }, "batch_delay"),
+    ] {
+        let error = Service::new(&bundle(), config).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("{name} must be ")), "{error}");
+    }
+}
+
+#[test]
 fn a_token_keeps_others_out() {
     let running = start(Config { token: Some("secret".to_owned()), ..Config::default() });
     let ask = |path: &str, token: &str| {
@@ -255,7 +270,9 @@ fn a_token_keeps_others_out() {
             assert_eq!((response.status, response.code().as_str()), (401, "unauthorized"));
             assert!(response.head.contains("www-authenticate: bearer"));
         }
-        assert_eq!(ask(path, "Bearer secret").status, 200, "{path}");
+        for right in ["Bearer secret", "bearer secret"] {
+            assert_eq!(ask(path, right).status, 200, "{path}");
+        }
     }
     assert_eq!(post(running.address, "image/png", &png(1)).status, 401);
     assert_eq!(

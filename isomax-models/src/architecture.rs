@@ -355,6 +355,10 @@ impl<B: Backend> Stages<B> for Model<B> {
         self.network_mut().batch_norms_mut()
     }
 
+    fn drop_probabilities_mut(&mut self) -> Vec<&mut f64> {
+        self.network_mut().drop_probabilities_mut()
+    }
+
     fn dropout(&self) -> Option<&Dropout> {
         self.network().dropout()
     }

@@ -110,6 +110,21 @@ pub trait Backbone<B: Backend> {
         self.batch_norms_mut().into_iter().for_each(|norm| norm.frozen = frozen);
     }
 
+    /// All probabilities of dropping something in training, for what sets them together. A network of your own that
+    /// drops values or blocks names them here; without any there is nothing to do.
+    ///
+    /// ```
+    /// use burn::backend::Flex;
+    /// use isomax_models::{Backbone, EfficientNetLiteConfig};
+    ///
+    /// let mut network = EfficientNetLiteConfig::new(0, 10).init::<Flex>(&Default::default());
+    /// network.drop_probabilities_mut().into_iter().for_each(|probability| *probability = 0.0);
+    /// assert_eq!(network.dropout.prob, 0.0);
+    /// ```
+    fn drop_probabilities_mut(&mut self) -> Vec<&mut f64> {
+        Vec::new()
+    }
+
     /// Tells whether the network takes images of a shape `[batch_size, channels, height, width]`,
     /// so that evaluation can say so before it computes. Networks that do not check take all.
     ///

@@ -157,6 +157,13 @@ impl<B: Backend> Stages<B> for DenseNetBc<B> {
         let of_layers = layers.flat_map(|layer| [&mut layer.bn1, &mut layer.bn2]);
         of_layers.chain([&mut trans1.bn1, &mut trans2.bn1, bn1]).collect()
     }
+
+    fn drop_probabilities_mut(&mut self) -> Vec<&mut f64> {
+        let Self { block1, trans1, block2, trans2, block3, .. } = self;
+        let layers = block1.layer.iter_mut().chain(&mut block2.layer).chain(&mut block3.layer);
+        let of_layers = layers.map(|layer| &mut layer.dropout.prob);
+        of_layers.chain([&mut trans1.dropout.prob, &mut trans2.dropout.prob]).collect()
+    }
 }
 
 backbone_of_stages!(DenseNetBc);

@@ -222,6 +222,11 @@ impl<B: Backend> Stages<B> for EfficientNetLite<B> {
         std::iter::once(bn0).chain(of_blocks).chain([bn1]).collect()
     }
 
+    fn drop_probabilities_mut(&mut self) -> Vec<&mut f64> {
+        let of_blocks = self.blocks.iter_mut().map(|block| &mut block.drop_connect);
+        of_blocks.chain([&mut self.dropout.prob]).collect()
+    }
+
     fn dropout(&self) -> Option<&Dropout> {
         Some(&self.dropout)
     }

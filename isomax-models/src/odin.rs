@@ -1,4 +1,4 @@
-use burn::module::Module;
+use burn::module::AutodiffModule;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
@@ -13,8 +13,12 @@ use crate::Backbone;
 /// `l(x') / T`; the sign of zero is zero. It takes three times as long as a classification, and memory for gradients.
 /// Parameters are usually chosen on OOD images, which no other score of this project asks for.
 ///
-/// The network is left as it is: batch normalisations stand at their running statistics while the gradient of the
-/// image is taken, those that [`Backbone::batch_norms_mut`] names. Burn's own would learn from the images.
+/// The network is left as it is, and computes as in evaluation: batch normalisations stand at their running statistics
+/// while the gradient of the image is taken, those that [`Backbone::batch_norms_mut`] names, and nothing of what
+/// [`Backbone::drop_probabilities_mut`] names is dropped. Burn's own batch normalisations would learn from the images.
+/// The gradient is that of the formula of training where a head has another one for it, as
+/// [`GOdinHead`](isomax_burn::GOdinHead) and [`T2fNormHead`](isomax_burn::T2fNormHead) have; the score is always that of
+/// the evaluation.
 ///
 /// ```
 /// use burn::backend::{Autodiff, Flex};
@@ -107,12 +111,15 @@ impl Odin {
     ) -> Tensor<B::InnerBackend, 1>
     where
         B: AutodiffBackend,
-        N: Backbone<B, Input = Tensor<B, 4>> + Module<B>,
+        N: Backbone<B, Input = Tensor<B, 4>> + AutodiffModule<B>,
+        N::InnerModule: Backbone<B::InnerBackend, Input = Tensor<B::InnerBackend, 4>>,
     {
+        let fixed = network.valid();
         let mut network = network.clone().no_grad();
         network.freeze_statistics(true);
+        network.drop_probabilities_mut().into_iter().for_each(|probability| *probability = 0.0);
         let moved = images.clone() - self.step(&network, images);
-        let logits = network.forward(Tensor::from_inner(moved)).inner();
+        let logits = fixed.forward(moved);
         softmax(logits / self.temperature, 1).max_dim(1).squeeze_dim(1)
     }
 

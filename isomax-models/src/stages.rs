@@ -70,6 +70,11 @@ pub(crate) trait Stages<B: Backend> {
     /// All its batch normalisations.
     fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm<B>>;
 
+    /// All its probabilities of dropping something in training.
+    fn drop_probabilities_mut(&mut self) -> Vec<&mut f64> {
+        Vec::new()
+    }
+
     /// What drops features in training.
     fn dropout(&self) -> Option<&Dropout> {
         None
@@ -153,6 +158,10 @@ macro_rules! backbone_of_stages {
 
             fn batch_norms_mut(&mut self) -> Vec<&mut crate::BatchNorm<B>> {
                 crate::stages::Stages::batch_norms_mut(self)
+            }
+
+            fn drop_probabilities_mut(&mut self) -> Vec<&mut f64> {
+                crate::stages::Stages::drop_probabilities_mut(self)
             }
 
             fn check_images(&self, shape: [usize; 4]) -> Result<(), crate::ImageShapeError> {

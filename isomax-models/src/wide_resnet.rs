@@ -139,6 +139,12 @@ impl<B: Backend> Stages<B> for WideResNet<B> {
         let of_blocks = blocks.flat_map(|block| [&mut block.bn1, &mut block.bn2]);
         of_blocks.chain([bn1]).collect()
     }
+
+    fn drop_probabilities_mut(&mut self) -> Vec<&mut f64> {
+        let Self { layer1, layer2, layer3, .. } = self;
+        let blocks = layer1.iter_mut().chain(layer2).chain(layer3);
+        blocks.map(|block| &mut block.dropout.prob).collect()
+    }
 }
 
 backbone_of_stages!(WideResNet);

@@ -1,5 +1,6 @@
 //! ODIN against numbers in double precision, and that it leaves the network as it is.
 
+use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, Param};
 use burn::prelude::*;
 use burn::tensor::Distribution;
@@ -99,4 +100,30 @@ fn the_network_stays_as_it_is<B: AutodiffBackend>() {
     }
 }
 
-on_every_backend!(scores_are_the_golden_ones, the_network_stays_as_it_is);
+/// Scores of an image depend on nothing else, in networks that drop a half of everything in training.
+fn nothing_is_drawn_by<B: AutodiffBackend>(architecture: &str) {
+    let config = ModelConfig::new(architecture.parse().unwrap(), 3).with_dropout(Some(0.5));
+    let network = config.with_drop_connect(Some(0.5)).init::<B>(&device());
+    let images = Tensor::random([3, 3, 32, 32], Distribution::Default, &device());
+    let scores = |images: Tensor<B::InnerBackend, 4>| -> Vec<f64> {
+        let odin = Odin::new().with_temperature(1.0).with_noise(0.01);
+        odin.scores(&network, images).into_data().iter::<f64>().collect()
+    };
+    let all = scores(images.clone());
+    assert_eq!(all, scores(images.clone()), "{architecture}");
+    let one = scores(images.narrow(0, 1, 1))[0];
+    assert!((one - all[1]).abs() < 1e-4, "{architecture}: {one} alone, {} among others", all[1]);
+}
+
+fn nothing_is_drawn<B: AutodiffBackend>() {
+    nothing_is_drawn_by::<B>("wrn-10-1");
+}
+
+// Large, and slow on the other backends.
+#[test]
+fn nothing_is_drawn_by_large_networks() {
+    nothing_is_drawn_by::<Autodiff<Flex>>("densenet-bc-10");
+    nothing_is_drawn_by::<Autodiff<Flex>>("efficientnet-lite0");
+}
+
+on_every_backend!(scores_are_the_golden_ones, the_network_stays_as_it_is, nothing_is_drawn);

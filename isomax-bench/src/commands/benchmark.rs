@@ -113,6 +113,8 @@ impl BenchmarkArgs {
         let mut evaluations = Vec::new();
         let many = self.run.len() + self.weights.len() > 1;
         for (index, path) in self.run.iter().chain(&self.weights).enumerate() {
+            // With room for its images: those of the one before are gone.
+            let folder = self.data.folder().with_jpeg_decoder(decoder);
             let trained = match self.run.is_empty() {
                 false => self.of_run(path, &folder, &protocol)?,
                 true => self.of_weights(path, &folder, &protocol)?,
@@ -189,11 +191,15 @@ impl BenchmarkArgs {
         let (architecture, head) = (self.architecture.ok_or(missing)?, self.head.ok_or(missing)?);
         let config = TrainingConfig {
             normalization: Some(protocol.normalization),
+            image_size: protocol.image_size,
+            resize: protocol.resize,
             jpeg_decoder: self.jpeg_decoder.unwrap_or_default(),
             ..TrainingConfig::published(protocol.id_data, architecture, head)
         };
         let weights = Weights { path: path.to_owned(), id_data: protocol.id_data, config };
         let network = weights.load(&backend::device())?;
+        // As those of the protocol, which methods that are fitted on them are to score.
+        let folder = folder.clone().with_size(protocol.image_size, protocol.resize);
         let images = folder.id_set(protocol.id_data, Split::Train)?.images;
         Ok(Trained { network, config: weights.config, images, training: None })
     }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::image_folder::{Broken, FolderOptions, ImageFolderError, Listing};
-use super::source::{ImageSource, UnreadableImage};
+use super::source::{ImageSource, UnreadableImage, digest_of_pixels};
 use super::{DecodeError, Images, ReadError, cache};
 
 /// Memory that sets may take together; what does not fit is decoded from its files again and again. What is
@@ -70,6 +70,8 @@ pub struct ImageFiles {
     /// The name of each file below the folder, and its length: what tells it from others.
     marks: Vec<String>,
     sums: ChannelSums,
+    /// Whether it is told from others by its pixels, as a set that there is as bytes, too, must be.
+    is_told_by_pixels: bool,
 }
 
 #[derive(Clone)]
@@ -116,7 +118,8 @@ impl ImageFiles {
             kept.into_iter().map(|place| listing.files[place].clone()).unzip();
         let marks = files.iter().map(|file| mark(listing, file)).collect();
         let classes = listing.classes.clone();
-        Ok(Self { files, labels, classes, options, side, held, marks, sums })
+        let is_told_by_pixels = false;
+        Ok(Self { files, labels, classes, options, side, held, marks, sums, is_told_by_pixels })
     }
 
     /// Mean and standard deviation of all pixels, as networks see them.
@@ -134,7 +137,7 @@ impl ImageFiles {
         &self.files
     }
 
-    /// The set as bytes if its pixels are in memory, and else as it is.
+    /// The set as bytes if its pixels are in memory, and else as it is, with the digest of these bytes.
     pub(super) fn into_source(self) -> Arc<dyn ImageSource> {
         match self.held {
             Held::Pixels(bytes) => Arc::new(Images {
@@ -143,7 +146,7 @@ impl ImageFiles {
                 labels: self.labels,
                 classes: self.classes,
             }),
-            held => Arc::new(Self { held, ..self }),
+            held => Arc::new(Self { held, is_told_by_pixels: true, ..self }),
         }
     }
 
@@ -190,6 +193,10 @@ impl ImageSource for ImageFiles {
     }
 
     fn digest(&self, indices: &mut dyn ExactSizeIterator<Item = usize>, hash: &mut Sha256) {
+        if self.is_told_by_pixels {
+            let pixels = |index| self.pixels(index);
+            return digest_of_pixels(self.size(), &self.labels, pixels, indices, hash);
+        }
         hash.update(format!("{} {}\n", indices.len(), self.classes.join("\0")));
         for index in indices {
             hash.update(format!("{} {}\n", self.marks[index], self.labels[index]));
@@ -363,6 +370,22 @@ mod tests {
             picture.save(folder.join(format!("{number}.png")))?;
         }
         std::fs::write(folder.join("3.png"), "broken")?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_set_has_one_digest_whether_there_is_room_for_it_or_not()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        write(folder.path())?;
+        let digest = |memory| -> Result<String, ImageFolderError> {
+            let images = open(folder.path(), false, memory)?.into_source();
+            Ok(crate::data::digest([&*images]))
+        };
+        let held = digest(1 << 20)?;
+        assert_eq!(held, digest(0)?);
+        Picture::new(9, 8).save(folder.path().join("0.png"))?;
+        assert_ne!(held, digest(0)?);
         Ok(())
     }
 

@@ -205,6 +205,19 @@ impl DataFolder {
         self
     }
 
+    /// Brings images to another size than 32 × 32 pixels, those of published sets too: of what the shorter side is brought
+    /// to, the middle.
+    ///
+    /// # Arguments
+    ///
+    /// - `size`: height and width of what the network sees
+    /// - `resize`: length of the shorter side before the middle is cut out
+    pub fn with_size(mut self, size: u32, resize: u32) -> Self {
+        self.options.side = Some(size);
+        self.options.resize = Some(resize);
+        self
+    }
+
     /// Takes no more than so many bytes for the pixels of image files, all sets together. What does not fit is
     /// decoded again and again; results are the same. Without a call, 4 GiB.
     pub fn with_memory(mut self, bytes: u64) -> Self {
@@ -298,11 +311,16 @@ impl DataFolder {
         let of_train: std::collections::HashSet<&PathBuf> =
             train.files[..first].iter().map(|(file, _)| file).collect();
         let held_out = files.files().iter().filter(|file| !of_train.contains(file)).count();
+        let test = open(&test, false)?;
+        // A class may have lost all of its images.
+        let trained = &files.labels()[..files.len() - held_out];
+        OwnSet::check_labels(path, files.classes(), trained, test.labels())?;
+        OwnSet::warn_of_few(path, files.classes(), trained);
         Ok(OwnImages {
             measured: files.measured_normalization(),
             train: Arc::new(files),
             held_out,
-            test: Arc::new(open(&test, false)?),
+            test: Arc::new(test),
             source: if path.is_file() { "image list" } else { IMAGE_FOLDER },
         })
     }

@@ -211,16 +211,26 @@ impl OwnSet {
 
     /// Checks that there is something to learn of each class, and something to test.
     fn check(&self, path: &Path) -> Result<(), OwnSetError> {
-        let classes = &self.train.classes;
-        if let [class] = classes.as_slice() {
+        let labels = |listing: &Listing| listing.files.iter().map(|(_, label)| *label).collect();
+        let (train, test): (Vec<u16>, Vec<u16>) = (labels(&self.train), labels(&self.test));
+        Self::check_labels(path, &self.train.classes, &train, &test)
+    }
+
+    /// The same of labels: of the files that there are, or of the images that could be read.
+    pub(super) fn check_labels(
+        path: &Path,
+        classes: &[String],
+        train: &[u16],
+        test: &[u16],
+    ) -> Result<(), OwnSetError> {
+        if let [class] = classes {
             return Err(OwnSetError::OneClass { path: path.to_owned(), class: class.clone() });
         }
         let few = |label: usize, found: usize, needed: usize, what: &'static str| {
             let class = classes[label].clone();
             OwnSetError::FewImages { path: path.to_owned(), class, found, needed, what }
         };
-        let (train, test) =
-            (counts(&self.train.files, classes.len()), counts(&self.test.files, classes.len()));
+        let (train, test) = (counts(train, classes.len()), counts(test, classes.len()));
         for (label, (&train, &test)) in train.iter().zip(&test).enumerate() {
             if train < 2 {
                 return Err(few(label, train, 2, "training"));
@@ -228,15 +238,18 @@ impl OwnSet {
             if test < 1 {
                 return Err(few(label, test, 1, "the test"));
             }
-            if train < FEW {
-                log::warn!(
-                    "{}: the class {} has only {train} images to train on",
-                    path.display(),
-                    classes[label]
-                );
-            }
         }
         Ok(())
+    }
+
+    /// Warns of classes that have few images to train on, by the labels of these.
+    pub(super) fn warn_of_few(path: &Path, classes: &[String], train: &[u16]) {
+        for (class, count) in classes.iter().zip(counts(train, classes.len())) {
+            if count < FEW {
+                let path = path.display();
+                log::warn!("{path}: the class {class} has only {count} images to train on");
+            }
+        }
     }
 }
 
@@ -245,9 +258,9 @@ enum Parts {
     Divided(Box<OwnSet>),
 }
 
-fn counts(files: &[(PathBuf, u16)], num_classes: usize) -> Vec<usize> {
+fn counts(labels: &[u16], num_classes: usize) -> Vec<usize> {
     let mut counts = vec![0; num_classes];
-    files.iter().for_each(|(_, label)| counts[usize::from(*label)] += 1);
+    labels.iter().for_each(|label| counts[usize::from(*label)] += 1);
     counts
 }
 

@@ -98,10 +98,28 @@ impl ImageSource for Images {
     }
 
     fn digest(&self, indices: &mut dyn ExactSizeIterator<Item = usize>, hash: &mut Sha256) {
-        hash.update(format!("{:?} {}\n", self.size, indices.len()));
-        let indices: Vec<usize> = indices.collect();
-        indices.iter().for_each(|&index| hash.update(self.labels[index].to_le_bytes()));
-        indices.iter().for_each(|&index| hash.update(self.image(index)));
+        let pixels = |index| Ok(Cow::Borrowed(self.image(index)));
+        digest_of_pixels(self.size, &self.labels, pixels, indices, hash);
+    }
+}
+
+/// The digest of a set by its labels and pixels, the same whatever holds these.
+pub(super) fn digest_of_pixels<'a>(
+    size: [usize; 2],
+    labels: &[u16],
+    pixels: impl Fn(usize) -> Result<Cow<'a, [u8]>, UnreadableImage>,
+    indices: &mut dyn ExactSizeIterator<Item = usize>,
+    hash: &mut Sha256,
+) {
+    hash.update(format!("{size:?} {}\n", indices.len()));
+    let indices: Vec<usize> = indices.collect();
+    indices.iter().for_each(|&index| hash.update(labels[index].to_le_bytes()));
+    for index in indices {
+        match pixels(index) {
+            Ok(pixels) => hash.update(&pixels),
+            // It was there a moment ago: the set is another one now.
+            Err(error) => hash.update(error.to_string()),
+        }
     }
 }
 

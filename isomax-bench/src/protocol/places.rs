@@ -85,7 +85,8 @@ impl ProtocolImages {
         folder: &DataFolder,
         places: &Places,
     ) -> Result<Self, ProtocolError> {
-        let folder = folder.clone().with_preprocessing(&protocol.preprocessing());
+        // How files are read is the folder's.
+        let folder = folder.clone().with_size(protocol.image_size, protocol.resize);
         let classes = folder.id_set(protocol.id_data, Split::Train)?.images.classes().to_vec();
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for set in &protocol.sets {
@@ -139,8 +140,12 @@ fn find(
     let source = given.clone().unwrap_or_else(|| OodSource::named(name));
     let images = match named(folder, &source) {
         Ok(images) => images,
-        // Nothing says that it is here.
-        Err(_) if given.is_none() && !root.exists() => None,
+        // One that is there and damaged must not be missing from the means without a word.
+        Err(ProtocolError::Data(DataError::Absent { .. } | DataError::Unknown { .. }))
+            if given.is_none() =>
+        {
+            None
+        }
         Err(error) => return Err(error),
     };
     if let Some(images) = images.as_ref().filter(|_| !classes.is_empty()) {

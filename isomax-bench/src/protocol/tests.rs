@@ -124,6 +124,19 @@ fn sets_are_told_by_their_lists() -> Tested {
 }
 
 #[test]
+fn a_damaged_set_is_an_error_and_not_a_missing_one() -> Tested {
+    let (folder, mut protocol) = prepared()?;
+    let data = crate::data::DataFolder::new(folder.path()).without_cache();
+    protocol.sets[3].name = "cifar100".to_owned();
+    let images = ProtocolImages::find(&protocol, &data, &Places::default())?;
+    assert_eq!(images.missing, ["cifar100, 9 images: give --set cifar100=FOLDER"]);
+    std::fs::write(folder.path().join("cifar-100-binary.tar.gz"), "cut short")?;
+    let found = ProtocolImages::find(&protocol, &data, &Places::default());
+    assert!(matches!(found, Err(ProtocolError::Data(_))));
+    Ok(())
+}
+
+#[test]
 fn stand_ins_count_in_no_mean() -> Tested {
     let (folder, protocol) = prepared()?;
     let data = crate::data::DataFolder::new(folder.path()).without_cache();

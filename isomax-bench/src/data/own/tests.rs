@@ -25,6 +25,28 @@ fn fill(folder: &Path, splits: &[(&str, &[(&str, u8)])]) -> Tested {
     Ok(())
 }
 
+/// How many files each of two classes has.
+fn counts_of(files: &[(PathBuf, u16)]) -> Vec<usize> {
+    let labels: Vec<u16> = files.iter().map(|(_, label)| *label).collect();
+    counts(&labels, 2)
+}
+
+#[test]
+fn a_class_whose_images_cannot_be_read_is_an_error() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let parts: &[(&str, u8)] = &[("ants", 4), ("bees", 9)];
+    fill(folder.path(), &[("train", parts), ("test", parts)])?;
+    for index in 0..4_u8 {
+        // Less than half of all, and all of its class.
+        let path = folder.path().join(format!("train/ants/{index}.png"));
+        fs::write(path, format!("no image {index}"))?;
+    }
+    let data = crate::data::DataFolder::new(folder.path()).without_cache();
+    let error = data.own_set(folder.path(), 1, false).expect_err("no ants").to_string();
+    assert!(error.contains("the class ants has 0 images for training"), "{error}");
+    Ok(())
+}
+
 #[track_caller]
 fn error_of(path: &Path) -> String {
     OwnSet::find(path, 1).expect_err("refused").to_string()
@@ -45,8 +67,8 @@ fn a_folder_of_classes_is_parted_by_class_and_seed() -> Tested {
     fill(folder.path(), &[("", &[("ants", 10), ("bees", 20)])])?;
     let set = OwnSet::find(folder.path(), 7)?;
     assert_eq!(set.train.classes, ["ants", "bees"]);
-    assert_eq!(counts(&set.train.files, 2), [8, 16]);
-    assert_eq!(counts(&set.test.files, 2), [2, 4]);
+    assert_eq!(counts_of(&set.train.files), [8, 16]);
+    assert_eq!(counts_of(&set.test.files), [2, 4]);
     assert_eq!(OwnSet::find(folder.path(), 7)?, set);
     assert_ne!(OwnSet::find(folder.path(), 8)?, set);
     // A copy would be in both parts one day.

@@ -137,7 +137,9 @@ impl Threshold {
             let valid = in_range(confidence) && confidence < 1.0;
             require(valid, "confidence", "a number in (0, 1)", &confidence)?;
         }
-        require(self.num_samples > 0, "number of samples", "at least 1", &self.num_samples)?;
+        // Ranks are computed with it in integers.
+        let is_number = self.num_samples > 0 && self.num_samples as u64 <= MOST_SAMPLES;
+        require(is_number, "number of samples", "from 1 to 2^48", &self.num_samples)?;
         require(value.is_finite(), "threshold", "a finite number", &value)?;
         let one_each = "ascending finite numbers, one for each sample up to 1001";
         let unordered = "infinite, out of order, or of another number";
@@ -146,6 +148,9 @@ impl Threshold {
         require(value <= highest, "threshold", "at most the largest quantile", &value)
     }
 }
+
+/// More held-out samples than anybody has.
+const MOST_SAMPLES: u64 = 1 << 48;
 
 fn check_scores(scores: &[f64]) -> Result<(), MetricError> {
     let set = ScoreSet::In;

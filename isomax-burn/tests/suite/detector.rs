@@ -332,6 +332,24 @@ fn older_files_are_read() {
     assert!(detector.to_json().contains("\"version\": 2"));
 }
 
+#[test]
+fn more_samples_than_can_be_counted_are_refused() {
+    let knots: Vec<String> = (0..1001).map(|knot| format!("{knot}.0")).collect();
+    let file = |samples: u64| {
+        format!(
+            r#"{{"format": "isomax-detector", "version": 1, "head": "isomax+", "score": "MDS",
+                "temperature": 1.0, "num_classes": 2, "target_tpr": 0.5, "threshold": 500.0,
+                "num_samples": {samples}, "quantiles": [{}]}}"#,
+            knots.join(", ")
+        )
+    };
+    let many = Detector::from_json(file(1 << 48).as_bytes()).unwrap();
+    let decision = &decide(&many, &[500.0])[0];
+    assert!(decision.p_value > 0.0 && decision.p_value <= 1.0);
+    let error = Detector::from_json(file(u64::MAX).as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("number of samples") && error.contains("2^48"), "{error}");
+}
+
 /// Overconfident logits of 3 classes, right about two times in three.
 fn overconfident(samples: usize) -> (Vec<f32>, Vec<usize>) {
     let label = |i: usize| i % 3;

@@ -24,6 +24,7 @@ on_every_backend!(
     decisions_are_those_of_scores_and_logits,
     features_that_hardly_vary_give_numbers,
     samples_that_do_not_suffice_are_errors,
+    what_is_cut_off_is_seen_all_the_same,
     files_of_before_give_the_scores_of_before,
 );
 
@@ -303,6 +304,26 @@ fn features_that_hardly_vary_give_numbers<B: Backend>() {
     }
 }
 
+fn what_is_cut_off_is_seen_all_the_same<B: Backend>() {
+    // Shaders may take it that there are none.
+    if B::name(&device()).contains("wgpu") {
+        return;
+    }
+    let head = head::<B>(HeadKind::SoftMax);
+    let training = rows(60, 40);
+    for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
+        let mut new = rows(3, 41);
+        new[1][2] = bad;
+        for text in ["react", "ash-p", "ash-b", "ash-s", "scale", "knn:k=3", "MDS"] {
+            let found = scores(&head, &training, text, &new);
+            let is_number: Vec<bool> = found.iter().map(|score| !score.is_nan()).collect();
+            // A logit may be infinite.
+            let expected = if text == "MDS" { is_number[1] } else { false };
+            assert_eq!(is_number, [true, expected, true], "{text} of {bad}: {found:?}");
+        }
+    }
+}
+
 fn samples_that_do_not_suffice_are_errors<B: Backend>() {
     let head = head::<B>(HeadKind::SoftMax);
     let fit = |statistics: &FeatureStatistics, text: &str| {
@@ -311,6 +332,14 @@ fn samples_that_do_not_suffice_are_errors<B: Backend>() {
 
     let none = FeatureStatistics::new(Needs::ALL, WIDTH, CLASSES, BankConfig::new());
     assert!(matches!(fit(&none, "ctm"), FitError::NoSamples));
+
+    // A bank for none.
+    let empty = collect(&head, &rows(9, 19), BankConfig::new().with_rows(0));
+    for text in ["react", "vim", "knn:k=0"] {
+        let fitted = text.parse::<Method>().map(|method| empty.fit(&method, &head));
+        assert!(!matches!(fitted, Ok(Ok(_))), "{text}");
+    }
+    assert!(matches!(fit(&empty, "react"), FitError::NoSamples));
 
     // Two samples: the last class has none.
     let few = collect(&head, &rows(2, 19), BankConfig::new());

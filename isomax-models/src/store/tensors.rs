@@ -30,8 +30,14 @@ pub(super) trait TensorFile {
 }
 
 /// The heads of isomax-burn, as Burn names the types of modules.
-const HEADS: [&str; 4] =
-    [SOFTMAX_HEAD, "Struct:IsoMaxHead", "Struct:IsoMaxPlusHead", "Struct:DisMaxHead"];
+const HEADS: [&str; 6] = [
+    SOFTMAX_HEAD,
+    "Struct:IsoMaxHead",
+    "Struct:IsoMaxPlusHead",
+    "Struct:DisMaxHead",
+    "Struct:T2fNormHead",
+    "Struct:GOdinHead",
+];
 const SOFTMAX_HEAD: &str = "Struct:SoftMaxHead";
 
 /// What the heads of PyTorch need not have: see [the module](super).
@@ -148,6 +154,22 @@ fn without_head(
         .into_iter()
         .partition(|tensor| !head.is_empty() && tensor.full_path().starts_with(&head));
     (head.iter().map(TensorSnapshot::full_path).collect(), body)
+}
+
+/// Checks that the values of a module are ones that a network computes with.
+pub(super) fn check_values<B: Backend, M: Module<B>>(
+    module: &M,
+    path: &Path,
+) -> Result<(), StoreError> {
+    for tensor in collect(module) {
+        let name = tensor.full_path();
+        let data = tensor.to_data().map_err(|error| {
+            StoreError::format(path, "values of tensors", format_args!("{name}: {error:?}"))
+        })?;
+        let dtype = data.dtype;
+        values::convert(data, dtype, role(&tensor, Part::Whole(None)), &name, path)?;
+    }
+    Ok(())
 }
 
 fn want(tensor: &TensorSnapshot) -> Wanted {

@@ -62,6 +62,28 @@ fn records_come_back_and_are_checked() {
     assert!(values(&first) == values(&second));
 }
 
+#[test]
+fn records_of_a_network_that_diverged_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record");
+    for (value, of_variance, expected) in
+        [(f32::NAN, false, "expected finite weights"), (-1.0, true, "not negative")]
+    {
+        let mut lost = network::<Flex>();
+        let other = Tensor::<Flex, 1>::full(lost.bn1.weight.dims(), value, &device());
+        match of_variance {
+            true => lost.bn1.running_var = burn::module::RunningState::new(other),
+            false => lost.bn1.weight = burn::module::Param::from_tensor(other),
+        }
+        store::save_record(&lost, &path).unwrap();
+        let mut kept = network::<Flex>();
+        let before = values(&kept);
+        let error = refused(store::load_record(&mut kept, &path));
+        assert!(error.contains(expected) && error.contains("bn1."), "{error}");
+        assert!(before == values(&kept));
+    }
+}
+
 /// A bias that the module has no room for is not dropped in silence.
 #[test]
 fn records_with_more_are_refused() {

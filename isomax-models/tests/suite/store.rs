@@ -196,7 +196,12 @@ fn what_is_no_state_dict_is_named() {
 /// The format before PyTorch 1.6: pickles and storages one after the other.
 #[test]
 fn old_files_load_and_are_checked() {
-    for name in ["legacy.pth", "legacy_checkpoint.pth"] {
+    for name in [
+        "legacy.pth",
+        "legacy_checkpoint.pth",
+        // With `pickle_protocol=1` of torch.save. What it writes with 0 it does not read itself.
+        "legacy_protocol_1.pth",
+    ] {
         let mut network = network::<Flex>();
         network.load_pytorch(fixture(name)).expect(name);
         has_the_logits_of_pytorch(&network, 1e-5);

@@ -77,11 +77,14 @@ impl<B: Backend> Fitted<B> {
             (Parts::Nothing, Method::Gen { gamma, top }) => {
                 generalised_entropy(head.forward(features), Gen { gamma, top }).await?
             }
+            // What is cut off may be what is not finite.
             (Parts::Nothing, Method::Shaped { shape, score }) => {
-                score.compute(head.forward(shape.apply(features).await?))
+                let nothing = nothing_or_nan(features.clone());
+                score.compute(head.forward(shape.apply(features).await?)) + nothing
             }
             (Parts::Clip(threshold), Method::Shaped { score, .. }) => {
-                score.compute(head.forward(features.clamp_max(*threshold)))
+                let nothing = nothing_or_nan(features.clone());
+                score.compute(head.forward(features.clamp_max(*threshold))) + nothing
             }
             (Parts::Weights(weights), Method::Shaped { score, .. }) => {
                 let ClassPlanes { unit, bias, .. } = planes(head);
@@ -182,4 +185,9 @@ fn largest<B: Backend>(values: Tensor<B, 2>) -> Tensor<B, 1, burn::tensor::Int> 
 /// `[batch_size, 1]`
 fn norms<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 2> {
     (rows.clone() * rows).sum_dim(1).sqrt()
+}
+
+/// Zero for each row whose values are finite, and NaN for others.
+fn nothing_or_nan<B: Backend>(features: Tensor<B, 2>) -> Tensor<B, 1> {
+    (features.clone() - features).sum_dim(1).squeeze_dim(1)
 }

@@ -79,7 +79,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
             Method::Fdbd => self.boundaries(),
             Method::Nci { .. } => Ok(Parts::Centre(self.row(self.mean_on_planes()?))),
             Method::Shaped { shape: Shape::React { share }, .. } => {
-                self.collected(self.statistics.needs.bank, "samples")?;
+                self.samples()?;
                 Ok(Parts::Clip(self.quantile_of_activations(share)))
             }
             Method::Shaped { shape: Shape::Dice { share }, .. } => self.dice(share),
@@ -91,6 +91,15 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         match is_there {
             true => Ok(()),
             false => Err(self.not_collected(what)),
+        }
+    }
+
+    /// Whether there are samples in the bank, which may have been made for none.
+    fn samples(&self) -> Result<(), FitError> {
+        self.collected(self.statistics.needs.bank, "samples")?;
+        match self.statistics.bank.len() {
+            0 => Err(FitError::NoSamples),
+            _ => Ok(()),
         }
     }
 
@@ -187,7 +196,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
 
     /// The bank as unit vectors, each times the confidence of its sample if that is to guide.
     fn neighbours(&self, k: usize, guide: Option<Score>) -> Result<Parts<B>, FitError> {
-        self.collected(self.statistics.needs.bank, "samples")?;
+        self.samples()?;
         let (bank, method) = (self.statistics.bank.len(), self.method);
         if k > bank {
             return Err(FitError::TooFewNeighbours { method, k, bank });
@@ -271,7 +280,7 @@ impl<B: Backend, H: OodHead<B>> Fit<'_, B, H> {
         origin: &[f64],
         residual: faer::MatRef<'_, f64>,
     ) -> Result<f64, FitError> {
-        self.collected(self.statistics.needs.bank, "samples")?;
+        self.samples()?;
         let (mut sum, mut weights) = (0.0, 0.0);
         for (class, samples) in self.statistics.bank.rows() {
             let of_class = self.statistics.raw.counts()[class] as f64;

@@ -156,7 +156,16 @@ impl<'a> Machine<'a> {
             b'J' => i64::from(little_endian(self.take(4)?) as i32),
             b'I' | b'L' => {
                 let line = self.line()?;
-                line.trim_end_matches('L').parse().map_err(|_| format!("'{line}' for a number"))?
+                let digits = line.trim_end_matches('L');
+                match digits.parse() {
+                    Ok(value) => value,
+                    // As below.
+                    Err(_) if is_large(digits) => {
+                        self.push(Node::Other);
+                        return Ok(());
+                    }
+                    Err(_) => return Err(format!("'{line}' for a number")),
+                }
             }
             _ => {
                 let length = if opcode == 0x8a {
@@ -365,4 +374,10 @@ fn pairs(items: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>, String> {
 /// Up to eight bytes as a number without sign.
 fn little_endian(bytes: &[u8]) -> i64 {
     bytes.iter().rev().fold(0, |value, byte| (value << 8) | i64::from(*byte))
+}
+
+/// Whether these are the digits of a number of more than 64 bits, such as old files begin with.
+fn is_large(digits: &str) -> bool {
+    let digits = digits.strip_prefix('-').unwrap_or(digits);
+    digits.len() > 18 && digits.bytes().all(|digit| digit.is_ascii_digit())
 }

@@ -57,7 +57,11 @@ pub(super) fn read_folder(
 ) -> Result<(Images, Broken), ImageFolderError> {
     let path = &listing.path;
     let root = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let name = hex(Sha256::new_with_prefix(root.as_os_str().as_encoded_bytes()));
+    let mut name = Sha256::new_with_prefix(root.as_os_str().as_encoded_bytes());
+    if !listing.part.is_empty() {
+        name.update([&[0], listing.part.as_bytes()].concat());
+    }
+    let name = hex(name);
     // Another version of the program may read what this one cannot.
     let prefix = format!("{name}-{}-{}-", options.key(), env!("CARGO_PKG_VERSION"));
     let file = cache.join(format!("{prefix}{}.images", fingerprint(path, listing)));
@@ -236,6 +240,24 @@ mod tests {
         assert_eq!(load(&files[0])?, (first, Broken::default()));
         write_image(folder.path(), "b/3.png", 3)?;
         assert_eq!((read()?.len(), cached_files(cache.path())?.len()), (3, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn parts_of_a_folder_have_a_cache_each() -> Tested {
+        let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        write_image(folder.path(), "a/1.png", 1)?;
+        write_image(folder.path(), "a/2.png", 2)?;
+        let whole = Listing::of(folder.path())?;
+        for _ in 0..2 {
+            for (place, part) in ["train", "test"].into_iter().enumerate() {
+                let files = vec![whole.files[place].clone()];
+                let mut listing = Listing::named(whole.path.clone(), whole.classes.clone(), files);
+                part.clone_into(&mut listing.part);
+                read_folder(&listing, cache.path(), &FolderOptions::default())?;
+            }
+            assert_eq!(cached_files(cache.path())?.len(), 2);
+        }
         Ok(())
     }
 

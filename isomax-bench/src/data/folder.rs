@@ -302,7 +302,9 @@ impl DataFolder {
     ///
     /// [`DataError::Own`] or [`DataError::Folder`].
     pub fn own_set(&self, path: &Path, seed: u64, is_cut: bool) -> Result<OwnImages, DataError> {
-        let OwnSet { mut train, held_out, test } = OwnSet::find(path, seed)?;
+        let OwnSet { mut train, held_out, mut test } = OwnSet::find(path, seed)?;
+        train.part = "train".to_owned();
+        test.part = "test".to_owned();
         let first = train.files.len();
         train.files.extend(held_out);
         let open = |listing: &Listing, is_cut| ImageFiles::open(listing, &self.opening(is_cut));
@@ -435,10 +437,12 @@ impl DataFolder {
     pub(crate) fn listed(
         &self,
         root: &Path,
+        list: &str,
         classes: Vec<String>,
         files: Vec<(PathBuf, u16)>,
     ) -> Result<Arc<dyn ImageSource>, DataError> {
-        let listing = Listing::named(root.to_owned(), classes, files);
+        let mut listing = Listing::named(root.to_owned(), classes, files);
+        list.clone_into(&mut listing.part);
         Ok(Arc::new(ImageFiles::open(&listing, &self.opening(false))?))
     }
 

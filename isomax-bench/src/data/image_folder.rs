@@ -186,6 +186,8 @@ pub(super) struct Broken {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Listing {
     pub path: PathBuf,
+    /// Which part of the folder these files are, if others are parts of it, too: a name for a cache.
+    pub part: String,
     pub classes: Vec<String>,
     /// Each file with the index of its class.
     pub files: Vec<(PathBuf, u16)>,
@@ -234,7 +236,8 @@ impl Listing {
     /// Files with the indices of their classes, named one by one.
     pub(super) fn named(path: PathBuf, classes: Vec<String>, files: Vec<(PathBuf, u16)>) -> Self {
         let none = Tally::default();
-        Self { path, classes, files, others: none.clone(), outside: none.clone(), empty: none }
+        let (others, outside) = (none.clone(), none.clone());
+        Self { path, part: String::new(), classes, files, others, outside, empty: none }
     }
 
     pub(super) fn of(path: &Path) -> Result<Self, ImageFolderError> {
@@ -286,7 +289,8 @@ impl Listing {
         let (classes, files): (Vec<_>, Vec<_>) = folders.into_iter().unzip();
         let labelled = files.into_iter().enumerate();
         let files = labelled.flat_map(|(i, files)| files.into_iter().map(move |f| (f, i as u16)));
-        Ok(Self { path, classes, files: files.collect(), others, outside, empty })
+        let (part, files) = (String::new(), files.collect());
+        Ok(Self { path, part, classes, files, others, outside, empty })
     }
 
     /// Decodes every image straight into its place, so that the set is in memory once. Images that

@@ -199,7 +199,7 @@ impl OwnSet {
         let is_file = path.is_file();
         let parts = if is_file { of_csv(path)? } else { of_folder(path)? };
         let set = match parts {
-            Parts::Whole(listing) => divided(listing, seed)?,
+            Parts::Whole(listing) => divided(*listing, seed)?,
             Parts::Divided(set) => {
                 check_copies(&set)?;
                 *set
@@ -254,7 +254,7 @@ impl OwnSet {
 }
 
 enum Parts {
-    Whole(Listing),
+    Whole(Box<Listing>),
     Divided(Box<OwnSet>),
 }
 
@@ -293,7 +293,7 @@ fn of_folder(path: &Path) -> Result<Parts, OwnSetError> {
             let found: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
             return Err(OwnSetError::NoTrain { path: path.to_owned(), found: found.join(", ") });
         }
-        return Ok(Parts::Whole(listing(path)?));
+        return Ok(Parts::Whole(Box::new(listing(path)?)));
     };
     if !others.is_empty() {
         others.sort_unstable();
@@ -409,7 +409,7 @@ fn of_csv(path: &Path) -> Result<Parts, OwnSetError> {
         Listing::named(folder.to_owned(), classes.clone(), files.collect())
     };
     if split.is_none() {
-        return Ok(Parts::Whole(listing(None)));
+        return Ok(Parts::Whole(Box::new(listing(None))));
     }
     let [train, held_out, test] =
         [Part::Train, Part::HeldOut, Part::Test].map(|part| listing(Some(part)));

@@ -214,7 +214,7 @@ fn listed(
         return Ok(None);
     }
     let classes = if classes.is_empty() { vec![set.name.clone()] } else { classes.to_vec() };
-    let images = folder.listed(root, classes, files)?;
+    let images = folder.listed(root, list, classes, files)?;
     if images.len() != set.images {
         return Ok(None);
     }

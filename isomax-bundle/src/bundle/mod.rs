@@ -1,7 +1,7 @@
 //! The file: a safetensors file whose header holds a manifest and a sum over all of it.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -135,12 +135,19 @@ impl Bundle {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, BundleError> {
         let path = path.as_ref();
         let io = |source| BundleError::Io { path: path.to_owned(), source };
-        let length = File::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
-        if length > MAX_BYTES {
+        let file = File::open(path).map_err(io)?;
+        // What it says of its length is none of a pipe, and no promise.
+        let length = file.metadata().map_err(io)?.len();
+        let mut bytes = Vec::new();
+        if length <= MAX_BYTES {
+            bytes.reserve_exact(length as usize);
+            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+        }
+        if length.max(bytes.len() as u64) > MAX_BYTES {
             let found = format!("it is larger than {} GiB", MAX_BYTES >> 30);
             return Err(BundleError::NotABundle { name: path.to_owned(), found });
         }
-        Self::from_bytes(fs::read(path).map_err(io)?, path)
+        Self::from_bytes(bytes, path)
     }
 
     /// Reads the bytes of a file, wherever they come from.

@@ -74,6 +74,11 @@ fn receive(
         }
         // The server has nothing behind what is there; the sum tells whether that is all.
         416 if start > 0 && bytes.is_none() => return Ok(()),
+        // It is another file, or the part is longer than the file: from the beginning.
+        416 if start > 0 => {
+            fs::remove_file(part).map_err(failed(part))?;
+            return receive(url, part, 0, limit, bytes, progress);
+        }
         status => return Err(FetchError::Status { url: url.to_owned(), status }),
     };
     let declared = response.body().content_length().map(|length| start.saturating_add(length));

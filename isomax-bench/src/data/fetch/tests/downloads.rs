@@ -68,6 +68,21 @@ fn a_complete_part_is_only_verified() -> Tested {
 }
 
 #[test]
+fn a_part_that_the_server_has_nothing_behind_is_begun_anew() -> Tested {
+    let content = content();
+    let mut archive = archive(&content, Unpack::No);
+    archive.bytes = Some(200_000);
+    let data = with_part(&content[..150_000])?;
+    // What the server has now is shorter than the part.
+    let server = Server::new(&content[..100], vec![Reply::Part, Reply::Part])?;
+    let error = server.fetch(&archive, data.path()).expect_err("another file");
+    assert!(matches!(error, FetchError::Length { .. }), "{error}");
+    assert_eq!(server.ranges(), [Some("bytes=150000-".to_owned()), None]);
+    assert!(!data.path().join("held/test.bin.part").exists());
+    Ok(())
+}
+
+#[test]
 fn another_part_than_asked_for_is_refused() -> Tested {
     let content = content();
     let archive = archive(&content, Unpack::No);

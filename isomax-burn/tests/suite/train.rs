@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use burn::backend::{Autodiff, Flex};
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder, batcher::Batcher};
 use burn::data::dataset::InMemDataset;
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::optim::SgdConfig;
 use burn::prelude::*;
 use burn::tensor::backend::AutodiffBackend;
@@ -61,11 +61,22 @@ struct Net<B: Backend> {
 
 impl<B: Backend> Net<B> {
     fn new(device: &B::Device) -> Self {
-        B::seed(device, 7);
-        Self {
-            hidden: nn::LinearConfig::new(2, 8).init(device),
-            head: IsoMaxPlusHeadConfig::new(8, 2).init(device),
-        }
+        // Random numbers are drawn by other tests as well, at the same time.
+        let values = |count: usize, seed: usize| -> Vec<f32> {
+            let bits = |at: usize| (at + 1).wrapping_mul(2_654_435_761).wrapping_mul(seed) >> 7;
+            (0..count).map(|at| (bits(at) % 1_000) as f32 / 700.0 - 0.7).collect()
+        };
+        let matrix = |shape: [usize; 2], seed| {
+            let values = TensorData::new(values(shape[0] * shape[1], seed), shape);
+            Param::from_tensor(Tensor::<B, 2>::from_data(values, device))
+        };
+        let mut hidden = nn::LinearConfig::new(2, 8).init(device);
+        hidden.weight = matrix([2, 8], 3);
+        let bias = Tensor::from_floats(values(8, 5).as_slice(), device);
+        hidden.bias = Some(Param::from_tensor(bias));
+        let mut head = IsoMaxPlusHeadConfig::new(8, 2).init(device);
+        head.prototypes = matrix([2, 8], 7);
+        Self { hidden, head }
     }
 
     fn logits(&self, inputs: Tensor<B, 2>) -> Tensor<B, 2> {

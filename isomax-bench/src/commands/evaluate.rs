@@ -42,8 +42,8 @@ pub struct EvaluateArgs {
     #[arg(long, default_value_t = 42, conflicts_with = "run")]
     seed: u64,
     /// Fit these methods on the training images, without those that are held out, and compare them: all that suit the
-    /// head, or names separated by commas, each with parameters behind colons, as knn:k=5. See
-    /// docs/guide/trained-networks.md.
+    /// head, or names separated by commas, each with parameters behind colons, as knn:k=5. They take the place of those
+    /// that were compared before, so name all at once. See docs/guide/trained-networks.md.
     #[arg(long, value_name = "all|NAMES")]
     posthoc: Option<PostHocMethods>,
     /// Add each method with the parameters that tell held-out images best from those of this OOD set, NAME or

@@ -101,10 +101,10 @@ fn the_network_stays_as_it_is<B: AutodiffBackend>() {
 }
 
 /// Scores of an image depend on nothing else, in networks that drop a half of everything in training.
-fn nothing_is_drawn_by<B: AutodiffBackend>(architecture: &str) {
+fn nothing_is_drawn_by<B: AutodiffBackend>(architecture: &str, side: usize) {
     let config = ModelConfig::new(architecture.parse().unwrap(), 3).with_dropout(Some(0.5));
     let network = config.with_drop_connect(Some(0.5)).init::<B>(&device());
-    let images = Tensor::random([3, 3, 32, 32], Distribution::Default, &device());
+    let images = Tensor::random([3, 3, side, side], Distribution::Default, &device());
     let scores = |images: Tensor<B::InnerBackend, 4>| -> Vec<f64> {
         let odin = Odin::new().with_temperature(1.0).with_noise(0.01);
         odin.scores(&network, images).into_data().iter::<f64>().collect()
@@ -116,14 +116,14 @@ fn nothing_is_drawn_by<B: AutodiffBackend>(architecture: &str) {
 }
 
 fn nothing_is_drawn<B: AutodiffBackend>() {
-    nothing_is_drawn_by::<B>("wrn-10-1");
+    nothing_is_drawn_by::<B>("wrn-10-1", 8);
 }
 
 // Large, and slow on the other backends.
 #[test]
 fn nothing_is_drawn_by_large_networks() {
-    nothing_is_drawn_by::<Autodiff<Flex>>("densenet-bc-10");
-    nothing_is_drawn_by::<Autodiff<Flex>>("efficientnet-lite0");
+    nothing_is_drawn_by::<Autodiff<Flex>>("densenet-bc-10", 8);
+    nothing_is_drawn_by::<Autodiff<Flex>>("efficientnet-lite0", 32);
 }
 
 on_every_backend!(scores_are_the_golden_ones, the_network_stays_as_it_is, nothing_is_drawn);

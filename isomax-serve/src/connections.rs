@@ -11,6 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::config::Config;
 
@@ -49,11 +50,14 @@ pub async fn serve(
         };
         // Answers are small, and must not wait for more to say.
         let _ = stream.set_nodelay(true);
+        // Whoever does not read its answers must not keep its place.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(config.timeout));
         let service = TowerToHyperService::new(app.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(config.header_timeout)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

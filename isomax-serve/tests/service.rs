@@ -330,6 +330,21 @@ fn slow_clients_are_given_up() {
 }
 
 #[test]
+fn who_reads_no_answer_loses_the_place() {
+    let timeout = Duration::from_millis(300);
+    let running = start(Config { timeout, max_connections: 1, ..Config::default() });
+    let mut deaf = TcpStream::connect(running.address).unwrap();
+    deaf.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    // More answers than fit into the buffers of the system.
+    let asked = b"GET /openapi.json HTTP/1.1\r\nhost: test\r\n\r\n".repeat(1_000);
+    while deaf.write_all(&asked).is_ok() {}
+    let begun = Instant::now();
+    assert_eq!(get(running.address, "/healthz").status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    drop(deaf);
+}
+
+#[test]
 fn what_was_taken_is_answered_at_the_end() {
     let mut running =
         start(Config { batch_delay: Duration::from_millis(300), ..Config::default() });

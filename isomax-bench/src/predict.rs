@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 /// A network with its detector and its preprocessing.
 pub use isomax_bundle::Predictor;
+use isomax_bundle::images_at_once;
 
 use crate::data::walk::{Step, Walk};
 use crate::data::{DecodeError, Preprocessing, ReadError, read_picture};
@@ -101,7 +102,7 @@ pub fn run<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>, E: From<DetectorErr
         let whole: Vec<&[u8]> = pictures.iter().flatten().map(Vec::as_slice).collect();
         // One image that makes the network overflow is no reason to lose the others.
         let mut decisions = Vec::new();
-        for batch in whole.chunks(batch_size(preprocessing)) {
+        for batch in whole.chunks(images_at_once([preprocessing.size as usize; 2], CHUNK)) {
             decisions.extend(predictor.decide(batch)?);
         }
         let mut decisions = decisions.into_iter();
@@ -111,12 +112,6 @@ pub fn run<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>, E: From<DetectorErr
         }
     }
     Ok(())
-}
-
-/// Images that a network computes at once: as many pixels as 256 images of CIFAR have, or 8 photos.
-fn batch_size(preprocessing: &Preprocessing) -> usize {
-    let pixels = (preprocessing.size as usize).pow(2);
-    (CHUNK * 32 * 32 / pixels.max(1)).clamp(8, CHUNK)
 }
 
 fn read(path: &Path, preprocessing: &Preprocessing) -> Result<Vec<u8>, PredictError> {

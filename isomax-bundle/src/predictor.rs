@@ -33,6 +33,23 @@ pub struct Predictor<B: Backend, N> {
     device: B::Device,
 }
 
+/// How many images a network computes at once: as many pixels as `most` images of CIFAR have, or 8 photos.
+///
+/// ```
+/// use isomax_bundle::images_at_once;
+///
+/// assert_eq!((images_at_once([32, 32], 64), images_at_once([224, 224], 64)), (64, 8));
+/// ```
+///
+/// # Arguments
+///
+/// - `size`: height and width of an image, in pixels
+/// - `most`: how many at most, at least 8
+pub fn images_at_once([height, width]: [usize; 2], most: usize) -> usize {
+    let pixels = height.saturating_mul(width).max(1);
+    (most.saturating_mul(32 * 32) / pixels).clamp(8, most.max(8))
+}
+
 /// Why there is no decision on an image. See [`Predictor`] for an example.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use isomax_backend::InferenceBackend;
-use isomax_bundle::Predictor;
+use isomax_bundle::{Predictor, images_at_once};
 use isomax_burn::Decision;
 use isomax_models::Model;
 use tokio::sync::oneshot;
@@ -53,7 +53,8 @@ pub enum SubmitError {
 impl Engine {
     pub fn start(network: Arc<Network>, config: &Config, figures: Arc<Figures>) -> Self {
         let (queue, jobs) = sync_channel(config.max_queue.max(1));
-        let max_batch = config.max_batch.unwrap_or_else(|| batch_for(&network)).max(1);
+        let size = [network.preprocessing().size as usize; 2];
+        let max_batch = config.max_batch.unwrap_or_else(|| images_at_once(size, BATCH));
         let worker = Worker {
             network,
             jobs,
@@ -95,11 +96,8 @@ impl Drop for Engine {
     }
 }
 
-/// As many pixels as 64 images of CIFAR have, or 8 photos.
-fn batch_for(network: &Network) -> usize {
-    let pixels = (network.preprocessing().size as usize).pow(2);
-    (64 * 32 * 32 / pixels.max(1)).clamp(8, 64)
-}
+/// Images that are computed at once, of 32 × 32 pixels.
+const BATCH: usize = 64;
 
 struct Worker {
     network: Arc<Network>,

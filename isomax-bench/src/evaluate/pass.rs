@@ -1,6 +1,7 @@
 //! One pass of a network over a set of images.
 
 use burn::tensor::{Tensor, backend::Backend};
+use isomax_bundle::images_at_once;
 use isomax_burn::{HostLogits, OodHead as _};
 
 use super::posthoc::Scorer;
@@ -45,8 +46,7 @@ impl<B: Backend> Pass<'_, B> {
         let source = network.check_images([images.len(), 3, height, width]);
         source.map_err(|source| EvaluateError::Images { set: set.to_owned(), source })?;
         self.progress.start(images.len() as u64, &format!("evaluating {set}"));
-        // As many pixels as so many images of CIFAR have, or 8 photos.
-        let batch = (BATCH * 32 * 32 / (height * width).max(1)).clamp(8, BATCH);
+        let batch = images_at_once([height, width], BATCH);
         for start in (0..images.len()).step_by(batch) {
             let indices = start..images.len().min(start + batch);
             let count = indices.len();

@@ -25,9 +25,8 @@ pub(super) fn with_class_means<B: AutodiffBackend, N: TrainableNetwork<B>>(
         let means = class_means(&network, images, preprocessing, device)?;
         Ok::<_, TrainError>(flat::bytes_of(means.into_data().iter::<f32>()))
     })?;
-    let values: Vec<f32> =
-        bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    let prototypes = Tensor::from_data(TensorData::new(values, shape), device);
+    let values = TensorData::new(flat::values_of(&bytes), shape);
+    let prototypes = Tensor::from_data(values, device);
     Ok(network.with_prototypes(prototypes)?)
 }
 

@@ -154,6 +154,11 @@ pub(super) fn bytes_of(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
+/// The other way.
+pub(super) fn values_of(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
 fn push<B: Backend, const D: usize>(tensor: Tensor<B, D>, values: &mut Vec<f32>) {
     let data = tensor.into_data();
     match data.as_slice::<f32>() {

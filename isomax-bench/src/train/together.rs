@@ -22,7 +22,7 @@ use burn::train::{
 };
 
 use super::checkpoints::{MODEL, OPTIMIZER, SCHEDULER, checked_bytes};
-use super::flat::{gradients_of, push_gradients, statistics, with_statistics};
+use super::flat::{bytes_of, gradients_of, push_gradients, statistics, values_of, with_statistics};
 use super::recorder::HistoryRecorder;
 use super::{Classifier, Divergence, Schedule, TrainError, TrainableNetwork};
 use crate::ranks::{Ranks, RanksError, Team};
@@ -157,11 +157,9 @@ impl Stepper {
                 let sum: f64 = all.iter().map(|values| f64::from(values[place])).sum();
                 (sum / all.len() as f64) as f32
             };
-            (0..all[0].len()).flat_map(|place| mean(place).to_le_bytes()).collect::<Vec<u8>>()
+            bytes_of((0..all[0].len()).map(mean))
         });
-        let mean = self.ranks.broadcast(mean);
-        let mean: Vec<f32> =
-            mean.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let mean = values_of(&self.ranks.broadcast(mean));
         learner.load_model(with_statistics(model, &mean).into_record());
     }
 }

@@ -55,7 +55,8 @@ pub fn without_gradients<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> O
     contiguous(&tensor.clone().into_primitive().tensor())
 }
 
-/// A tensor of flex with gradients.
+/// A tensor of flex with gradients, of any type of numbers and any layout: [`contiguous`] gives its values. Not one of
+/// an `Autodiff` with checkpointing, which keeps Burn's way.
 pub fn with_gradients<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<WithGradients> {
     let tensor = (tensor as &dyn Any).downcast_ref::<Tensor<Autodiff<Flex>, D>>()?;
     Some(tensor.clone().into_primitive().tensor())

@@ -26,6 +26,10 @@ const WORK: usize = 4_096;
 /// - targets: `[batch_size]`
 /// - output: `[batch_size]`, and `[batch_size, num_classes]`
 ///
+/// # Arguments
+///
+/// - `scale`: a positive number
+///
 /// # Panics
 ///
 /// If there is not one target for each row.

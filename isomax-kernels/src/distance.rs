@@ -92,7 +92,7 @@ pub fn squared_norms(rows: &[f32], width: usize) -> Vec<f32> {
 /// The distances, written over the products `[num_rows, num_prototypes]` of the values as they are.
 ///
 /// The nearest prototype of each row is taken from the products, and its distance anew from the difference:
-/// that one is exact to rounding. No distance is below the root of the smallest positive number.
+/// that one is exact to rounding. No distance is below the root of the smallest normal number.
 ///
 /// # Panics
 ///

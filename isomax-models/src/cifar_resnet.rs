@@ -181,6 +181,7 @@ fn shortcut<B: Backend>(maps: Tensor<B, 4>, channels: usize) -> Tensor<B, 4> {
     let halved = subsample(maps, 2);
     let [_, _, height, width] = halved.dims();
     let padding = (channels - given) / 2;
-    let zeros = Tensor::zeros([batch_size, padding, height, width], &halved.device());
+    let shape = [batch_size, padding, height, width];
+    let zeros = Tensor::zeros(shape, (&halved.device(), halved.dtype()));
     concat_channels(vec![zeros.clone(), halved, zeros])
 }

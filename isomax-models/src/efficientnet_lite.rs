@@ -316,7 +316,7 @@ impl<B: Backend> InvertedResidual<B> {
 fn left_out<B: Backend>(maps: Tensor<B, 4>, probability: f64) -> Tensor<B, 4> {
     let shape @ [batch_size, channels, height, width] = maps.dims();
     let kept = Distribution::Bernoulli(1.0 - probability);
-    let kept = Tensor::<B, 2>::random([batch_size, 1], kept, &maps.device());
+    let kept = Tensor::<B, 2>::random([batch_size, 1], kept, (&maps.device(), maps.dtype()));
     let rows = maps.reshape([batch_size, channels * height * width]);
     (rows * (kept / (1.0 - probability))).reshape(shape)
 }

@@ -111,6 +111,7 @@ pub(super) struct WeightGradient<'a> {
     pub outputs: usize,
     pub line: usize,
     pub positions: usize,
+    /// What is added to.
     pub gradient: &'a mut [f32],
 }
 
@@ -182,7 +183,7 @@ impl WeightGradient<'_> {
         for (i, sums) in sums.into_iter().enumerate() {
             let row = &mut self.gradient[(output + i) * self.columns.len() + column..][..C];
             for (value, sum) in row.iter_mut().zip(sums) {
-                *value = simd.reduce_sum_f32s(sum);
+                *value += simd.reduce_sum_f32s(sum);
             }
         }
     }

@@ -65,18 +65,28 @@ impl Conv {
     /// If kernel, stride or groups are zero, the padding of a side is as large as the kernel, the maps are
     /// smaller than it, or the groups do not divide the channels.
     pub fn output_size(&self) -> [usize; 2] {
-        std::array::from_fn(|axis| {
-            let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
-            let padded = self.size[axis] + padding[0] + padding[1];
-            let fits = padding.iter().all(|&padding| padding < kernel) && kernel <= padded;
-            let whole = |channels: &usize| channels.checked_rem(self.groups) == Some(0);
-            assert!(
-                self.stride > 0 && fits && self.channels.iter().all(whole),
-                "{self:?} is no convolution: expected a stride and kernels of at least 1, less padding than \
-                 the kernel, a kernel that fits the padded maps, and groups that divide the channels"
-            );
-            (padded - kernel) / self.stride + 1
-        })
+        assert!(
+            self.is_valid(),
+            "{self:?} is no convolution: expected a stride and kernels of at least 1, less padding than \
+             the kernel, a kernel that fits the padded maps, and groups that divide the channels"
+        );
+        [0, 1].map(|axis| (self.padded(axis) - self.kernel[axis]) / self.stride + 1)
+    }
+
+    /// Whether there is such a convolution: whether [`output_size`](Self::output_size) does not panic.
+    pub fn is_valid(&self) -> bool {
+        let fits = |axis: usize| {
+            let kernel = self.kernel[axis];
+            self.padding[axis].iter().all(|&padding| padding < kernel)
+                && kernel <= self.padded(axis)
+        };
+        let whole = |channels: &usize| channels.checked_rem(self.groups) == Some(0);
+        self.stride > 0 && (0..2).all(fits) && self.channels.iter().all(whole)
+    }
+
+    /// Size along an axis, with the padding.
+    fn padded(&self, axis: usize) -> usize {
+        self.size[axis] + self.padding[axis].iter().sum::<usize>()
     }
 
     /// Channels in and out of one group.

@@ -137,9 +137,10 @@ impl<B: Backend> BatchNorm<B> {
 
     /// Scale and shift of each channel by the running statistics.
     pub(super) fn affine(&self, device: &B::Device) -> (Tensor<B, 1>, Tensor<B, 1>) {
-        // Clones of a network on other devices share their running statistics.
-        let mean = self.running_mean.value().to_device(device);
-        let variance = self.running_var.value().to_device(device) + self.epsilon;
+        // Clones of a network on other devices share their running statistics. If it was frozen after a training step,
+        // that one's wait to be taken over.
+        let mean = self.running_mean.value_sync().to_device(device);
+        let variance = self.running_var.value_sync().to_device(device) + self.epsilon;
         let scale = self.weight.val() / variance.sqrt();
         let shift = self.bias.val() - mean * scale.clone();
         (scale, shift)

@@ -10,8 +10,8 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use isomax_burn::flex::{
-    FlexTensor, constant, contiguous, primitive, same, tensor, untracked, with_backward,
-    with_gradients,
+    FlexTensor, WithGradients, constant, contiguous, primitive, same, tensor, untracked,
+    with_backward, with_gradients,
 };
 use isomax_kernels::activation_gradient;
 use isomax_kernels::batch_norm::{self, Moments, Normalization, Rows};
@@ -29,10 +29,15 @@ pub(super) fn convolve<B: Backend>(
 ) -> Option<Tensor<B, 4>> {
     let (conv, shape) = sizes(maps, weight, geometry)?;
     let (maps, weight) = (with_gradients(maps)?, with_gradients(weight)?);
-    let state = (contiguous(&maps.primitive)?, contiguous(&weight.primitive)?);
+    let values = (contiguous(&maps.primitive)?, contiguous(&weight.primitive)?);
     let finish = isomax_kernels::Finish::default();
-    let output = conv::forward(conv, state.0.storage(), state.1.storage(), finish);
+    let output = conv::forward(conv, values.0.storage(), values.1.storage(), finish);
     let output = primitive(output, shape);
+    // Each is needed for the gradient of the other.
+    let state = ConvolutionState {
+        maps: takes_gradient(&weight).then_some(values.0),
+        weight: takes_gradient(&maps).then_some(values.1),
+    };
     same(with_backward::<2, 4, _>(Convolution(conv), [maps, weight], state, output))
 }
 
@@ -45,8 +50,8 @@ pub(super) fn convolve_and_finish<B: Backend>(
 ) -> Option<Tensor<B, 4>> {
     let (conv, shape) = sizes(maps, weight, geometry)?;
     let (maps, weight) = untracked(maps).zip(untracked(weight))?;
-    let bias = all(finish.bias.as_ref().map(untracked))?;
-    let shortcut = all(finish.shortcut.as_ref().map(|maps| of_shape(maps, shape)))?;
+    let bias = if_present(finish.bias.as_ref().map(untracked))?;
+    let shortcut = if_present(finish.shortcut.as_ref().map(|maps| of_shape(maps, shape)))?;
     let finish = isomax_kernels::Finish {
         bias: bias.as_ref().map(FlexTensor::storage),
         residual: shortcut.as_ref().map(FlexTensor::storage),
@@ -74,7 +79,7 @@ fn sizes<B: Backend>(
         groups,
     };
     // What does not fit is left to Burn, and to what it says.
-    if of_group * groups != channels_in {
+    if of_group * groups != channels_in || !conv.is_valid() {
         return None;
     }
     let [height, width] = conv.output_size();
@@ -94,8 +99,14 @@ impl From<Activation> for isomax_kernels::Activation {
 #[derive(Debug)]
 struct Convolution(Conv);
 
+#[derive(Debug, Clone)]
+struct ConvolutionState {
+    maps: Option<FlexTensor>,
+    weight: Option<FlexTensor>,
+}
+
 impl Backward<Flex, 2> for Convolution {
-    type State = (FlexTensor, FlexTensor);
+    type State = ConvolutionState;
 
     fn backward(
         self,
@@ -104,16 +115,18 @@ impl Backward<Flex, 2> for Convolution {
         _checkpointer: &mut Checkpointer,
     ) {
         let upstream = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let (maps, weight) = ops.state;
+        let ConvolutionState { maps, weight } = ops.state;
         let [of_maps, of_weight] = ops.parents;
-        let shape = |tensor: &FlexTensor| tensor.layout().shape().dims::<4>();
-        if let Some(node) = of_maps {
+        let Conv { batch_size, channels: [inputs, outputs], size, kernel, groups, .. } = self.0;
+        if let Some((node, weight)) = of_maps.zip(weight) {
             let gradient = conv::maps_gradient(self.0, upstream.storage(), weight.storage());
-            gradients.register::<Flex>(node.id, primitive(gradient, shape(&maps)));
+            let shape = [batch_size, inputs, size[0], size[1]];
+            gradients.register::<Flex>(node.id, primitive(gradient, shape));
         }
-        if let Some(node) = of_weight {
+        if let Some((node, maps)) = of_weight.zip(maps) {
             let gradient = conv::weight_gradient(self.0, maps.storage(), upstream.storage());
-            gradients.register::<Flex>(node.id, primitive(gradient, shape(&weight)));
+            let shape = [outputs, inputs / groups, kernel[0], kernel[1]];
+            gradients.register::<Flex>(node.id, primitive(gradient, shape));
         }
     }
 }
@@ -126,7 +139,7 @@ pub(super) fn normalize<B: Backend>(
     let BatchNormalization { weight, bias, epsilon, shortcut, activation } = *norm;
     let shape @ [batch_size, channels, height, width] = maps.dims();
     let rows = Rows { batch_size, channels, pixels: height * width };
-    let shortcut = all(shortcut.map(|maps| {
+    let shortcut = if_present(shortcut.map(|maps| {
         let maps = (maps.dims() == shape).then(|| with_gradients(maps)).flatten()?;
         Some((contiguous(&maps.primitive)?, maps))
     }))?;
@@ -158,7 +171,8 @@ pub(super) fn normalize<B: Backend>(
         Some((_, shortcut)) => {
             let [maps, weight, bias] = nodes;
             // The mask of the activation is read from the output, which the next layer keeps anyway.
-            let state = State { output: Some(output.clone()), ..state };
+            let has_mask = activation != Activation::Identity;
+            let state = State { output: has_mask.then(|| output.clone()), ..state };
             with_backward::<4, 4, _>(operation, [maps, weight, bias, shortcut], state, output)
         }
     };
@@ -175,7 +189,7 @@ pub(super) fn affine<B: Backend>(
 ) -> Option<Tensor<B, 4>> {
     let shape @ [batch_size, channels, height, width] = maps.dims();
     let rows = Rows { batch_size, channels, pixels: height * width };
-    let shortcut = all(shortcut.map(|maps| of_shape(maps, shape)))?;
+    let shortcut = if_present(shortcut.map(|maps| of_shape(maps, shape)))?;
     let (maps, scale) = untracked(maps).zip(untracked(scale))?;
     let shift = untracked(shift)?;
     let output = batch_norm::affine(
@@ -202,7 +216,7 @@ struct State {
     weight: FlexTensor,
     bias: FlexTensor,
     moments: Vec<Moments>,
-    /// Kept if a shortcut was added: then it cannot be computed again from the maps.
+    /// Kept if a shortcut was added before an activation: then it cannot be computed again from the maps.
     output: Option<FlexTensor>,
 }
 
@@ -236,11 +250,11 @@ impl<const N: usize> Backward<Flex, N> for BatchNorm {
         let state = ops.state;
         let shape: [usize; 4] = state.maps.layout().shape().dims();
         let upstream = match &state.output {
-            Some(output) if self.activation != Activation::Identity => primitive(
+            Some(output) => primitive(
                 activation_gradient(self.activation.into(), output.storage(), upstream.storage()),
                 shape,
             ),
-            _ => upstream,
+            None => upstream,
         };
         let ours = batch_norm::backward(
             self.rows,
@@ -265,12 +279,16 @@ impl<const N: usize> Backward<Flex, N> for BatchNorm {
     }
 }
 
+fn takes_gradient(tensor: &WithGradients) -> bool {
+    !tensor.node.requirement.is_none()
+}
+
 /// The values of a tensor that takes no gradient, if it is of a shape.
 fn of_shape<B: Backend>(tensor: &Tensor<B, 4>, shape: [usize; 4]) -> Option<FlexTensor> {
     if tensor.dims() == shape { untracked(tensor) } else { None }
 }
 
 /// `None` if something is there that cannot be had.
-fn all<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+fn if_present<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     value.map_or(Some(None), |value| value.map(Some))
 }

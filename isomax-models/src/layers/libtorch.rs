@@ -171,10 +171,12 @@ impl<const N: usize> Backward<LibTorch, N> for Native {
         let parents = leaves.iter().zip(ops.parents);
         let wanted: Vec<_> =
             parents.filter_map(|(leaf, node)| Some((&leaf.tensor, node?))).collect();
-        // A number whose gradient by the output is the one from upstream, since libtorch starts from numbers.
-        let start = output.tensor.flatten(0, -1).dot(&upstream.flatten(0, -1));
         let leaves: Vec<_> = wanted.iter().map(|(leaf, _)| *leaf).collect();
-        let found = tch::Tensor::run_backward(&[start], &leaves, false, false);
+        let found = tch::with_grad(|| {
+            // A number whose gradient by the output is the one from upstream, since libtorch starts from numbers.
+            let start = output.tensor.flatten(0, -1).dot(&upstream.flatten(0, -1));
+            tch::Tensor::run_backward(&[start], &leaves, false, false)
+        });
         for ((_, node), gradient) in wanted.into_iter().zip(found) {
             gradients.register::<LibTorch>(node.id, TchTensor::new(gradient));
         }

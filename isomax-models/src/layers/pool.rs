@@ -55,7 +55,7 @@ pub fn subsample<B: Backend>(maps: Tensor<B, 4>, stride: usize) -> Tensor<B, 4> 
 ///
 /// Two lines of an image lie next to each other in memory, so that pairs of lines are the rows of a
 /// matrix, and pooling is its product with a constant one: several times faster than pooling on
-/// the CPU.
+/// the CPU, for maps up to some hundred pixels wide. A pixel that is not finite makes all means of its two lines NaN.
 ///
 /// ```
 /// use burn::backend::Flex;

@@ -15,16 +15,11 @@ impl<B: Backend> Rows<B> {
         Self { values: maps.reshape([batch_size * channels, height * width]), shape }
     }
 
-    pub fn values_per_channel(&self) -> usize {
-        let [batch_size, _, height, width] = self.shape;
-        batch_size * height * width
-    }
-
     /// Means over images and pixels, `[1, channels]`.
     pub fn channel_means(&self, values: Tensor<B, 2>) -> Tensor<B, 2> {
         let [batch_size, channels, ..] = self.shape;
-        let sums = values.sum_dim(1).reshape([batch_size, channels]).sum_dim(0);
-        sums / self.values_per_channel() as f64
+        // Means of means: sums over all pixels are beyond the largest number of half precision.
+        values.mean_dim(1).reshape([batch_size, channels]).mean_dim(0)
     }
 
     /// One value for each channel, `[1, channels]`, as one for each row.

@@ -12,7 +12,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::prelude::*;
-use burn::tensor::{Distribution, Tolerance};
+use burn::tensor::{DType, Distribution, FloatDType, Tolerance};
 use isomax_burn::{HeadKind, LossConfig};
 use isomax_models::{
     Architecture, Backbone, BlockKind, CifarResNetConfig, DenseNetBcConfig, ImageShapeError, Model,
@@ -280,6 +280,40 @@ fn odd_sizes_pass() {
     for name in ["densenet-bc-10", "resnet-8", "resnet-18", "resnet-50", "wrn-10-1"] {
         let images = Tensor::zeros([1, 3, 13, 11], &device());
         assert_eq!(model(name, HeadKind::SoftMax).forward(images).dims(), [1, 10]);
+    }
+}
+
+/// Makes all numbers of a network double ones.
+struct ToDouble;
+
+impl<B: Backend> ModuleMapper<B> for ToDouble {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(|values| values.cast(FloatDType::F64))
+    }
+}
+
+/// The device computes with single ones by default.
+#[test]
+fn networks_compute_with_the_numbers_of_their_weights() {
+    // Not EfficientNet-Lite: Burn 0.21 pads with single numbers if the sides differ.
+    for name in ["resnet-8", "densenet-bc-10", "wrn-10-1"] {
+        let architecture: Architecture = name.parse().unwrap();
+        let config = ModelConfig::new(architecture, 3).with_head(HeadKind::IsoMaxPlus);
+        let network: Model<Autodiff<Flex>> = config.init(&device());
+        let images =
+            Tensor::<Autodiff<Flex>, 4>::random([4, 3, 8, 8], Distribution::Default, &device());
+        let single = network.valid().forward(images.clone().inner());
+        let network = network.map(&mut ToDouble);
+        let images = images.cast(FloatDType::F64);
+        let double = network.valid().forward(images.clone().inner());
+        assert_eq!(double.dtype(), DType::F64, "{name}");
+        double
+            .cast(FloatDType::F32)
+            .into_data()
+            .assert_approx_eq::<f32>(&single.into_data(), Tolerance::absolute(1e-3));
+        let logits = network.forward(images);
+        assert_eq!(logits.dtype(), DType::F64, "{name}");
+        logits.sum().backward();
     }
 }
 

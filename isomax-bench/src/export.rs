@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn::tensor::backend::Backend;
-use isomax_bundle::{Bundle, BundleError, Manifest, Preprocessing, Provenance};
+use isomax_bundle::{Bundle, BundleError, Manifest, Provenance};
 use isomax_burn::{AnyDetector, OodHead as _};
 
 use crate::results::{self, Evaluation, ResultError};
@@ -18,19 +18,9 @@ pub enum ExportError {
     /// The files of the run cannot be read.
     #[error(transparent)]
     Result(#[from] ResultError),
-    /// Its configuration says too little.
+    /// Its configuration says too little, or its images were not square.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its images were not square.
-    #[error(
-        "trained on images of {width} × {height} pixels; bundles hold networks for square ones"
-    )]
-    NotSquare {
-        /// Columns.
-        width: usize,
-        /// Rows.
-        height: usize,
-    },
     /// The parts do not fit each other.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -70,14 +60,7 @@ pub fn bundle<B: Backend, N: ImageNetwork<B>>(
     notes: Option<String>,
 ) -> Result<Bundle, ExportError> {
     let (config, training) = open_run(run)?;
-    let preprocessing = config.preprocessing(training.normalization)?;
-    let [height, width] = training.image_size;
-    let preprocessing = match u32::try_from(height) {
-        Ok(side) if height == width && side == preprocessing.size => preprocessing,
-        // Images that a program brought, whatever the configuration says of files.
-        Ok(side) if height == width => Preprocessing { size: side, resize: side, ..preprocessing },
-        _ => return Err(ExportError::NotSquare { width, height }),
-    };
+    let preprocessing = config.preprocessing_of(&training)?;
     let read_if_there = |name: &str| -> Result<Option<serde_json::Value>, ResultError> {
         let path = run.join(name);
         if !path.exists() {

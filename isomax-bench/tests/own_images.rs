@@ -256,6 +256,21 @@ fn methods_are_fitted_on_what_a_run_was_trained_on_and_decide_from_files() {
         auroc(true);
     }
     assert!(here.join(run).join("posthoc/knn+k-3.safetensors").exists());
+    // A further set joins those of before.
+    let warnings = |flags: &str| {
+        let output = support::run(here, &format!("evaluate --run {run} {flags}"));
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warned = warnings("--posthoc knn:k=3 --ood-data again=noise");
+    assert!(!warned.contains("not computed"), "{warned}");
+    let evaluation = json(here.join(run).join("evaluation.json"));
+    for set in ["noise", "again"] {
+        let mut rows = evaluation["detection"].as_array().unwrap().iter();
+        assert!(rows.any(|row| row["set"] == set && row["score"] == "knn:k=3"), "{set}");
+    }
+    let warned = warnings("--ood-data third=noise");
+    assert!(warned.contains("not computed on the sets that are added"), "{warned}");
     let errors = fail(here, &format!("evaluate --run {run} --posthoc knn"));
     assert!(errors.contains("knn") && errors.contains("29"), "{errors}");
     let errors = fail(here, &format!("evaluate --run {run} --posthoc scale"));

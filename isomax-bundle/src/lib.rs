@@ -42,6 +42,6 @@ pub use decode::{
     decode, read_picture,
 };
 pub use normalization::{CHANNELS, Normalization, NormalizationTable};
-pub use predictor::{DecideError, Predictor, images_at_once};
+pub use predictor::{DecideError, Predictor, PredictorError, images_at_once};
 pub use preprocess::{Part, resize_and_crop, resize_part};
 pub use preprocessing::{InvalidPreprocessing, Preprocessing};

@@ -65,6 +65,18 @@ pub enum DecideError {
     Detector(#[from] DetectorError),
 }
 
+/// Why a network, a detector and a preprocessing make no [`Predictor`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictorError {
+    /// The network does not take images of the size that the preprocessing makes.
+    #[error(transparent)]
+    Images(#[from] ImageShapeError),
+    /// The detector was fitted on another head or another temperature, or cannot be read.
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
+}
+
 impl<B: Backend> Predictor<B, Model<B>> {
     /// The network of a bundle, which must be one of isomax-models; for others see [`Bundle::load_into`].
     ///
@@ -86,12 +98,13 @@ impl<B: Backend> Predictor<B, Model<B>> {
         device: &B::Device,
     ) -> Result<Self, BundleError> {
         let network = bundle.network::<B>(device)?;
-        Self::check_images(bundle, &network)?;
+        let preprocessing = bundle.manifest().preprocessing;
+        check_images::<B, _>(&network, &preprocessing)
+            .map_err(|source| BundleError::images(bundle.name(), source))?;
         let detector = bundle.detector(device)?;
         let checked = detector.check_head_async(network.head()).await;
         checked.map_err(|source| BundleError::detector(bundle.name(), source))?;
-        let (preprocessing, device) = (bundle.manifest().preprocessing, device.clone());
-        Ok(Self { network, detector, preprocessing, device })
+        Ok(Self { network, detector, preprocessing, device: device.clone() })
     }
 }
 
@@ -100,14 +113,16 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     ///
     /// # Errors
     ///
-    /// [`DetectorError`] if the detector was fitted on another head or another temperature.
+    /// [`PredictorError`] if the detector was fitted on another head or another temperature, or if the network does
+    /// not take images of the size that the preprocessing makes.
     pub fn new(
         network: N,
         detector: impl Into<AnyDetector<B>>,
         preprocessing: Preprocessing,
         device: &B::Device,
-    ) -> Result<Self, DetectorError> {
+    ) -> Result<Self, PredictorError> {
         let detector = detector.into();
+        check_images::<B, N>(&network, &preprocessing)?;
         detector.check_head(network.head())?;
         Ok(Self { network, detector, preprocessing, device: device.clone() })
     }
@@ -119,18 +134,9 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     /// [`BundleError`] if the bundle has no detector or one of another head, or if the network does not take
     /// images of the size of the bundle.
     pub fn of_bundle(bundle: &Bundle, network: N, device: &B::Device) -> Result<Self, BundleError> {
-        Self::check_images(bundle, &network)?;
         let detector = bundle.detector(device)?;
         Self::new(network, detector, bundle.manifest().preprocessing, device)
-            .map_err(|source| BundleError::detector(bundle.name(), source))
-    }
-
-    /// Makes sure that a network takes images of the size of a bundle.
-    fn check_images(bundle: &Bundle, network: &N) -> Result<(), BundleError> {
-        let side = bundle.manifest().preprocessing.size as usize;
-        let fits: Result<(), ImageShapeError> =
-            network.check_images([1, crate::CHANNELS, side, side]);
-        fits.map_err(|source| BundleError::images(bundle.name(), source))
+            .map_err(|source| BundleError::predictor(bundle.name(), source))
     }
 
     /// What is done to images before the network sees them.
@@ -224,6 +230,15 @@ impl<B: Backend, N: Backbone<B, Input = Tensor<B, 4>>> Predictor<B, N> {
     }
 }
 
+/// Makes sure that a network takes images of the size that a preprocessing makes.
+fn check_images<B: Backend, N: Backbone<B>>(
+    network: &N,
+    preprocessing: &Preprocessing,
+) -> Result<(), ImageShapeError> {
+    let side = preprocessing.size as usize;
+    network.check_images([1, crate::CHANNELS, side, side])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +255,19 @@ mod tests {
             Poll::Ready(value) => value,
             Poll::Pending => panic!("flex has values at once"),
         }
+    }
+
+    #[test]
+    fn networks_must_take_the_size_of_the_images() -> Result<(), Box<dyn std::error::Error>> {
+        let device = Default::default();
+        let network = CifarResNetConfig::new(8, 3).with_head(HeadKind::IsoMaxPlus);
+        let network = network.init::<Flex>(&device);
+        let held_out = Tensor::random([20, 3, 32, 32], Distribution::Default, &device);
+        let detector = DetectorConfig::new().fit(network.head(), network.forward(held_out))?;
+        let preprocessing = Preprocessing::whole(2, crate::Normalization::CIFAR10);
+        let error = Predictor::new(network, detector, preprocessing, &device).err();
+        assert!(matches!(error, Some(PredictorError::Images(_))), "{error:?}");
+        Ok(())
     }
 
     #[test]

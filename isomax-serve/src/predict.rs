@@ -41,13 +41,9 @@ struct Item {
 #[serde(untagged)]
 enum Outcome {
     Decided {
-        class: usize,
         class_name: String,
-        confidence: f64,
-        score: f64,
-        quantile: f64,
-        p_value: f64,
-        in_distribution: bool,
+        #[serde(flatten)]
+        decision: Decision,
     },
     Refused {
         error: Refusal,
@@ -132,15 +128,8 @@ impl Drop for UnderWay {
 }
 
 fn decided_outcome(classes: &[String], decision: Decision) -> Outcome {
-    Outcome::Decided {
-        class: decision.class,
-        class_name: classes.get(decision.class).cloned().unwrap_or_default(),
-        confidence: decision.confidence,
-        score: decision.score,
-        quantile: decision.quantile,
-        p_value: decision.p_value,
-        in_distribution: decision.in_distribution,
-    }
+    let class_name = classes.get(decision.class).cloned().unwrap_or_default();
+    Outcome::Decided { class_name, decision }
 }
 
 /// Decodes an image, as many at a time as there are cores, and waits for the network. Decoding cannot be broken off:

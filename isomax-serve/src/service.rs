@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::backend::Backend;
 use isomax_backend::device;
-use isomax_bundle::{Bundle, BundleError, Predictor};
+use isomax_bundle::{Bundle, BundleError, JpegDecoder, Predictor};
 use isomax_burn::AnyDetector;
 use isomax_burn::drift::{DriftConfig, DriftError};
 use serde::Serialize;
@@ -34,6 +34,12 @@ pub enum ServiceError {
         /// What came.
         found: String,
     },
+    /// The bundle asks for a JPEG decoder with `unsafe` code, which is not for images of strangers.
+    #[error(
+        "the bundle was trained with --jpeg-decoder {0}, whose `unsafe` code is not for images of strangers: \
+         train with --jpeg-decoder {safe}", safe = JpegDecoder::Safe
+    )]
+    UnsafeDecoder(JpegDecoder),
     /// The watch for drift cannot be set up as the configuration says.
     #[error(transparent)]
     Drift(#[from] DriftError),
@@ -108,10 +114,14 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`ServiceError`] if the bundle has no detector, its network is none of isomax-models, or the configuration
-    /// makes no sense.
+    /// [`ServiceError`] if the bundle has no detector or asks for a JPEG decoder with `unsafe` code, if its network is
+    /// none of isomax-models, or if the configuration makes no sense.
     pub fn new(bundle: &Bundle, config: Config) -> Result<Self, ServiceError> {
         config.check()?;
+        let jpeg_decoder = bundle.manifest().preprocessing.jpeg_decoder;
+        if jpeg_decoder != JpegDecoder::Safe {
+            return Err(ServiceError::UnsafeDecoder(jpeg_decoder));
+        }
         let network = Arc::new(Predictor::from_bundle(bundle, &device())?);
         let detector = network.detector();
         let watch = DriftConfig::new().with_window(config.drift_window).watch(detector)?;

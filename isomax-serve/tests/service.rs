@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use image::{ImageFormat, Rgb, RgbImage};
-use isomax_bundle::{Bundle, Predictor};
+use isomax_bundle::{Bundle, JpegDecoder, Predictor};
 use isomax_serve::{BUILT_IN, Config, Service};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -252,6 +252,18 @@ fn bounds_that_cannot_be_kept_are_errors() {
         let error = Service::new(&bundle(), config).err().unwrap().to_string();
         assert!(error.starts_with(&format!("{name} must be ")), "{error}");
     }
+}
+
+#[test]
+fn decoders_that_are_not_for_strangers_are_refused() {
+    let bundle = bundle();
+    let mut manifest = bundle.manifest().clone();
+    manifest.preprocessing.jpeg_decoder = JpegDecoder::Libjpeg;
+    let device = isomax_backend::device();
+    let network = bundle.network::<isomax_backend::InferenceBackend>(&device).unwrap();
+    let bundle = Bundle::new(manifest, &network).unwrap();
+    let error = Service::new(&bundle, Config::default()).err().unwrap().to_string();
+    assert!(error.contains("--jpeg-decoder safe"), "{error}");
 }
 
 #[test]

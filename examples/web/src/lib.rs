@@ -4,6 +4,7 @@
 
 use burn::backend::Flex;
 use isomax_bundle::{Bundle, Predictor};
+use isomax_burn::Decision;
 use isomax_models::Model;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -28,12 +29,9 @@ struct Described<'a> {
 /// What the page is told of an image.
 #[derive(Serialize)]
 struct Decided<'a> {
-    class: usize,
     class_name: &'a str,
-    confidence: f64,
-    score: f64,
-    p_value: f64,
-    in_distribution: bool,
+    #[serde(flatten)]
+    decision: Decision,
 }
 
 #[wasm_bindgen]
@@ -76,12 +74,8 @@ impl Detector {
         let decision = self.predictor.decide_file_async(&file).await?;
         let class_name = self.bundle.manifest().classes.get(decision.class);
         Ok(serde_json::to_string(&Decided {
-            class: decision.class,
             class_name: class_name.map(String::as_str).unwrap_or_default(),
-            confidence: decision.confidence,
-            score: decision.score,
-            p_value: decision.p_value,
-            in_distribution: decision.in_distribution,
+            decision,
         })?)
     }
 }

@@ -68,12 +68,12 @@ pub struct ConfigOptions {
     /// features of the classes (default: class-means with --init, else random).
     #[arg(long)]
     pub prototypes: Option<Prototypes>,
-    /// Height and width of what the network sees, in pixels, for images of your own (default: what the network was
-    /// published for).
+    /// Height and width of what the network sees, in pixels (default: as published, of the set, or for images of your
+    /// own of the network).
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<u32>,
     /// Length that the shorter side of an image is brought to, before the middle is cut out (default: 8/7 of
-    /// --image-size beyond 64 pixels, else --image-size).
+    /// --image-size for images of your own beyond 64 pixels, else --image-size).
     #[arg(long, value_name = "PIXELS")]
     pub resize: Option<u32>,
     /// Whether images are turned as their EXIF data says: upright, or as-stored (default: upright for images of your
@@ -155,12 +155,13 @@ pub struct ConfigOptions {
     /// Hold out the same share of each class (default: true).
     #[arg(skip)]
     pub stratified: Option<bool>,
-    /// Mean of each channel, for pixels in [0, 1] (default: as published for the set).
+    /// Mean of each channel, for pixels in [0, 1] (default: as published for the set, else
+    /// measured).
     #[arg(long, value_name = "R,G,B", requires = "std", value_parser = Normalization::parse_channels)]
     #[serde(skip)]
     pub mean: Option<[f32; 3]>,
     /// Standard deviation of each channel, for pixels in [0, 1] (default: as published for the
-    /// set).
+    /// set, else measured).
     #[arg(long, value_name = "R,G,B", requires = "mean", value_parser = Normalization::parse_channels)]
     #[serde(skip)]
     pub std: Option<[f32; 3]>,

@@ -14,7 +14,7 @@ use isomax_bench::evaluate::{EvaluationInput, PostHocInput, PostHocMethods, eval
 use isomax_bench::experiment::{
     EvaluationPaths, MoreScores, evaluate_run, missing_sets, published_network,
 };
-use isomax_bench::results::{self, Evaluation};
+use isomax_bench::results::{self, Detection, Evaluation};
 use isomax_bench::train::{ExperimentData, RunFolder, open_run};
 use isomax_burn::HeadKind;
 
@@ -29,7 +29,8 @@ pub struct EvaluateArgs {
     #[arg(long, requires = "weights")]
     fpr: bool,
     /// OOD sets, separated by commas, each NAME or NAME=FOLDER (default: with --run those of the
-    /// training, else as published). With --run, new sets are added to its evaluation.
+    /// training, else as published). With --run, new sets are added to its evaluation; with --posthoc, those that it
+    /// has are computed anew.
     #[arg(long = "ood-data", alias = "ood", value_name = "SETS", value_delimiter = ',')]
     ood: Option<Vec<OodSource>>,
     /// Number of images of the training split to fit a detector and its temperature on, the same
@@ -76,6 +77,7 @@ impl EvaluateArgs {
 
     fn evaluate_run(&self, run: &Path) -> Result<Evaluation, Box<dyn std::error::Error>> {
         let (mut config, training) = open_run(run)?;
+        let known = config.ood.clone();
         if let Some(ood) = &self.ood {
             config.ood = ood.clone();
             config.check()?;
@@ -92,16 +94,35 @@ impl EvaluateArgs {
         };
         // What an evaluation of these weights has is kept beside the new sets.
         let existing = output.join(results::EVALUATION);
-        let is_added_to = self.ood.is_some() && self.posthoc.is_none();
-        let previous: Option<Evaluation> = match is_added_to && existing.exists() {
+        let previous: Option<Evaluation> = match self.ood.is_some() && existing.exists() {
             true => Some(results::read(existing)?),
             false => None,
         };
-        let previous = previous.filter(|previous| previous.training.as_ref() == Some(&training));
+        let mut previous =
+            previous.filter(|previous| previous.training.as_ref() == Some(&training));
+        // Methods are computed on all sets anew, those of before among them.
+        if self.posthoc.is_some()
+            && let Some(previous) = previous.take()
+        {
+            let seen = |set: &OodSource| {
+                previous.detection.iter().any(|detection| detection.set == set.name)
+            };
+            let is_named = |set: &OodSource| config.ood.iter().any(|named| named.name == set.name);
+            let mut sets: Vec<_> =
+                known.into_iter().filter(|set| seen(set) && !is_named(set)).collect();
+            sets.append(&mut config.ood);
+            config.ood = sets;
+        }
         if let Some(previous) = &previous
             && missing_sets(&config, previous, &[]).is_empty()
         {
             return Ok(previous.clone());
+        }
+        if previous.as_ref().is_some_and(|it| it.detection.iter().any(Detection::is_method)) {
+            log::warn!(
+                "post-hoc methods are not computed on the sets that are added: give --posthoc, with the methods, \
+                 for all of them on all sets"
+            );
         }
         let data = ExperimentData::load(&config, &self.data.folder())?;
         fs::create_dir_all(&output)?;

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use isomax_bench::backend::{self, InferenceBackend};
 use isomax_bench::cli::Shard;
-use isomax_bench::data::Preprocessing;
 use isomax_bench::predict::{Prediction, Predictor, files, run};
 use isomax_bench::results;
 use isomax_bench::train::open_run;
 use isomax_bundle::Bundle;
-use isomax_burn::{AnyDetector, atomic_file};
+use isomax_burn::{AnyDetector, Decision, atomic_file};
 use isomax_models::Model;
 use serde::Serialize;
 
@@ -57,14 +56,10 @@ struct Line<'a> {
     /// The bytes of a name that is not UTF-8, where `path` has replacement characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<&'a [u8]>,
-    class: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     class_name: Option<&'a str>,
-    confidence: f64,
-    score: f64,
-    quantile: f64,
-    p_value: f64,
-    in_distribution: bool,
+    #[serde(flatten)]
+    decision: Decision,
 }
 
 /// What is printed of a file without a decision.
@@ -150,17 +145,7 @@ impl PredictArgs {
         };
         let class_name = classes.get(decision.class).map(String::as_str);
         if self.json {
-            let line = Line {
-                path: &text,
-                path_bytes,
-                class: decision.class,
-                class_name,
-                confidence: decision.confidence,
-                score: decision.score,
-                quantile: decision.quantile,
-                p_value: decision.p_value,
-                in_distribution: decision.in_distribution,
-            };
+            let line = Line { path: &text, path_bytes, class_name, decision: *decision };
             writeln!(out, "{}", serde_json::to_string(&line)?)?;
             return Ok(());
         }
@@ -202,22 +187,8 @@ impl PredictArgs {
         }
         let detector = AnyDetector::load(detector, &device)?;
         let network = load_run(run, &config, training.classes.len(), &device)?;
-        let [height, width] = training.image_size;
-        if height != width {
-            let run = run.display();
-            return Err(format!(
-                "{run}: trained on images of {width} × {height} pixels; `predict` takes networks for \
-                 square images"
-            )
-            .into());
-        }
-        let preprocessing = config.preprocessing(training.normalization)?;
-        // Images that a program brought may have any size, whatever the configuration says of files.
-        let side = u32::try_from(height)?;
-        let preprocessing = match side == preprocessing.size {
-            true => preprocessing,
-            false => Preprocessing { size: side, resize: side, ..preprocessing },
-        };
+        let preprocessing = config.preprocessing_of(&training);
+        let preprocessing = preprocessing.map_err(|error| format!("{}: {error}", run.display()))?;
         let predictor = Predictor::new(network, detector, preprocessing, &device)?;
         Ok((predictor, training.classes))
     }

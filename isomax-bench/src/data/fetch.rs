@@ -234,14 +234,30 @@ struct Lock {
 impl Lock {
     fn take(file: &Path) -> Result<Self, FetchError> {
         let path = sibling(file, "lock");
-        plain_or_absent(&path)?;
-        let lock = File::options().write(true).create(true).truncate(false).open(&path);
-        let lock = lock.map_err(failed(&path))?;
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(FetchError::Busy { path: file.to_owned() }),
-            // Some file systems have no locks.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { path, _file: lock }),
+        loop {
+            plain_or_absent(&path)?;
+            let lock = File::options().write(true).create(true).truncate(false).open(&path);
+            let lock = lock.map_err(failed(&path))?;
+            match lock.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    return Err(FetchError::Busy { path: file.to_owned() });
+                }
+                // Its holder removed it between the opening and the lock: the next one makes a new one, and takes
+                // that as well.
+                Ok(()) if !is_at(&lock, &path).map_err(failed(&path))? => (),
+                // Some file systems have no locks.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _file: lock }),
+            }
         }
+    }
+}
+
+/// Whether an open file still is the one of that name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match same_file::Handle::from_path(path) {
+        Ok(named) => Ok(named == same_file::Handle::from_file(file.try_clone()?)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

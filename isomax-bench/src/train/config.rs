@@ -13,7 +13,7 @@ use crate::data::{
     Augmentation, IdSet, JpegDecoder, Normalization, OodSource, Orientation, Preprocessing,
     PublishedSet,
 };
-use crate::results::{Recipe, Selection, Stored};
+use crate::results::{Recipe, Selection, Stored, Training};
 use crate::weights;
 
 /// Why a configuration cannot be used. See [`TrainingConfig`] for an example.
@@ -48,6 +48,16 @@ pub enum ConfigError {
     /// The set is none of the published ones, and nothing is said of its pixels.
     #[error("{0} is no published set: its normalization, mean and std of each channel, is needed")]
     NoNormalization(String),
+    /// The images that a run was trained on were not square.
+    #[error(
+        "trained on images of {width} × {height} pixels; `predict` and `export` take networks for square images"
+    )]
+    NotSquare {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+    },
     /// A value out of its range.
     #[error("{name} must be {expected}, got {found}")]
     OutOfRange {
@@ -415,6 +425,24 @@ impl TrainingConfig {
             orientation: self.orientation,
             jpeg_decoder: self.jpeg_decoder,
         })
+    }
+
+    /// What is done to images before a network of this configuration sees them, for a run of it that is finished.
+    ///
+    /// # Errors
+    ///
+    /// As [`preprocessing`](Self::preprocessing), and [`ConfigError::NotSquare`].
+    pub fn preprocessing_of(&self, training: &Training) -> Result<Preprocessing, ConfigError> {
+        let [height, width] = training.image_size;
+        let preprocessing = self.preprocessing(training.normalization)?;
+        match u32::try_from(height) {
+            Ok(side) if height == width && side == preprocessing.size => Ok(preprocessing),
+            // Images that a program brought, whatever the configuration says of files.
+            Ok(side) if height == width => {
+                Ok(Preprocessing { size: side, resize: side, ..preprocessing })
+            }
+            _ => Err(ConfigError::NotSquare { width, height }),
+        }
     }
 
     /// Makes sure that the pretrained weights are those that the configuration was made with.

@@ -5,6 +5,8 @@ use isomax_burn::{DetectorError, UnknownName};
 use isomax_models::ImageShapeError;
 use isomax_models::store::StoreError;
 
+use crate::PredictorError;
+
 /// Why a bundle cannot be read, written or used.
 ///
 /// ```
@@ -118,6 +120,13 @@ pub enum BundleError {
 impl BundleError {
     pub(crate) fn images(name: &Path, source: ImageShapeError) -> Self {
         Self::Images { name: name.to_owned(), source }
+    }
+
+    pub(crate) fn predictor(name: &Path, error: PredictorError) -> Self {
+        match error {
+            PredictorError::Images(source) => Self::images(name, source),
+            PredictorError::Detector(source) => Self::detector(name, source),
+        }
     }
 
     pub(crate) fn detector(name: &Path, source: DetectorError) -> Self {

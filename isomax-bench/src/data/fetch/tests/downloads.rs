@@ -1,5 +1,7 @@
 //! What a server may do, and what then lies on the disk.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use super::*;
 
 #[test]
@@ -200,6 +202,32 @@ fn one_process_fetches_a_file() -> Tested {
     drop(lock);
     assert!(names(data.path().join("held"))?.is_empty());
     assert!(matches!(fetch_offline(&LIMITS, &archive, &data), Err(FetchError::Http { .. })));
+    Ok(())
+}
+
+/// A holder removes the file of its lock: whoever had opened it by then must not take it for the lock.
+#[test]
+fn two_never_hold_the_lock() -> Tested {
+    let data = tempfile::tempdir()?;
+    let file = data.path().join("test.bin");
+    let (held, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let alone = thread::scope(|scope| {
+        let take = || {
+            for _ in 0..5_000 {
+                let Ok(lock) = Lock::take(&file) else { continue };
+                if held.swap(true, Ordering::SeqCst) {
+                    return false;
+                }
+                taken.fetch_add(1, Ordering::SeqCst);
+                held.store(false, Ordering::SeqCst);
+                drop(lock);
+            }
+            true
+        };
+        let threads = [(); 4].map(|()| scope.spawn(take));
+        threads.map(|thread| thread.join().unwrap_or(false)).iter().all(|&alone| alone)
+    });
+    assert!(alone && taken.into_inner() > 0);
     Ok(())
 }
 

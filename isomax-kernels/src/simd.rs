@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use pulp::{Arch, Simd};
+use pulp::{Arch, Simd, WithSimd};
 
 /// The instructions that kernels use: the best that the CPU has, or, for comparisons, those that the environment
 /// variable `ISOMAX_SIMD` names, `none` or `avx2`, if it has these.
@@ -14,6 +14,20 @@ pub(crate) fn arch() -> Arch {
         Ok("avx2") => pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3),
         _ => Arch::new(),
     })
+}
+
+/// Values of a vector of the instructions that kernels use.
+pub(crate) fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    arch().dispatch(Lanes)
 }
 
 /// Values that are taken side by side.

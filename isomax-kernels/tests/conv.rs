@@ -127,6 +127,13 @@ fn large_convolutions_are_their_definition() {
     check(same(1, [2, 2], [200, 1]), 4);
     check(same(1, [3, 16], [32, 32]), 5);
     check(same(40, [3, 5], [8, 8]), 6);
+    // Images that share lines, also where some are left over.
+    for (batch_size, side) in [(40, 4), (41, 4), (21, 2), (16, 8), (7, 8), (5, 16)] {
+        for stride in [1, 2] {
+            check(Conv { stride, ..same(batch_size, [6, 5], [side; 2]) }, 14);
+            check(Conv { stride, ..same(batch_size, [3, 2], [2 * side, side]) }, 15);
+        }
+    }
     check(Conv { stride: 2, ..same(9, [50, 9], [16, 16]) }, 7);
     check(Conv { kernel: [1, 1], padding: [[0; 2]; 2], ..same(3, [100, 20], [9, 9]) }, 8);
     for channels in [[100, 20], [7, 9], [1, 1]] {
@@ -194,14 +201,17 @@ fn outputs_are_finished() {
 fn results_do_not_depend_on_the_number_of_threads() {
     threads_share(same(33, [5, 13], [9, 7]));
     threads_share(same(1, [5, 13], [9, 7]));
+    // Images that share lines if there are few threads.
+    threads_share(same(8, [5, 13], [8, 8]));
     threads_share(Conv { groups: 5, ..same(9, [5, 5], [9, 7]) });
 }
 
 fn threads_share(conv: Conv) {
     let [inputs, outputs] = conv.channels;
-    let maps = values(conv.batch_size * inputs * 63, 1);
+    let pixels = conv.size[0] * conv.size[1];
+    let maps = values(conv.batch_size * inputs * pixels, 1);
     let weight = values(outputs * inputs / conv.groups * 9, 2);
-    let upstream = values(conv.batch_size * outputs * 63, 3);
+    let upstream = values(conv.batch_size * outputs * pixels, 3);
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let results = pool.install(|| {

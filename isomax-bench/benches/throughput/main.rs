@@ -119,9 +119,11 @@ fn run(arguments: &Arguments) -> io::Result<()> {
                 if let Ok(pytorch) = &mut pytorch {
                     twins.push(pytorch.ask(&question(*network, mode, arguments))?);
                 }
-                let last = |values: &[f64]| values.last().copied();
+                let last = |values: &[f64]| {
+                    values.last().map_or("–".to_owned(), |value| format!("{value:.1}"))
+                };
                 eprintln!(
-                    "{network}, {mode:?}: {:.1?}, stock {:.1?}, PyTorch {:.1?}",
+                    "{network}, {mode:?}: {}, stock {}, PyTorch {}",
                     last(&ours),
                     last(&stocks),
                     last(&twins)

@@ -7,6 +7,13 @@
 
 use super::loops::SLACK;
 
+/// Which of the images that lie on the same lines, the first pixels of all, then their second ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Sharing {
+    pub index: usize,
+    pub images: usize,
+}
+
 /// Some pixels of a channel, every `step`-th along both axes, and where they lie on a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Placement {
@@ -27,35 +34,49 @@ impl Placement {
         Self { first: [0; 2], step: 1, count: size, at, stride }
     }
 
-    fn rows(self) -> usize {
-        if self.count[1] == 0 { 0 } else { self.count[0] }
-    }
-
     /// Copies pixels to their line.
-    pub(super) fn write(self, pixels: &[f32], width: usize, line: &mut [f32]) {
-        for row in 0..self.rows() {
-            let place = &mut line[self.at + row * self.stride..][..self.count[1]];
-            let pixels = &pixels[(self.first[0] + row * self.step) * width + self.first[1]..];
-            match self.step {
-                1 => place.copy_from_slice(&pixels[..self.count[1]]),
-                step => {
-                    place.iter_mut().zip(pixels.iter().step_by(step)).for_each(|(to, &x)| *to = x);
-                }
-            }
+    pub(super) fn write(self, pixels: &[f32], width: usize, line: &mut [f32], sharing: Sharing) {
+        let (Sharing { index, images }, columns) = (sharing, self.count[1]);
+        match (self.step, images) {
+            (1, 1) => self.rows(width, 1, |at, pixel| {
+                line[at..][..columns].copy_from_slice(&pixels[pixel..][..columns]);
+            }),
+            (1, 2) => self.rows(width, 2, |at, pixel| {
+                let places = line[at..][..2 * columns].chunks_exact_mut(2);
+                places.zip(&pixels[pixel..]).for_each(|(to, &x)| to[index] = x);
+            }),
+            (step, images) => self.rows(width, images, |at, pixel| {
+                let places = line[at + index..].iter_mut().step_by(images).take(columns);
+                places.zip(pixels[pixel..].iter().step_by(step)).for_each(|(to, &x)| *to = x);
+            }),
         }
     }
 
     /// Copies pixels from their line.
-    pub(super) fn read(self, line: &[f32], width: usize, pixels: &mut [f32]) {
-        for row in 0..self.rows() {
-            let place = &line[self.at + row * self.stride..][..self.count[1]];
-            let pixels = &mut pixels[(self.first[0] + row * self.step) * width + self.first[1]..];
-            match self.step {
-                1 => pixels[..self.count[1]].copy_from_slice(place),
-                step => {
-                    pixels.iter_mut().step_by(step).zip(place).for_each(|(to, &x)| *to = x);
-                }
-            }
+    pub(super) fn read(self, line: &[f32], width: usize, pixels: &mut [f32], sharing: Sharing) {
+        let (Sharing { index, images }, columns) = (sharing, self.count[1]);
+        match (self.step, images) {
+            (1, 1) => self.rows(width, 1, |at, pixel| {
+                pixels[pixel..][..columns].copy_from_slice(&line[at..][..columns]);
+            }),
+            (1, 2) => self.rows(width, 2, |at, pixel| {
+                let places = line[at..][..2 * columns].chunks_exact(2);
+                pixels[pixel..].iter_mut().zip(places).for_each(|(to, from)| *to = from[index]);
+            }),
+            (step, images) => self.rows(width, images, |at, pixel| {
+                let places = line[at + index..].iter().step_by(images).take(columns);
+                pixels[pixel..].iter_mut().step_by(step).zip(places).for_each(|(to, &x)| *to = x);
+            }),
+        }
+    }
+
+    /// Calls a function with where each row begins on a line, and its first pixel.
+    #[inline(always)]
+    fn rows(self, width: usize, images: usize, mut row: impl FnMut(usize, usize)) {
+        let rows = if self.count[1] == 0 { 0 } else { self.count[0] };
+        for index in 0..rows {
+            let pixel = (self.first[0] + index * self.step) * width + self.first[1];
+            row((self.at + index * self.stride) * images, pixel);
         }
     }
 }
@@ -63,6 +84,56 @@ impl Placement {
 /// From the first position of an output to behind its last one.
 pub(super) fn positions([rows, columns]: [usize; 2], stride: usize) -> usize {
     if rows * columns == 0 { 0 } else { (rows - 1) * stride + columns }
+}
+
+/// The vectors that go over all positions of outputs.
+pub(super) struct Vectors {
+    /// Where each begins, on a line.
+    pub starts: Vec<usize>,
+    /// From a row of outputs to the next one, in positions, where the vectors lie one after the other.
+    pub stride: usize,
+}
+
+impl Vectors {
+    /// Those that run across the ends of rows, or those of one row after the other, if these are fewer.
+    ///
+    /// # Arguments
+    ///
+    /// - `stride`: from a row of outputs to the next one, in positions on a line
+    /// - `images`: how many share the line
+    /// - `lanes`: values of a vector
+    pub(super) fn new(
+        [rows, columns]: [usize; 2],
+        stride: usize,
+        images: usize,
+        lanes: usize,
+    ) -> Self {
+        let across = (positions([rows, columns], stride) * images).div_ceil(lanes);
+        let of_row = (columns * images).div_ceil(lanes);
+        if across <= rows * of_row {
+            return Self { starts: (0..across).map(|vector| vector * lanes).collect(), stride };
+        }
+        let row =
+            |row: usize| (0..of_row).map(move |vector| row * stride * images + vector * lanes);
+        Self { starts: (0..rows).flat_map(row).collect(), stride: of_row * lanes / images }
+    }
+}
+
+/// How many images share lines, of at most so many: as many as make the fewest vectors.
+///
+/// # Arguments
+///
+/// - `vectors`: how many vectors so many images on a line make
+pub(super) fn images_on_a_line(
+    batch_size: usize,
+    most: usize,
+    vectors: impl Fn(usize) -> usize,
+) -> usize {
+    let of_batch = |images: usize| batch_size.div_ceil(images) * vectors(images);
+    // More images are more copying, and fill the caches: they must be worth it.
+    let better =
+        |best, images| if 20 * of_batch(images) < 19 * of_batch(best) { images } else { best };
+    [2, 4].into_iter().filter(|&images| images <= most).fold(1, better)
 }
 
 /// Length of a line on which vectors may begin at any position: an odd number of cache lines, so that channels

@@ -1,7 +1,7 @@
 //! The two loops behind all convolutions, on lines.
 //!
 //! Images lie on lines, one or more for each channel, so that what an output at position `p` reads for one
-//! weight is `line[column + p]`: a weight is a *column*, the place where its reading begins. Vectors run
+//! weight is `line[column + p]`: a weight is a *column*, the place where its reading begins. Vectors may run
 //! straight across the ends of rows; what they compute between rows is dropped later.
 
 use pulp::{Simd, WithSimd};
@@ -11,7 +11,7 @@ use crate::simd::{load, store};
 /// What is read and written behind the last position, at most: one of the widest vectors.
 pub(super) const SLACK: usize = 16;
 
-/// Computes `sums[output][p] = Σ weight[output][column] · input[columns[column] + p]`.
+/// Computes vectors `sums[output][v] = Σ weight[output][column] · input[columns[column] + starts[v]]`.
 pub(super) struct Correlate<'a, const O: usize> {
     pub input: &'a [f32],
     pub columns: &'a [usize],
@@ -19,10 +19,11 @@ pub(super) struct Correlate<'a, const O: usize> {
     pub at_once: usize,
     /// `[block of outputs][column]`.
     pub weight: &'a [[f32; O]],
-    /// Lines of whole blocks of outputs, each at least [`SLACK`] longer than the positions.
+    /// Where each vector reads for a column that begins at 0.
+    pub starts: &'a [usize],
+    /// Lines of whole blocks of outputs, each as long as all vectors or longer.
     pub sums: &'a mut [f32],
     pub line: usize,
-    pub positions: usize,
 }
 
 impl<const O: usize> WithSimd for Correlate<'_, O> {
@@ -30,7 +31,7 @@ impl<const O: usize> WithSimd for Correlate<'_, O> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let vectors = self.positions.div_ceil(S::F32_LANES);
+        let vectors = self.starts.len();
         // Sums of a block fill the registers: 16 hold 4 × 3 and what is read, 32 hold 4 × 6.
         let most = match (S::REGISTER_COUNT >= 32, O) {
             (_, 1) => 8,
@@ -44,16 +45,17 @@ impl<const O: usize> WithSimd for Correlate<'_, O> {
             for tile in 0..tiles {
                 // Tiles of sizes as equal as can be.
                 let (from, to) = (vectors * tile / tiles, vectors * (tile + 1) / tiles);
-                let position = from * S::F32_LANES;
+                let columns = columns.clone();
                 match to - from {
-                    1 => self.tile::<S, 1>(simd, columns.clone(), position),
-                    2 => self.tile::<S, 2>(simd, columns.clone(), position),
-                    3 => self.tile::<S, 3>(simd, columns.clone(), position),
-                    4 => self.tile::<S, 4>(simd, columns.clone(), position),
-                    5 => self.tile::<S, 5>(simd, columns.clone(), position),
-                    6 => self.tile::<S, 6>(simd, columns.clone(), position),
-                    7 => self.tile::<S, 7>(simd, columns.clone(), position),
-                    _ => self.tile::<S, 8>(simd, columns.clone(), position),
+                    0 => (),
+                    1 => self.tile::<S, 1>(simd, columns, from),
+                    2 => self.tile::<S, 2>(simd, columns, from),
+                    3 => self.tile::<S, 3>(simd, columns, from),
+                    4 => self.tile::<S, 4>(simd, columns, from),
+                    5 => self.tile::<S, 5>(simd, columns, from),
+                    6 => self.tile::<S, 6>(simd, columns, from),
+                    7 => self.tile::<S, 7>(simd, columns, from),
+                    _ => self.tile::<S, 8>(simd, columns, from),
                 }
             }
             first += self.at_once;
@@ -71,8 +73,26 @@ impl<const O: usize> Correlate<'_, O> {
         &mut self,
         simd: S,
         columns: std::ops::Range<usize>,
-        position: usize,
+        first: usize,
     ) {
+        let starts: [usize; N] = std::array::from_fn(|vector| self.starts[first + vector]);
+        // Then one look at the bounds will do for all.
+        let are_neighbours = starts.windows(2).all(|pair| pair[0] + S::F32_LANES == pair[1]);
+        match are_neighbours {
+            true => self.add::<S, N, true>(simd, columns, first, starts),
+            false => self.add::<S, N, false>(simd, columns, first, starts),
+        }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd, const N: usize, const ARE_NEIGHBOURS: bool>(
+        &mut self,
+        simd: S,
+        columns: std::ops::Range<usize>,
+        first: usize,
+        starts: [usize; N],
+    ) {
+        let position = first * S::F32_LANES;
         let blocks = self.sums.chunks_exact_mut(O * self.line);
         for (block, lines) in blocks.enumerate() {
             let mut lines = lines.chunks_exact_mut(self.line);
@@ -84,7 +104,15 @@ impl<const O: usize> Correlate<'_, O> {
             };
             let weight = &self.weight[block * self.columns.len()..][columns.clone()];
             for (&column, weight) in self.columns[columns.clone()].iter().zip(weight) {
-                let values = load::<S, N>(&self.input[column + position..]);
+                let input = &self.input[column..];
+                let values: [S::f32s; N] = if ARE_NEIGHBOURS {
+                    load::<S, N>(&input[starts[0]..])
+                } else {
+                    std::array::from_fn(|vector| {
+                        let [values] = load::<S, 1>(&input[starts[vector]..]);
+                        values
+                    })
+                };
                 for (sums, &weight) in sums.iter_mut().zip(weight) {
                     let weight = simd.splat_f32s(weight);
                     for (sum, &value) in sums.iter_mut().zip(&values) {
@@ -99,14 +127,14 @@ impl<const O: usize> Correlate<'_, O> {
     }
 }
 
-/// Computes `gradient[output][column] = Σ upstream[image][output][p] · input[image][columns[column] + p]`, over
+/// Adds `Σ upstream[line][output][p] · input[line][columns[column] + p]` to `gradient[output][column]`, over lines of
 /// images and positions.
 pub(super) struct WeightGradient<'a> {
     /// Lines of the images, each `input_image` long.
     pub input: &'a [f32],
     pub input_image: usize,
     pub columns: &'a [usize],
-    /// `[image][output]` lines, zero between rows and behind the last position.
+    /// `[line][output]`, zero between rows and behind the last position.
     pub upstream: &'a [f32],
     pub outputs: usize,
     pub line: usize,

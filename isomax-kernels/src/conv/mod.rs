@@ -174,7 +174,6 @@ pub fn forward(conv: Conv, maps: &[f32], weight: &[f32], finish: Finish<'_>) -> 
         placements: plan.placements,
         jobs: vec![Job {
             taps: plan.taps.into_iter().enumerate().map(|(tap, at)| (at, tap)).collect(),
-            stride: plan.stride,
             read: Placement::all(size, 0, plan.stride),
         }],
     };
@@ -218,7 +217,6 @@ pub fn maps_gradient(conv: Conv, upstream: &[f32], weight: &[f32]) -> Vec<f32> {
             };
             jobs.push(Job {
                 taps: row.taps.iter().flat_map(of_row).collect(),
-                stride,
                 read: Placement {
                     first: [row.first, column.first],
                     step: conv.stride,

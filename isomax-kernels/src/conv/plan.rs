@@ -1,7 +1,7 @@
 //! How the maps of a convolution lie on lines, and what each weight reads of them.
 
 use super::Conv;
-use super::lines::{Phase, Placement, padded, phases, row_stride};
+use super::lines::{Phase, Placement, Sharing, padded, phases, row_stride};
 
 /// The lines of one channel.
 pub(super) struct Plan {
@@ -55,16 +55,11 @@ impl Plan {
         Self { channel, placements, taps, stride, output }
     }
 
-    /// What each weight of a kernel over some channels reads.
-    pub(super) fn columns(&self, channels: usize) -> Vec<usize> {
+    /// What each weight of a kernel over some channels reads, on lines of a length that so many images share.
+    pub(super) fn columns(&self, channels: usize, line: usize, images: usize) -> Vec<usize> {
         let channel =
-            |channel: usize| self.taps.iter().map(move |tap| channel * self.channel + tap);
+            |channel: usize| self.taps.iter().map(move |tap| channel * line + tap * images);
         (0..channels).flat_map(channel).collect()
-    }
-
-    /// Writes some channels to their lines.
-    pub(super) fn write(&self, maps: &[f32], [height, width]: [usize; 2], lines: &mut [f32]) {
-        write(&self.placements, maps, [height, width], lines, self.channel);
     }
 }
 
@@ -75,9 +70,10 @@ pub(super) fn write(
     [height, width]: [usize; 2],
     lines: &mut [f32],
     line: usize,
+    sharing: Sharing,
 ) {
     let channels = maps.chunks_exact(height * width);
     for (pixels, line) in channels.zip(lines.chunks_exact_mut(line)) {
-        placements.iter().for_each(|placement| placement.write(pixels, width, line));
+        placements.iter().for_each(|placement| placement.write(pixels, width, line, sharing));
     }
 }

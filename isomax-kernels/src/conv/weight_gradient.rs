@@ -1,10 +1,10 @@
 use rayon::prelude::*;
 
 use super::Conv;
-use super::lines::{Placement, padded, positions};
+use super::lines::{Placement, Sharing, images_on_a_line, padded, positions};
 use super::loops::WeightGradient;
-use super::plan::Plan;
-use crate::simd::arch;
+use super::plan::{Plan, write};
+use crate::simd::{arch, lanes};
 
 /// Bytes that a core has near.
 const CACHE: usize = 512 * 1024;
@@ -33,72 +33,89 @@ pub fn weight_gradient(conv: Conv, maps: &[f32], upstream: &[f32]) -> Vec<f32> {
     let plan = Plan::new(&conv);
     let [inputs, outputs] = conv.channels_of_group();
     let [in_pixels, out_pixels] = [conv.size, plan.output].map(|size| size[0] * size[1]);
-    // Maps are lines as they are, unless groups lie between those of one image and the next.
-    let is_direct = conv.is_pointwise() && conv.groups == 1;
-    let columns = if is_direct {
-        (0..inputs).map(|channel| channel * in_pixels).collect()
-    } else {
-        plan.columns(inputs)
-    };
-    let positions = positions(plan.output, plan.stride);
-    let line = padded(positions);
-    let placement = Placement::all(plan.output, 0, plan.stride);
-    let of_group = outputs * columns.len();
+    let of_group = outputs * inputs * conv.taps();
     let mut total = vec![0.0; conv.groups * of_group];
     if total.is_empty() || maps.is_empty() {
         return total;
     }
+    // Maps are lines as they are, unless groups lie between those of one image and the next.
+    let is_direct = conv.is_pointwise() && conv.groups == 1;
     // So many images at once as fit the second-level cache.
-    let bytes = 4 * (inputs * plan.channel + outputs * line);
+    let bytes = 4 * (inputs * plan.channel + outputs * out_pixels);
     let at_once = (CACHE / bytes).clamp(1, conv.batch_size.div_ceil(PARTS));
+    // Across the ends of rows, where gradients of outputs have zeros: more work than row by row, but one loop.
+    let positions = match is_direct {
+        true => out_pixels,
+        false => positions(plan.output, plan.stride),
+    };
+    let lanes = lanes();
+    let most = if is_direct || conv.groups > 1 { 1 } else { at_once };
+    let images = images_on_a_line(at_once, most, |images| (positions * images).div_ceil(lanes));
+    let positions = positions * images;
+    let channel = match images {
+        _ if is_direct => in_pixels,
+        1 => plan.channel,
+        images => padded(plan.channel * images),
+    };
+    let line = if is_direct { out_pixels } else { padded(positions) };
+    let columns = if is_direct {
+        (0..inputs).map(|input| input * channel).collect()
+    } else {
+        plan.columns(inputs, channel, images)
+    };
+    let placement = Placement::all(plan.output, 0, plan.stride);
     // Each part has a gradient of its own, so that wide layers are cut into few.
     let most = (MEMORY / (4 * total.len())).max(PARTS);
-    let images = at_once.max(conv.batch_size.div_ceil(most));
-    let parts = conv.batch_size.div_ceil(images);
+    let of_part = at_once.max(conv.batch_size.div_ceil(most));
+    let parts = conv.batch_size.div_ceil(of_part);
     // What lies between pixels stays zero, however often this is used.
-    let memory = || match is_direct {
-        true => (Vec::new(), Vec::new()),
-        false => (vec![0.0; at_once * inputs * plan.channel], vec![0.0; at_once * outputs * line]),
+    let memory = || {
+        let lines = if is_direct { 0 } else { at_once.div_ceil(images) };
+        (vec![0.0; lines * inputs * channel], vec![0.0; lines * outputs * line])
     };
     let [maps_length, upstream_length] = [inputs * in_pixels, outputs * out_pixels];
     let gradients: Vec<Vec<f32>> = (0..conv.groups * parts)
         .into_par_iter()
         .map_init(memory, |(lines, upstreams), index| {
-            let (group, first) = (index / parts, index % parts * images);
-            let end = conv.batch_size.min(first + images);
+            let (group, first) = (index / parts, index % parts * of_part);
+            let end = conv.batch_size.min(first + of_part);
             let mut gradient = vec![0.0; of_group];
             for first in (first..end).step_by(at_once) {
-                let count = at_once.min(end - first);
-                let (input, upstream, [channel, line]) = if is_direct {
+                let end = end.min(first + at_once);
+                let count = end - first;
+                let (input, upstream) = if is_direct {
                     let maps = &maps[first * maps_length..][..count * maps_length];
-                    let upstream = &upstream[first * upstream_length..][..count * upstream_length];
-                    (maps, upstream, [in_pixels; 2])
+                    (maps, &upstream[first * upstream_length..][..count * upstream_length])
                 } else {
-                    let of_image = lines.chunks_exact_mut(inputs * plan.channel);
-                    for (image, (lines, upstreams)) in of_image
-                        .zip(upstreams.chunks_exact_mut(outputs * line))
-                        .take(count)
-                        .enumerate()
-                    {
-                        let unit = (first + image) * conv.groups + group;
-                        plan.write(&maps[unit * maps_length..][..maps_length], conv.size, lines);
-                        let upstream = &upstream[unit * upstream_length..][..upstream_length];
-                        let channels = upstream.chunks_exact(out_pixels);
-                        for (pixels, line) in channels.zip(upstreams.chunks_exact_mut(line)) {
-                            placement.write(pixels, plan.output[1], line);
+                    let used = count.div_ceil(images);
+                    let lines = &mut lines[..used * inputs * channel];
+                    let upstreams = &mut upstreams[..used * outputs * line];
+                    if !count.is_multiple_of(images) {
+                        // Of images that were there before.
+                        upstreams[(used - 1) * outputs * line..].fill(0.0);
+                    }
+                    let of_lines = lines.chunks_exact_mut(inputs * channel);
+                    let of_lines = of_lines.zip(upstreams.chunks_exact_mut(outputs * line));
+                    for (first, (lines, upstreams)) in (first..).step_by(images).zip(of_lines) {
+                        for index in 0..images.min(end - first) {
+                            let sharing = Sharing { index, images };
+                            let unit = (first + index) * conv.groups + group;
+                            let maps = &maps[unit * maps_length..][..maps_length];
+                            write(&plan.placements, maps, conv.size, lines, channel, sharing);
+                            let upstream = &upstream[unit * upstream_length..][..upstream_length];
+                            write(&[placement], upstream, plan.output, upstreams, line, sharing);
                         }
                     }
-                    let lines = &lines[..count * inputs * plan.channel];
-                    (lines, &upstreams[..count * outputs * line], [plan.channel, line])
+                    (&*lines, &*upstreams)
                 };
                 arch().dispatch(WeightGradient {
                     input,
                     input_image: inputs * channel,
                     columns: &columns,
+                    positions,
                     upstream,
                     outputs,
                     line,
-                    positions,
                     gradient: &mut gradient,
                 });
             }

@@ -119,6 +119,10 @@ struct Limits {
 const LIMITS: Limits =
     Limits { download: 4 << 30, entries: 200_000, file: 1 << 30, total: 2 << 30 };
 
+/// How often a lock is looked for that others remove. A file system on which no file is the same twice must not make
+/// this go on for ever.
+const ATTEMPTS: usize = 100;
+
 /// Bytes that are moved at once.
 const BUFFER: usize = 1 << 16;
 
@@ -234,14 +238,13 @@ struct Lock {
 impl Lock {
     fn take(file: &Path) -> Result<Self, FetchError> {
         let path = sibling(file, "lock");
-        loop {
+        let busy = || FetchError::Busy { path: file.to_owned() };
+        for _ in 0..ATTEMPTS {
             plain_or_absent(&path)?;
             let lock = File::options().write(true).create(true).truncate(false).open(&path);
             let lock = lock.map_err(failed(&path))?;
             match lock.try_lock() {
-                Err(TryLockError::WouldBlock) => {
-                    return Err(FetchError::Busy { path: file.to_owned() });
-                }
+                Err(TryLockError::WouldBlock) => return Err(busy()),
                 // Its holder removed it between the opening and the lock: the next one makes a new one, and takes
                 // that as well.
                 Ok(()) if !is_at(&lock, &path).map_err(failed(&path))? => (),
@@ -249,6 +252,7 @@ impl Lock {
                 Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _file: lock }),
             }
         }
+        Err(busy())
     }
 }
 

@@ -129,9 +129,10 @@ impl Correlation {
         // Threads share images and groups; where these are too few, they share the outputs of one as well.
         let shares = rayon::current_num_threads().div_ceil(units).min(blocks);
         let at_once = blocks.div_ceil(shares);
+        // Images that share lines leave units for all threads, so that theirs have a single share.
+        let share = images * at_once * O * of_output;
         let parts = output.chunks_mut(images * outputs * of_output).enumerate().flat_map(
             |(unit, output)| {
-                let share = if images > 1 { output.len() } else { at_once * O * of_output };
                 output.chunks_mut(share).enumerate().map(move |(share, output)| {
                     let first = share * at_once;
                     (unit, first..blocks.min(first + at_once), output)

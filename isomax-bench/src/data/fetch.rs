@@ -237,22 +237,31 @@ struct Lock {
 
 impl Lock {
     fn take(file: &Path) -> Result<Self, FetchError> {
-        let path = sibling(file, "lock");
-        let busy = || FetchError::Busy { path: file.to_owned() };
         for _ in 0..ATTEMPTS {
-            plain_or_absent(&path)?;
-            let lock = File::options().write(true).create(true).truncate(false).open(&path);
-            let lock = lock.map_err(failed(&path))?;
-            match lock.try_lock() {
-                Err(TryLockError::WouldBlock) => return Err(busy()),
-                // Its holder removed it between the opening and the lock: the next one makes a new one, and takes
-                // that as well.
-                Ok(()) if !is_at(&lock, &path).map_err(failed(&path))? => (),
-                // Some file systems have no locks.
-                Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _file: lock }),
+            if let Some(lock) = Self::of(Self::open(file)?, file)? {
+                return Ok(lock);
             }
         }
-        Err(busy())
+        Err(FetchError::Busy { path: file.to_owned() })
+    }
+
+    fn open(file: &Path) -> Result<File, FetchError> {
+        let path = sibling(file, "lock");
+        plain_or_absent(&path)?;
+        let opened = File::options().write(true).create(true).truncate(false).open(&path);
+        opened.map_err(failed(&path))
+    }
+
+    /// Takes the lock that was opened, unless its holder has removed it since: the next one makes a new one, and takes
+    /// that as well.
+    fn of(opened: File, file: &Path) -> Result<Option<Self>, FetchError> {
+        let path = sibling(file, "lock");
+        match opened.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(FetchError::Busy { path: file.to_owned() }),
+            Ok(()) if !is_at(&opened, &path).map_err(failed(&path))? => Ok(None),
+            // Some file systems have no locks.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Self { path, _file: opened })),
+        }
     }
 }
 
